@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Step records in, findings out. The diagnosis takes records, never files or tensors, so a live
+ * run, its replay and an imported run give the same findings. */
+#ifndef BACKPROBE_DIAGNOSIS_H
+#define BACKPROBE_DIAGNOSIS_H
+
+#include <backprobe/model.h>
+#include <backprobe/record.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The single table of problems: feeds C, JSON, Python, the command line's explain and the docs. */
+#define BP_PROBLEMS(X)                             \
+    X(VANISHING_GRADIENT, "vanishing-gradient", 1) \
+    X(EXPLODING_GRADIENT, "exploding-gradient", 2) \
+    X(NON_FINITE, "non-finite", 3)                 \
+    X(WEIGHTS_TOO_SMALL, "weights-too-small", 4)   \
+    X(WEIGHTS_TOO_LARGE, "weights-too-large", 5)
+
+#define BP_ENUM_MEMBER_PROBLEM(id, name, number) BP_PROBLEM_##id = number,
+typedef enum bp_problem { BP_PROBLEMS(BP_ENUM_MEMBER_PROBLEM) BP_N_PROBLEMS = 6 } bp_problem;
+
+typedef enum bp_severity { BP_HINT = 1, BP_WARNING = 2, BP_ERROR = 3 } bp_severity;
+
+/* A measured number that a finding rests on. layer 0 = the network; value may be NaN or Inf. */
+typedef struct bp_evidence {
+    const char *name;    /* "error_norm", "backward_span_log", ...; static */
+    const char *meaning; /* one line; static */
+    uint32_t layer;
+    int64_t step; /* at which it was measured */
+    double value;
+    bool measured;
+} bp_evidence;
+
+/* One row of the lecture's table of symptoms, filled with the run's numbers. */
+typedef struct bp_symptom {
+    const char *exploding; /* the lecture's words; static */
+    const char *vanishing;
+    const char *measured; /* this run's numbers in one sentence; borrowed like the finding */
+    bool speaks_for_exploding;
+    bool speaks_for_vanishing;
+} bp_symptom;
+
+/* The gain of one layer, s_(l-1) / s_l, at the step that the finding rests on; it is the product
+ * of its parts. A part that was not measured is NaN. */
+typedef struct bp_gain {
+    uint32_t layer;      /* the layer (or the residual sum that ends a block) at a cut point */
+    double error_norm;   /* s_l at its output */
+    double share;        /* median of this layer's share of learning; NaN when it has none */
+    double gain;         /* measured */
+    double activation;   /* rms(dL/dz) / rms(dL/da) */
+    double norm;         /* through the normalisation */
+    double weight;       /* rms(W^T delta) / rms(delta) * sqrt(fan_in / fan_out): norm to norm */
+    double alignment;    /* weight / the value that independent weights would give */
+    double contribution; /* share of the whole log gain, 0 ... 1, of either sign */
+} bp_gain;
+
+/* Borrowed from the diagnosis until its next step, finish or close. */
+typedef struct bp_finding {
+    uint32_t struct_size;
+    bp_problem problem;
+    bp_severity severity;
+    int64_t since_step; /* onset */
+    int64_t last_step;  /* the last step at which it held */
+    bool open;          /* it still holds at the end of what was read */
+    uint32_t n_layers;  /* layers concerned, ascending */
+    const uint32_t *layers;
+    const char *title; /* one sentence, "layers 1-18 of 21 no longer learn" */
+    const char *cause; /* why, with measured numbers */
+    const char *note;  /* what the evidence cannot tell, or what would not help; may be "" */
+    uint32_t n_evidence;
+    const bp_evidence *evidence;
+    uint32_t n_gains; /* the profile over depth, from the input to the loss */
+    const bp_gain *gains;
+    uint32_t n_symptoms;
+    const bp_symptom *symptoms;
+    int32_t parent; /* index of the finding that this one is a consequence of, -1 for a root */
+} bp_finding;
+
+typedef struct bp_diagnosis bp_diagnosis;
+
+/* model: borrowed until close. allocator may be NULL. All memory is taken here. */
+BP_API BP_MUST_USE bp_status bp_diagnosis_open(bp_diagnosis **diagnosis, const bp_model *model,
+                                               const bp_allocator *allocator, bp_error *error);
+BP_API void bp_diagnosis_close(bp_diagnosis *diagnosis);
+
+/* Takes one decoded record. Returns how many findings opened or changed their severity. */
+BP_API uint32_t bp_diagnosis_step(bp_diagnosis *diagnosis, const bp_record *record);
+
+/* Roots first, each followed by its consequences. NULL outside. The text is brought up to date. */
+BP_API uint32_t bp_diagnosis_n_findings(const bp_diagnosis *diagnosis);
+BP_API const bp_finding *bp_diagnosis_finding(bp_diagnosis *diagnosis, uint32_t index);
+
+/* Steps and evidence that were seen: the quiet line of a healthy run needs them. */
+typedef struct bp_diagnosis_overview {
+    uint64_t n_records;
+    int64_t first_step, last_step; /* -1 before the first record */
+    double first_loss, last_loss;  /* mean over the first and the last window */
+    double best_loss;              /* the lowest window mean */
+    double backward_span_log;      /* largest D so far, ln; NaN when never measured */
+    const char *not_observed;      /* what would have been looked at and was not there; may be "" */
+} bp_diagnosis_overview;
+BP_API void bp_diagnosis_overview_of(const bp_diagnosis *diagnosis,
+                                     bp_diagnosis_overview *overview);
+
+/* "vanishing-gradient", "error"; static, NULL outside. */
+BP_API const char *bp_problem_name(bp_problem problem);
+BP_API const char *bp_severity_name(bp_severity severity);
+/* The explain page of a problem; static, NULL outside. */
+BP_API const char *bp_problem_explanation(bp_problem problem);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

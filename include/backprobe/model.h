@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network as the instrument sees it: layers in forward order, and the recipe of the run.
+ * Spoken by trainer, Python, run log and diagnosis; it belongs to none of them. */
+#ifndef BACKPROBE_MODEL_H
+#define BACKPROBE_MODEL_H
+
+#include <backprobe/base.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One list makes enumerators, names and their numbers (pinned: they stand in run logs). */
+#define BP_LAYER_KINDS(X)                                                                          \
+    X(DENSE, "dense", 1)                                                                           \
+    X(LAYER_NORM, "layer_norm", 2) /* one that follows no weighted operator */                     \
+    X(BATCH_NORM, "batch_norm", 3)                                                                 \
+    X(AVG_POOL, "avg_pool", 4)                                                                     \
+    X(RESIDUAL, "residual", 5) /* the sum at the end of a residual block: x + scale * branch(x) */ \
+    X(ACTIVATION, "activation", 6) /* one that follows no weighted operator */                     \
+    X(OTHER, "other", 7)
+
+#define BP_ACTIVATIONS(X)          \
+    X(LINEAR, "linear", 1)         \
+    X(SIGMOID, "sigmoid", 2)       \
+    X(TANH, "tanh", 3)             \
+    X(RELU, "relu", 4)             \
+    X(LEAKY_RELU, "leaky_relu", 5) \
+    X(GELU, "gelu", 6)
+
+#define BP_NORMS(X)           \
+    X(NONE, "none", 1)        \
+    X(BATCH, "batch_norm", 2) \
+    X(LAYER, "layer_norm", 3)
+
+#define BP_INITS(X)                                                                                \
+    X(UNKNOWN, "unknown", 1)                                                                       \
+    X(ZEROS, "zeros", 2)                                                                           \
+    X(CONSTANT, "constant", 3)               /* parameter: value */                                \
+    X(NORMAL, "normal", 4)                   /* parameter: std */                                  \
+    X(UNIFORM, "uniform", 5)                 /* parameter: bound, drawn from [-bound, bound] */    \
+    X(XAVIER, "xavier", 6)                   /* parameter: gain; Glorot & Bengio 2010, normal */   \
+    X(HE, "he", 7)                           /* parameter: gain; He et al. 2015, normal, fan_in */ \
+    X(PYTORCH_DEFAULT, "pytorch_default", 8) /* uniform with bound 1/sqrt(fan_in) */
+
+#define BP_LOSSES(X)                                                          \
+    X(CROSS_ENTROPY, "cross_entropy", 1) /* from logits, mean over samples */ \
+    X(MSE, "mse", 2)                     /* mean over samples and outputs */  \
+    X(LOSS_OTHER, "other", 3)
+
+#define BP_OPTIMISERS(X) \
+    X(SGD, "sgd", 1)     \
+    X(ADAM, "adam", 2)   \
+    X(OPTIMISER_OTHER, "other", 3)
+
+#define BP_ENUM_MEMBER_LAYER(id, name, number) BP_LAYER_##id = number,
+#define BP_ENUM_MEMBER_ACTIVATION(id, name, number) BP_ACTIVATION_##id = number,
+#define BP_ENUM_MEMBER_NORM(id, name, number) BP_NORM_##id = number,
+#define BP_ENUM_MEMBER_INIT(id, name, number) BP_INIT_##id = number,
+#define BP_ENUM_MEMBER_PLAIN(id, name, number) BP_##id = number,
+
+typedef enum bp_layer_kind { BP_LAYER_KINDS(BP_ENUM_MEMBER_LAYER) } bp_layer_kind;
+typedef enum bp_activation { BP_ACTIVATIONS(BP_ENUM_MEMBER_ACTIVATION) } bp_activation;
+typedef enum bp_norm { BP_NORMS(BP_ENUM_MEMBER_NORM) } bp_norm;
+typedef enum bp_init_kind { BP_INITS(BP_ENUM_MEMBER_INIT) } bp_init_kind;
+typedef enum bp_loss { BP_LOSSES(BP_ENUM_MEMBER_PLAIN) } bp_loss;
+typedef enum bp_optimiser { BP_OPTIMISERS(BP_ENUM_MEMBER_PLAIN) } bp_optimiser;
+
+typedef struct bp_init {
+    bp_init_kind kind;
+    double parameter; /* std, value, bound or gain, as the list says; xavier and he: 1 by default */
+} bp_init;
+
+/* A weighted operator with the normalisation and activation that follow it is one layer. */
+typedef struct bp_layer {
+    uint32_t id;        /* 1 ... L in forward order; set by bp_model_add_layer */
+    const char *name;   /* unique path; NULL asks for "<kind>_<id>" below `parent` */
+    const char *parent; /* path of the group, NULL at the top */
+    bp_layer_kind kind;
+    bp_activation activation;   /* LINEAR when there is none */
+    double activation_slope;    /* leaky_relu's slope below zero */
+    bp_norm norm;               /* normalisation inside this layer */
+    bool norm_after_activation; /* operator, activation, norm instead of operator, norm, activation
+                                 */
+    bool has_bias;
+    bool frozen;    /* its parameters are not trained */
+    int64_t fan_in; /* elements; 0 until bp_model_set_input where there are weights */
+    int64_t fan_out;
+    int64_t output_shape[3]; /* per sample: channels, height, width; a vector is units, 1, 1 */
+    bp_init weight_init;
+    bp_init bias_init;
+    int32_t pool;             /* AVG_POOL: window and stride */
+    double branch_scale;      /* RESIDUAL: factor of the branch */
+    uint32_t skip_from;       /* RESIDUAL: id of the layer whose output is added, 0 = the input */
+    uint32_t n_branch;        /* RESIDUAL: how many layers before it form the branch */
+    uint32_t depth_in_blocks; /* how many residual blocks lie around it; 0 = a cut point */
+    int32_t line, column;     /* where it stands in the network file, 0 when unknown */
+    uint32_t item;            /* index of the item of `net` that made it (top level) */
+} bp_layer;
+
+/* The knobs of a training run, and what is known of its task before the first step. */
+typedef struct bp_recipe {
+    bp_loss loss;
+    bp_optimiser optimiser;
+    double learning_rate, momentum, beta1, beta2, epsilon;
+    int64_t batch, epochs, epoch_steps, train_samples;
+    uint64_t seed;
+    double trivial_loss; /* entropy of the label marginal or variance of the target; NaN unknown */
+    int64_t n_outputs;   /* classes or target columns; 0 unknown */
+    double chance_accuracy; /* share of the most frequent class; NaN when there are no classes */
+} bp_recipe;
+
+typedef struct bp_model bp_model;
+
+/* Opens an empty model. allocator may be NULL (malloc); copied. */
+BP_API BP_MUST_USE bp_status bp_model_open(bp_model **model, const bp_allocator *allocator);
+BP_API void bp_model_close(bp_model *model);
+
+/* Appends a layer in forward order; the spec and its names are copied. Writes the id if asked. */
+BP_API BP_MUST_USE bp_status bp_model_add_layer(bp_model *model, const bp_layer *layer,
+                                                uint32_t *id, bp_error *error);
+
+/* Fills shapes and fans from the shape of one input sample (channels, height, width; a vector is
+ * n, 1, 1). Fails with the layer's line and column where a shape is impossible. */
+BP_API BP_MUST_USE bp_status bp_model_set_input(bp_model *model, const int64_t shape[3],
+                                                bp_error *error);
+
+BP_API void bp_model_set_recipe(bp_model *model, const bp_recipe *recipe); /* copied */
+BP_API const bp_recipe *bp_model_recipe(const bp_model *model); /* borrowed until close */
+BP_API const int64_t *bp_model_input(const bp_model *model); /* 3 numbers, borrowed until close */
+
+BP_API uint32_t bp_model_n_layers(const bp_model *model);
+/* Layer 1 ... n; borrowed until close; NULL outside. */
+BP_API const bp_layer *bp_model_layer(const bp_model *model, uint32_t id);
+
+/* True where there are weights to train: DENSE, norms of their own, and not frozen. */
+BP_API bool bp_layer_is_trained(const bp_layer *layer);
+
+/* The lists' words; static; NULL for an unknown number. */
+BP_API const char *bp_layer_kind_name(bp_layer_kind kind);
+BP_API const char *bp_activation_name(bp_activation activation);
+BP_API const char *bp_norm_name(bp_norm norm);
+BP_API const char *bp_init_name(bp_init_kind init);
+BP_API const char *bp_loss_name(bp_loss loss);
+BP_API const char *bp_optimiser_name(bp_optimiser optimiser);
+
+/* phi(z) and phi'(z) in f64. slope is leaky_relu's. gelu is the exact one, z * Phi(z)
+ * (Hendrycks & Gimpel 2016). */
+BP_API double bp_activation_value(bp_activation activation, double slope, double z);
+BP_API double bp_activation_derivative(bp_activation activation, double slope, double z);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

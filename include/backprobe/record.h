@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is said of one step: quantities (columns) of the network and of its layers (rows). */
+#ifndef BACKPROBE_RECORD_H
+#define BACKPROBE_RECORD_H
+
+#include <backprobe/base.h>
+#include <backprobe/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* id, name, pinned number, codec, rows, meaning.
+ * Codecs: REAL f64 bits; LOG 16-bit logarithm (+-0.16%, codes for 0, Inf, NaN, negative is an
+ * error); COUNT unsigned varint. Rows: NETWORK = row 0 only, LAYER = rows 0 ... n (row 0: input).
+ */
+#define BP_QUANTITIES(X)                                                                           \
+    X(LOSS, "loss", 1, REAL, NETWORK, "of the batch, before the update")                           \
+    X(SAMPLES, "samples", 2, COUNT, NETWORK, "in the batch")                                       \
+    X(LOSS_TERMS, "loss_terms", 3, COUNT, NETWORK, "that the loss is the mean of")                 \
+    X(LEARNING_RATE, "learning_rate", 4, REAL, NETWORK, "of this update")                          \
+    X(TRAIN_ACCURACY, "train_accuracy", 5, REAL, NETWORK, "of the batch")                          \
+    X(VALIDATION_LOSS, "validation_loss", 6, REAL, NETWORK, "after this update")                   \
+    X(VALIDATION_ACCURACY, "validation_accuracy", 7, REAL, NETWORK, "after this update")           \
+    X(ACTIVATION_NORM, "activation_norm", 16, LOG, LAYER, "rms over samples of |x|")               \
+    X(ACTIVATION_RMS, "activation_rms", 17, LOG, LAYER, "of the layer's output")                   \
+    X(ACTIVATION_MAX, "activation_max", 18, LOG, LAYER, "largest finite magnitude")                \
+    X(ACTIVATION_NAN, "activation_nan", 19, COUNT, LAYER, "NaN values")                            \
+    X(ACTIVATION_INF, "activation_inf", 20, COUNT, LAYER, "infinite values")                       \
+    X(VARIATION, "variation", 21, LOG, LAYER, "sqrt(mean over units of var over samples) / rms")   \
+    X(ERROR_NORM, "error_norm", 32, LOG, LAYER, "rms over samples of |dL/d output| * loss terms")  \
+    X(ERROR_RMS, "error_rms", 33, LOG, LAYER, "of dL/d output * loss terms")                       \
+    X(ERROR_NAN, "error_nan", 34, COUNT, LAYER, "NaN values in dL/d output")                       \
+    X(ERROR_INF, "error_inf", 35, COUNT, LAYER, "infinite values in dL/d output")                  \
+    X(ERROR_PRE_ACTIVATION, "error_pre_activation", 36, LOG, LAYER, "rms of dL/dz * loss terms")   \
+    X(ERROR_PRE_NORM, "error_pre_norm", 37, LOG, LAYER, "rms of dL/d(norm input) * loss terms")    \
+    X(ERROR_INPUT_NORM, "error_input_norm", 38, LOG, LAYER, "|dL/dx| through this layer alone")    \
+    X(ERROR_MAX, "error_max", 39, LOG, LAYER, "largest finite magnitude of dL/d output")           \
+    X(WEIGHT_RMS, "weight_rms", 48, LOG, LAYER, "before the update")                               \
+    X(WEIGHT_MAX, "weight_max", 49, LOG, LAYER, "largest finite magnitude")                        \
+    X(BIAS_RMS, "bias_rms", 50, LOG, LAYER, "before the update")                                   \
+    X(PARAMETER_NAN, "parameter_nan", 51, COUNT, LAYER, "NaN parameters before the update")        \
+    X(PARAMETER_INF, "parameter_inf", 52, COUNT, LAYER, "infinite parameters before the update")   \
+    X(GRADIENT_RMS, "gradient_rms", 64, LOG, LAYER, "of the weights' gradient")                    \
+    X(GRADIENT_MAX, "gradient_max", 65, LOG, LAYER, "largest finite magnitude, all parameters")    \
+    X(BIAS_GRADIENT_RMS, "bias_gradient_rms", 66, LOG, LAYER, "of the biases' gradient")           \
+    X(GRADIENT_NAN, "gradient_nan", 67, COUNT, LAYER, "NaN values, all parameters")                \
+    X(GRADIENT_INF, "gradient_inf", 68, COUNT, LAYER, "infinite values, all parameters")           \
+    X(UPDATE_RMS, "update_rms", 80, LOG, LAYER, "of the weights' change w_after - w_before")       \
+    X(EFFECT, "effect", 81, REAL, LAYER, "-<g, change of w>: first-order fall of the loss")        \
+    X(UPDATE_BAD, "update_bad", 82, COUNT, LAYER, "parameters that the update made non-finite")    \
+    X(STALLED, "stalled", 83, COUNT, LAYER, "parameters with g != 0 that the update did not move") \
+    X(PARAMETERS, "parameters", 84, COUNT, LAYER, "parameters that the update was given")
+
+typedef enum bp_quantity_codec { BP_CODEC_REAL, BP_CODEC_LOG, BP_CODEC_COUNT } bp_quantity_codec;
+
+/* Dense indexes of the quantities in memory (not pinned; the numbers above are). */
+#define BP_ENUM_MEMBER_QUANTITY(id, name, number, codec, rows, meaning) BP_Q_##id,
+typedef enum bp_quantity { BP_QUANTITIES(BP_ENUM_MEMBER_QUANTITY) BP_N_QUANTITIES } bp_quantity;
+
+/* A record is a table of BP_N_QUANTITIES columns and n_layers + 1 rows. */
+typedef struct bp_record {
+    int64_t step;
+    double wall_time; /* seconds since 1970 */
+    uint32_t stream;  /* one optimiser = one stream; 0 */
+    uint32_t micro_step;
+    uint32_t flags; /* BP_RECORD_... */
+    uint32_t n_layers;
+    uint8_t *measured; /* [BP_N_QUANTITIES][n_layers + 1], 0 or 1; owned by who opened it */
+    double *value;     /* the same shape; NaN is a measured NaN when measured is 1 */
+} bp_record;
+
+#define BP_RECORD_UPDATE_SKIPPED 1u
+
+BP_API BP_MUST_USE bp_status bp_record_init(bp_record *record, uint32_t n_layers,
+                                            const bp_allocator *allocator);
+BP_API void bp_record_finish(bp_record *record, const bp_allocator *allocator);
+
+static inline size_t bp_record_cell(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    return (size_t)quantity * (record->n_layers + 1u) + row;
+}
+
+static inline int bp_record_has(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    return row <= record->n_layers && record->measured[bp_record_cell(record, quantity, row)];
+}
+
+/* NaN when it is not measured: ask bp_record_has where the difference matters. */
+static inline double bp_record_get(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    return record->value[bp_record_cell(record, quantity, row)];
+}
+
+/* Forgets all values. */
+BP_API void bp_record_clear(bp_record *record);
+BP_API void bp_record_set(bp_record *record, bp_quantity quantity, uint32_t row, double value);
+
+BP_API const char *bp_quantity_name(bp_quantity quantity); /* "weight_rms"; static, NULL outside */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the log that a run left. Every file is hostile: damaged records are skipped, counted and
+ * described, never guessed. docs/runlog-format.md has the bytes. */
+#ifndef BACKPROBE_RUNLOG_H
+#define BACKPROBE_RUNLOG_H
+
+#include <backprobe/base.h>
+#include <backprobe/model.h>
+#include <backprobe/record.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct bp_runlog_reader bp_runlog_reader;
+
+/* How a run ended, as far as its log tells. Pinned. */
+typedef enum bp_run_end {
+    BP_RUN_OPEN = 0, /* no end record: still running, or killed */
+    BP_RUN_FINISHED = 1,
+    BP_RUN_INTERRUPTED = 2,
+    BP_RUN_STOPPED = 3 /* by an error; the training could not go on */
+} bp_run_end;
+
+/* What a reader met besides good records. */
+typedef struct bp_runlog_damage {
+    uint64_t lost_records;   /* sequence numbers that are missing */
+    uint64_t damaged_places; /* runs of bytes that were no valid record */
+    uint64_t lost_bytes;     /* in those */
+    uint64_t unknown;        /* whole records of a type that this version does not know; skipped */
+    bool torn_tail;          /* the last record was cut: normal after a kill */
+    bp_error first;          /* the first damaged place, with its offset; status BP_OK when none */
+} bp_runlog_damage;
+
+/* path: a run folder or one segment file. Reads up to the model. allocator may be NULL. */
+BP_API BP_MUST_USE bp_status bp_runlog_reader_open(bp_runlog_reader **reader, const char *path,
+                                                   const bp_allocator *allocator, bp_error *error);
+BP_API void bp_runlog_reader_close(bp_runlog_reader *reader);
+
+/* The network and recipe of the run; borrowed until close. */
+BP_API const bp_model *bp_runlog_reader_model(const bp_runlog_reader *reader);
+
+/* The next step record in the order of its writing, decoded; *record is borrowed until the next
+ * call. *record is NULL at the end. A damaged record is no error: see bp_runlog_reader_damage. */
+BP_API BP_MUST_USE bp_status bp_runlog_reader_next(bp_runlog_reader *reader,
+                                                   const bp_record **record, bp_error *error);
+
+/* Valid after bp_runlog_reader_next gave NULL. */
+BP_API bp_run_end bp_runlog_reader_end(const bp_runlog_reader *reader);
+BP_API const bp_runlog_damage *bp_runlog_reader_damage(const bp_runlog_reader *reader);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

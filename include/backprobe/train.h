@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Training in C (libbackprobe-train): data sets and a trainer that tells an observer. Deterministic
+ * by seed, bit for bit; a step allocates nothing; one thread. */
+#ifndef BACKPROBE_TRAIN_H
+#define BACKPROBE_TRAIN_H
+
+#include <backprobe/model.h>
+#include <backprobe/observe.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library computes in f32; BP_REAL_IS_F64 is for the build of its gradient tests. */
+#ifdef BP_REAL_IS_F64
+typedef double bp_real;
+#define BP_REAL_DTYPE BP_F64
+#else
+typedef float bp_real;
+#define BP_REAL_DTYPE BP_F32
+#endif
+
+/* --- data.c: data sets ---------------------------------------------------------------------- */
+
+typedef struct bp_part { /* train, validation or test */
+    int64_t n;
+    const bp_real *inputs;  /* [n, units] */
+    const int32_t *classes; /* [n]; NULL for regression */
+    const bp_real *targets; /* [n, n_outputs]; one-hot for classes */
+} bp_part;
+
+typedef struct bp_dataset {
+    char name[64];
+    int64_t input_shape[3]; /* channels, height, width */
+    int64_t n_outputs;
+    bool has_classes;
+    bp_part train, validation, test;
+    double chance_accuracy; /* share of the most frequent class in train */
+    bp_allocator allocator;
+    void *memory; /* all of the above point into it */
+    size_t memory_bytes;
+} bp_dataset;
+
+/* The data sets that have names; NULL-terminated. */
+BP_API extern const char *const bp_dataset_names[];
+/* "digits": UCI optdigits, bundled in the binary; 1,797 images of 8 x 8, inputs standardised on the
+ * training part; fixed split 1,257 / 270 / 270, stratified. */
+BP_API BP_MUST_USE bp_status bp_dataset_open(bp_dataset **dataset, const char *name,
+                                             const bp_allocator *allocator, bp_error *error);
+/* The caller's own numbers, copied: inputs [n, units], classes [n] (or NULL) or targets. */
+BP_API BP_MUST_USE bp_status bp_dataset_from_memory(bp_dataset **dataset, const char *name,
+                                                    const int64_t input_shape[3], int64_t n_outputs,
+                                                    const bp_part *train, const bp_part *validation,
+                                                    const bp_part *test,
+                                                    const bp_allocator *allocator, bp_error *error);
+BP_API void bp_dataset_close(bp_dataset *dataset);
+/* Loss of the best constant prediction: entropy of the label marginal (cross_entropy) or mean
+ * variance of the targets (mse), over the training part. */
+BP_API double bp_dataset_trivial_loss(const bp_dataset *dataset, bp_loss loss);
+
+/* --- trainer.c: a training run -------------------------------------------------------------- */
+
+typedef struct bp_trainer bp_trainer;
+
+/* Takes shapes and recipe from model (borrowed until close; bp_model_set_input done), fills in the
+ * recipe what the data decide (epoch_steps, train_samples, trivial_loss, n_outputs,
+ * chance_accuracy; batch is cut to the number of training samples) before anything else, and
+ * initialises all parameters from recipe.seed. dataset borrowed until close. */
+BP_API BP_MUST_USE bp_status bp_trainer_open(bp_trainer **trainer, bp_model *model,
+                                             const bp_dataset *dataset,
+                                             const bp_allocator *allocator, bp_error *error);
+BP_API void bp_trainer_close(bp_trainer *trainer);
+
+/* observer may be NULL; borrowed until replaced or close. */
+BP_API void bp_trainer_observe(bp_trainer *trainer, const bp_observer *observer);
+
+/* One optimiser update on the next batch (a fresh permutation each epoch; the last batch of an
+ * epoch may be short). Returns the loss of that batch before the update. Never allocates. A
+ * non-finite loss is a reading, not an error: the caller decides whether to go on. */
+BP_API double bp_trainer_step(bp_trainer *trainer);
+BP_API int64_t bp_trainer_steps_done(const bp_trainer *trainer);
+
+typedef struct bp_score {
+    double loss;
+    double accuracy; /* NaN without classes */
+} bp_score;
+/* Forward pass over a part in evaluation mode (batch norm uses its running statistics). */
+BP_API bp_score bp_trainer_evaluate(bp_trainer *trainer, const bp_part *part);
+
+/* Parameters: views into the trainer's own memory, valid until close, in layer order. */
+BP_API size_t bp_trainer_n_parameters(const bp_trainer *trainer);
+typedef struct bp_parameter {
+    uint32_t layer;
+    bp_slot slot;
+    char name[BP_TENSOR_MAX_NDIM * 64]; /* "dense_1.weight" */
+    bp_tensor value;                    /* weight: [fan_out, fan_in] */
+    bp_tensor gradient;                 /* the same shape; of the last step */
+    bool trained;
+} bp_parameter;
+BP_API const bp_parameter *bp_trainer_parameter(const bp_trainer *trainer, size_t index);
+
+/* Weights (and batch norm's running statistics) as safetensors, written atomically. */
+BP_API BP_MUST_USE bp_status bp_trainer_save(const bp_trainer *trainer, const char *path,
+                                             bp_error *error);
+BP_API BP_MUST_USE bp_status bp_trainer_load(bp_trainer *trainer, const char *path,
+                                             bp_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pump: an observer that turns tensors into statistics, a record, the run log and findings. */
+#ifndef BACKPROBE_WATCH_H
+#define BACKPROBE_WATCH_H
+
+#include <backprobe/diagnosis.h>
+#include <backprobe/model.h>
+#include <backprobe/observe.h>
+#include <backprobe/runlog.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct bp_watch bp_watch;
+
+typedef struct bp_watch_options {
+    uint32_t struct_size;
+    const char *run_folder; /* copied; must exist; NULL keeps no log */
+    int64_t every;          /* full statistics at every n-th step; loss and tripwires at all. 1 */
+    bp_allocator allocator; /* resize NULL: malloc */
+    /* Called with one line when the watch goes blind; may be NULL. */
+    void (*on_message)(void *context, const char *text);
+    /* Called when a finding opens or changes its severity; borrowed for the call. May be NULL. */
+    void (*on_finding)(void *context, const bp_finding *finding);
+    void *context; /* borrowed until close */
+} bp_watch_options;
+
+#define BP_WATCH_OPTIONS_INIT \
+    {(uint32_t)sizeof(bp_watch_options), NULL, 1, {NULL, NULL}, NULL, NULL, NULL}
+
+/* model: borrowed until close; complete (shapes and recipe set). Nothing is allocated later. */
+BP_API BP_MUST_USE bp_status bp_watch_open(bp_watch **watch, const bp_model *model,
+                                           const bp_watch_options *options, bp_error *error);
+
+/* Writes the end record and closes the log. A write error here is reported by the status; the
+ * watch is closed all the same. */
+BP_API bp_status bp_watch_close(bp_watch *watch, bp_run_end end, bp_error *error);
+
+/* To be handed to a trainer; borrowed until close. */
+BP_API const bp_observer *bp_watch_observer(bp_watch *watch);
+
+/* Findings so far; borrowed until close. */
+BP_API bp_diagnosis *bp_watch_diagnosis(bp_watch *watch);
+
+/* BP_OK, or BP_ERROR_BLIND: the log could not be written on. Sticky; *error tells why. */
+BP_API bp_status bp_watch_status(const bp_watch *watch, bp_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Room record: what is said of one step: quantities, their codecs, a step record in memory.
+ * Knows no file. Invariant: detectors are fed what decode(encode(record)) gives, so live and replay
+ * agree. Called by watch and runlog. */
+#ifndef BP_RECORD_RECORD_H
+#define BP_RECORD_RECORD_H
+
+#include "base/base.h"
+#include <backprobe/record.h>
+
+/* Bytes that an encoded record of so many layers can take at most. */
+size_t bp_record_max_bytes(uint32_t n_layers);
+/* A writer of bp_record_max_bytes never cuts. */
+void bp_record_encode(const bp_record *record, bp_writer *writer);
+/* Into a record of the model's n_layers (bp_record_init). Unknown quantities are skipped by their
+ * length; anything else that is not as expected is BP_ERROR_INPUT and leaves the record cleared. */
+BP_MUST_USE bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error);
+
+/* The 16-bit logarithm: 228 codes an octave, 2^-152 ... 2^134, codes for 0, Inf and NaN; smaller
+ * and larger magnitudes clamp to the ends. */
+uint16_t bp_log16_encode(double value);
+double bp_log16_decode(uint16_t code);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Room runlog: the file that a run leaves. Segments of framed, checksummed records; a reader that
+ * resynchronises behind damage and says what it lost. It does not know what a finding is.
+ * Invariants: a record is written whole by one put; sequence numbers grow by one; header checksums
+ * are salted per segment, so a record inside a payload is never taken for one. */
+#ifndef BP_RUNLOG_RUNLOG_H
+#define BP_RUNLOG_RUNLOG_H
+
+#include "record/record.h"
+#include <backprobe/runlog.h>
+
+#define BP_RUNLOG_SEGMENT_BYTES ((uint64_t)64 << 20)
+
+/* Types of a record; pinned. A reader skips unknown ones by their length. */
+typedef enum bp_runlog_type {
+    BP_RUNLOG_MODEL = 1, /* first of every segment */
+    BP_RUNLOG_STEP = 2,
+    BP_RUNLOG_GAP = 3, /* steps that could not be recorded */
+    BP_RUNLOG_END = 4
+} bp_runlog_type;
+
+/* Where whole frames go. A first version writes directly; the ring comes behind the same calls. */
+typedef struct bp_sink {
+    void *context;
+    /* All or nothing as far as a reader can tell; 0 or an errno. */
+    int (*put)(void *context, const void *bytes, size_t n_bytes);
+    int (*close)(void *context);
+} bp_sink;
+
+typedef struct bp_runlog_writer bp_runlog_writer;
+
+typedef struct bp_runlog_options {
+    const bp_io *io;        /* borrowed; NULL: the system */
+    bp_allocator allocator; /* resize NULL: malloc */
+    uint64_t segment_bytes; /* a new segment file above this; 0: BP_RUNLOG_SEGMENT_BYTES */
+} bp_runlog_options;
+
+/* Creates the first segment `log-000001.bplog` in folder (which must exist and hold no log yet)
+ * and writes the model. Nothing is allocated later. */
+BP_MUST_USE bp_status bp_runlog_writer_open(bp_runlog_writer **writer, const char *folder,
+                                            const bp_model *model, const bp_runlog_options *options,
+                                            bp_error *error);
+/* Encodes and appends. After a failed write the next append tries a new segment, never behind a
+ * torn fragment, and writes a gap record first. */
+BP_MUST_USE bp_status bp_runlog_writer_step(bp_runlog_writer *writer, const bp_record *record,
+                                            bp_error *error);
+/* Writes the end record, fsyncs, closes. The writer is gone whatever is returned. */
+bp_status bp_runlog_writer_close(bp_runlog_writer *writer, bp_run_end end, bp_error *error);
+
+#endif
