@@ -9,7 +9,9 @@
 #include "base/base.h"
 #include <backprobe/model.h>
 
-#define BP_MODEL_MAX_LAYERS 100000u
+#define BP_MODEL_MAX_LAYERS 10000u
+/* Longest name or parent path that is kept whole. */
+#define BP_LAYER_NAME_BYTES 256
 #define BP_MODEL_MAX_UNITS ((int64_t)1 << 31)
 
 /* From a name to its number; 0 when it is unknown. */
@@ -33,11 +35,10 @@ double bp_init_std(const bp_init *init, int64_t fan_in, int64_t fan_out);
 
 /* Elements of one sample at the layer's output (0 = the input). */
 int64_t bp_model_units(const bp_model *model, uint32_t layer);
+/* DENSE: has a weight matrix. */
+bool bp_layer_has_weights(const bp_layer *layer);
 /* Number of parameters of a layer. */
 int64_t bp_layer_n_parameters(const bp_layer *layer);
-/* The layer whose output this one reads (0 = the input of the network). A residual sum reads the
- * end of its branch. */
-uint32_t bp_model_reads(const bp_model *model, uint32_t layer);
 /* Cut points 1 ... K (bp_model_n_cuts): tensors that every path from input to loss crosses;
  * bp_model_cut(model, 0) is 0, the input. */
 uint32_t bp_model_n_cuts(const bp_model *model);
@@ -47,6 +48,8 @@ bool bp_model_cut_is_normalised(const bp_model *model, uint32_t cut);
 
 /* The model as bytes (in the run log's header record). */
 void bp_model_encode(const bp_model *model, bp_writer *writer);
+/* Bytes that bp_model_encode can take at most. */
+size_t bp_model_max_bytes(const bp_model *model);
 BP_MUST_USE bp_status bp_model_decode(bp_model **model, bp_cursor *cursor,
                                       const bp_allocator *allocator, bp_error *error);
 

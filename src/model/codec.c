@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model as bytes: what the first record of every log segment holds (docs/runlog-format.md). */
+#include "model/layers.h"
+
+#define CODEC_VERSION 1u
+
+static void encode_init(bp_writer *writer, const bp_init *init) {
+    bp_write_u8(writer, (uint8_t)init->kind);
+    bp_write_f64(writer, init->parameter);
+}
+
+static bp_init decode_init(bp_cursor *cursor) {
+    bp_init init = {.kind = (bp_init_kind)bp_read_u8(cursor)};
+    init.parameter = bp_read_f64(cursor);
+    if (!bp_init_name(init.kind)) cursor->bad = true;
+    return init;
+}
+
+enum { HAS_BIAS = 1, FROZEN = 2, NORM_AFTER_ACTIVATION = 4, HAS_PARENT = 8 };
+
+static void encode_layer(bp_writer *writer, const bp_layer *layer) {
+    bp_write_text(writer, layer->name);
+    bp_write_text(writer, layer->parent ? layer->parent : "");
+    bp_write_u8(writer, (uint8_t)layer->kind);
+    bp_write_u8(writer, (uint8_t)layer->activation);
+    bp_write_u8(writer, (uint8_t)layer->norm);
+    bp_write_u8(writer, (uint8_t)((layer->has_bias ? HAS_BIAS : 0) | (layer->frozen ? FROZEN : 0) |
+                                  (layer->norm_after_activation ? NORM_AFTER_ACTIVATION : 0) |
+                                  (layer->parent ? HAS_PARENT : 0)));
+    bp_write_f64(writer, layer->activation_slope);
+    bp_write_varint(writer, (uint64_t)layer->fan_in);
+    bp_write_varint(writer, (uint64_t)layer->fan_out);
+    for (int i = 0; i < 3; i++) bp_write_varint(writer, (uint64_t)layer->output_shape[i]);
+    encode_init(writer, &layer->weight_init);
+    encode_init(writer, &layer->bias_init);
+    bp_write_varint(writer, (uint64_t)layer->pool);
+    bp_write_f64(writer, layer->branch_scale);
+    bp_write_varint(writer, layer->skip_from);
+    bp_write_varint(writer, layer->n_branch);
+    bp_write_varint(writer, layer->depth_in_blocks);
+    bp_write_varint(writer, (uint64_t)layer->line);
+    bp_write_varint(writer, (uint64_t)layer->column);
+    bp_write_varint(writer, layer->item);
+}
+
+/* A varint that must fit below a limit; 0 and bad otherwise. */
+static uint64_t read_below(bp_cursor *cursor, uint64_t limit) {
+    const uint64_t value = bp_read_varint(cursor);
+    if (value < limit) return value;
+    cursor->bad = true;
+    return 0;
+}
+
+static bp_status decode_layer(bp_model *model, bp_cursor *cursor, bp_error *error) {
+    char name[BP_LAYER_NAME_BYTES + 64], parent[BP_LAYER_NAME_BYTES + 64];
+    bp_layer layer = {.name = name};
+    bp_read_text(cursor, name, sizeof name);
+    bp_read_text(cursor, parent, sizeof parent);
+    layer.kind = (bp_layer_kind)bp_read_u8(cursor);
+    layer.activation = (bp_activation)bp_read_u8(cursor);
+    layer.norm = (bp_norm)bp_read_u8(cursor);
+    const unsigned flags = bp_read_u8(cursor);
+    layer.has_bias = (flags & HAS_BIAS) != 0;
+    layer.frozen = (flags & FROZEN) != 0;
+    layer.norm_after_activation = (flags & NORM_AFTER_ACTIVATION) != 0;
+    layer.parent = flags & HAS_PARENT ? parent : NULL;
+    layer.activation_slope = bp_read_f64(cursor);
+    const uint64_t units = (uint64_t)BP_MODEL_MAX_UNITS + 1;
+    layer.fan_in = (int64_t)read_below(cursor, units);
+    layer.fan_out = (int64_t)read_below(cursor, units);
+    for (int i = 0; i < 3; i++) layer.output_shape[i] = (int64_t)read_below(cursor, units);
+    layer.weight_init = decode_init(cursor);
+    layer.bias_init = decode_init(cursor);
+    layer.pool = (int32_t)read_below(cursor, INT32_MAX);
+    layer.branch_scale = bp_read_f64(cursor);
+    layer.skip_from = (uint32_t)read_below(cursor, BP_MODEL_MAX_LAYERS + 1);
+    layer.n_branch = (uint32_t)read_below(cursor, BP_MODEL_MAX_LAYERS + 1);
+    layer.depth_in_blocks = (uint32_t)read_below(cursor, BP_MODEL_MAX_LAYERS + 1);
+    layer.line = (int32_t)read_below(cursor, INT32_MAX);
+    layer.column = (int32_t)read_below(cursor, INT32_MAX);
+    layer.item = (uint32_t)read_below(cursor, UINT32_MAX);
+    if (!bp_layer_kind_name(layer.kind) || !bp_activation_name(layer.activation) ||
+        !bp_norm_name(layer.norm) || name[0] == '\0')
+        cursor->bad = true;
+    if (cursor->bad) return BP_ERROR_INPUT;
+    return bp_model_add_layer(model, &layer, NULL, error);
+}
+
+static void encode_recipe(bp_writer *writer, const bp_recipe *recipe) {
+    bp_write_u8(writer, (uint8_t)recipe->loss);
+    bp_write_u8(writer, (uint8_t)recipe->optimiser);
+    const double reals[] = {recipe->learning_rate,  recipe->momentum, recipe->beta1,
+                            recipe->beta2,          recipe->epsilon,  recipe->trivial_loss,
+                            recipe->chance_accuracy};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) bp_write_f64(writer, reals[i]);
+    const int64_t counts[] = {recipe->batch, recipe->epochs, recipe->epoch_steps,
+                              recipe->train_samples, recipe->n_outputs};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        bp_write_u64(writer, (uint64_t)counts[i]);
+    bp_write_u64(writer, recipe->seed);
+}
+
+static void decode_recipe(bp_cursor *cursor, bp_recipe *recipe) {
+    recipe->loss = (bp_loss)bp_read_u8(cursor);
+    recipe->optimiser = (bp_optimiser)bp_read_u8(cursor);
+    double *reals[] = {&recipe->learning_rate,  &recipe->momentum, &recipe->beta1,
+                       &recipe->beta2,          &recipe->epsilon,  &recipe->trivial_loss,
+                       &recipe->chance_accuracy};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) *reals[i] = bp_read_f64(cursor);
+    int64_t *counts[] = {&recipe->batch, &recipe->epochs, &recipe->epoch_steps,
+                         &recipe->train_samples, &recipe->n_outputs};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        *counts[i] = (int64_t)bp_read_u64(cursor);
+        if (*counts[i] < 0) cursor->bad = true;
+    }
+    recipe->seed = bp_read_u64(cursor);
+}
+
+void bp_model_encode(const bp_model *model, bp_writer *writer) {
+    bp_write_varint(writer, CODEC_VERSION);
+    encode_recipe(writer, &model->recipe);
+    for (int i = 0; i < 3; i++) bp_write_varint(writer, (uint64_t)model->input[i]);
+    bp_write_varint(writer, model->n_layers);
+    for (uint32_t id = 1; id <= model->n_layers; id++)
+        encode_layer(writer, bp_model_layer(model, id));
+}
+
+size_t bp_model_max_bytes(const bp_model *model) {
+    return 256 + (size_t)model->n_layers * (2 * (BP_LAYER_NAME_BYTES + 64) + 256);
+}
+
+static bp_status decode_body(bp_model *model, bp_cursor *cursor, bp_error *error) {
+    if (bp_read_varint(cursor) != CODEC_VERSION) cursor->bad = true;
+    decode_recipe(cursor, &model->recipe);
+    for (int i = 0; i < 3; i++)
+        model->input[i] = (int64_t)read_below(cursor, (uint64_t)BP_MODEL_MAX_UNITS + 1);
+    const uint64_t n_layers = read_below(cursor, BP_MODEL_MAX_LAYERS + 1);
+    for (uint64_t i = 0; i < n_layers && !cursor->bad; i++) {
+        const bp_status status = decode_layer(model, cursor, error);
+        if (status != BP_OK && !cursor->bad) return status;
+    }
+    if (cursor->bad || cursor->position != cursor->length || model->n_layers != n_layers)
+        return bp_fail(error, BP_ERROR_INPUT,
+                       "the description of the network in the log is damaged");
+    return BP_OK;
+}
+
+bp_status bp_model_decode(bp_model **model, bp_cursor *cursor, const bp_allocator *allocator,
+                          bp_error *error) {
+    bp_model *decoded;
+    if (bp_model_open(&decoded, allocator) != BP_OK)
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory for the network of the log");
+    const bp_status status = decode_body(decoded, cursor, error);
+    if (status != BP_OK) {
+        bp_model_close(decoded);
+        return status;
+    }
+    *model = decoded;
+    return BP_OK;
+}

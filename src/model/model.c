@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model under construction: layers, their grouping, the recipe. */
+#include "model/model.h"
+#include "model/layers.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+bp_status bp_model_open(bp_model **model, const bp_allocator *allocator) {
+    allocator = bp_allocator_or_system(allocator);
+    bp_model *opened = bp_allocate(allocator, 1, sizeof *opened);
+    if (!opened) return BP_ERROR_MEMORY;
+    opened->allocator = *allocator;
+    opened->recipe.trivial_loss = NAN;
+    opened->recipe.chance_accuracy = NAN;
+    *model = opened;
+    return BP_OK;
+}
+
+void bp_model_close(bp_model *model) {
+    if (!model) return;
+    const bp_allocator allocator = model->allocator;
+    for (uint32_t i = 0; i < model->n_layers; i++) {
+        bp_release_text(&allocator, model->layers[i].name);
+        bp_release_text(&allocator, model->layers[i].parent);
+    }
+    bp_release(&allocator, model->layers, model->capacity, sizeof *model->layers);
+    bp_release(&allocator, model->cuts, model->cuts_capacity, sizeof *model->cuts);
+    bp_release(&allocator, model, 1, sizeof *model);
+}
+
+static bool grow(bp_model *model) {
+    if (model->n_layers < model->capacity) return true;
+    const uint32_t wanted = model->capacity ? model->capacity * 2 : 16;
+    layer_slot *layers =
+        model->allocator.resize(model->allocator.context, model->layers,
+                                model->capacity * sizeof *layers, wanted * sizeof *layers);
+    if (!layers) return false;
+    model->layers = layers;
+    model->capacity = wanted;
+    return true;
+}
+
+/* Cut points are kept as a list, entry 0 being the input. */
+static bool add_cut(bp_model *model, uint32_t id) {
+    if (model->n_cuts + 2 > model->cuts_capacity) {
+        const uint32_t wanted = model->cuts_capacity ? model->cuts_capacity * 2 : 16;
+        uint32_t *cuts =
+            model->allocator.resize(model->allocator.context, model->cuts,
+                                    model->cuts_capacity * sizeof *cuts, wanted * sizeof *cuts);
+        if (!cuts) return false;
+        model->cuts = cuts;
+        model->cuts_capacity = wanted;
+        model->cuts[0] = 0;
+    }
+    model->cuts[++model->n_cuts] = id;
+    return true;
+}
+
+/* A norm or an activation that follows a weighted operator belongs to its layer. */
+static bool joins_last(const bp_model *model, const bp_layer *layer) {
+    if (model->n_layers == 0) return false;
+    const bp_layer *last = &model->layers[model->n_layers - 1].spec;
+    if (last->kind != BP_LAYER_DENSE || last->depth_in_blocks != layer->depth_in_blocks ||
+        layer->name || layer->frozen != last->frozen)
+        return false;
+    if (layer->kind == BP_LAYER_ACTIVATION) return last->activation == BP_ACTIVATION_LINEAR;
+    if (layer->kind == BP_LAYER_BATCH_NORM || layer->kind == BP_LAYER_LAYER_NORM)
+        return last->norm == BP_NORM_NONE;
+    return false;
+}
+
+static void join_last(bp_model *model, const bp_layer *layer) {
+    bp_layer *last = &model->layers[model->n_layers - 1].spec;
+    if (layer->kind == BP_LAYER_ACTIVATION) {
+        last->activation = layer->activation;
+        last->activation_slope = layer->activation_slope;
+    } else {
+        last->norm = layer->kind == BP_LAYER_BATCH_NORM ? BP_NORM_BATCH : BP_NORM_LAYER;
+        last->norm_after_activation = last->activation != BP_ACTIVATION_LINEAR;
+    }
+}
+
+static bool name_is_taken(const bp_model *model, const char *name) {
+    for (uint32_t i = 0; i < model->n_layers; i++)
+        if (strcmp(model->layers[i].name, name) == 0) return true;
+    return false;
+}
+
+static char *choose_name(const bp_model *model, const bp_layer *layer, uint32_t id) {
+    if (layer->name) return bp_copy_text(&model->allocator, layer->name);
+    char name[BP_LAYER_NAME_BYTES + 64];
+    snprintf(name, sizeof name, "%s%s%s_%u", layer->parent ? layer->parent : "",
+             layer->parent ? "." : "", bp_layer_kind_name(layer->kind), (unsigned)id);
+    return bp_copy_text(&model->allocator, name);
+}
+
+static bp_status check_layer(const bp_model *model, const bp_layer *layer, bp_error *error) {
+    const int32_t line = layer->line, column = layer->column;
+    if (!bp_layer_kind_name(layer->kind))
+        return bp_fail_at(error, line, column, "unknown kind of layer %d", (int)layer->kind);
+    if (model->n_layers >= BP_MODEL_MAX_LAYERS)
+        return bp_fail_at(error, line, column, "a network has at most %u layers",
+                          BP_MODEL_MAX_LAYERS);
+    if (layer->kind == BP_LAYER_RESIDUAL &&
+        (layer->n_branch == 0 || layer->n_branch > model->n_layers ||
+         layer->skip_from > model->n_layers))
+        return bp_fail_at(error, line, column,
+                          "a residual sum needs a branch of 1 to %u layers before it, found %u",
+                          model->n_layers, layer->n_branch);
+    if ((layer->name && strlen(layer->name) > BP_LAYER_NAME_BYTES) ||
+        (layer->parent && strlen(layer->parent) > BP_LAYER_NAME_BYTES))
+        return bp_fail_at(error, line, column, "a layer's name has at most %d bytes",
+                          BP_LAYER_NAME_BYTES);
+    return BP_OK;
+}
+
+static void fill_defaults(bp_layer *layer) {
+    if (!layer->activation) layer->activation = BP_ACTIVATION_LINEAR;
+    if (!layer->norm) layer->norm = BP_NORM_NONE;
+    if (!layer->weight_init.kind) layer->weight_init.kind = BP_INIT_UNKNOWN;
+    if (!layer->bias_init.kind) layer->bias_init.kind = BP_INIT_UNKNOWN;
+    if (layer->kind == BP_LAYER_BATCH_NORM) layer->norm = BP_NORM_BATCH;
+    if (layer->kind == BP_LAYER_LAYER_NORM) layer->norm = BP_NORM_LAYER;
+}
+
+bp_status bp_model_add_layer(bp_model *model, const bp_layer *layer, uint32_t *id,
+                             bp_error *error) {
+    const bp_status checked = check_layer(model, layer, error);
+    if (checked != BP_OK) return checked;
+    if (joins_last(model, layer)) {
+        join_last(model, layer);
+        if (id) *id = model->n_layers;
+        return BP_OK;
+    }
+    const uint32_t new_id = model->n_layers + 1;
+    char *name = choose_name(model, layer, new_id);
+    if (name && name_is_taken(model, name)) {
+        bp_fail_at(error, layer->line, layer->column, "two layers have the name '%.100s'", name);
+        bp_release_text(&model->allocator, name);
+        return BP_ERROR_INPUT;
+    }
+    char *parent = layer->parent ? bp_copy_text(&model->allocator, layer->parent) : NULL;
+    if (!name || (layer->parent && !parent) || !grow(model) ||
+        (layer->depth_in_blocks == 0 && !add_cut(model, new_id))) {
+        bp_release_text(&model->allocator, name);
+        bp_release_text(&model->allocator, parent);
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory for layer %u", new_id);
+    }
+    layer_slot *slot = &model->layers[model->n_layers];
+    *slot = (layer_slot){.spec = *layer, .name = name, .parent = parent};
+    slot->spec.id = new_id;
+    slot->spec.name = name;
+    slot->spec.parent = parent;
+    fill_defaults(&slot->spec);
+    model->n_layers = new_id;
+    if (id) *id = new_id;
+    return BP_OK;
+}
+
+void bp_model_set_recipe(bp_model *model, const bp_recipe *recipe) {
+    model->recipe = *recipe;
+}
+
+const bp_recipe *bp_model_recipe(const bp_model *model) {
+    return &model->recipe;
+}
+
+const int64_t *bp_model_input(const bp_model *model) {
+    return model->input;
+}
+
+uint32_t bp_model_n_layers(const bp_model *model) {
+    return model->n_layers;
+}
+
+const bp_layer *bp_model_layer(const bp_model *model, uint32_t id) {
+    return id >= 1 && id <= model->n_layers ? &model->layers[id - 1].spec : NULL;
+}
+
+bool bp_layer_has_weights(const bp_layer *layer) {
+    return layer->kind == BP_LAYER_DENSE;
+}
+
+bool bp_layer_is_trained(const bp_layer *layer) {
+    return !layer->frozen && (bp_layer_has_weights(layer) || layer->norm != BP_NORM_NONE);
+}
+
+uint32_t bp_model_n_cuts(const bp_model *model) {
+    return model->n_cuts;
+}
+
+uint32_t bp_model_cut(const bp_model *model, uint32_t cut) {
+    return cut >= 1 && cut <= model->n_cuts ? model->cuts[cut] : 0;
+}
+
+bool bp_model_cut_is_normalised(const bp_model *model, uint32_t cut) {
+    for (uint32_t id = bp_model_cut(model, cut - 1) + 1; id <= bp_model_cut(model, cut); id++)
+        if (bp_model_layer(model, id)->norm != BP_NORM_NONE) return true;
+    return false;
+}
