@@ -44,6 +44,7 @@ typedef struct bp_text {
     bool cut;
 } bp_text;
 void bp_text_init(bp_text *text, char *bytes, size_t capacity);
+/* No %g, %f or %e: those follow the host's locale; bp_text_add_number is for them. */
 void bp_text_add(bp_text *text, const char *format, ...) BP_PRINTF(2, 3);
 /* A number as people read it ("0.14", "3.1e-18", "NaN", "Infinity", "-Infinity"), `digits`
  * significant digits, independent of the locale. */
@@ -56,8 +57,11 @@ char *bp_number_exact(char *bytes, size_t capacity, double value);
  */
 bool bp_parse_number(const char *text, double *value);
 bool bp_parse_integer(const char *text, int64_t *value);
-/* The word of words[0 ... n - 1] nearest to text by edit distance, NULL when none is near enough
- * to be meant. */
+
+/* --- nearest.c ------------------------------------------------------------------------------ */
+
+/* The word of words[0 ... n - 1] nearest to text by edit distance or continuing it, NULL when none
+ * is near enough to be meant. */
 const char *bp_nearest_word(const char *text, const char *const *words, size_t n_words);
 
 /* --- bytes.c -------------------------------------------------------------------------------- */
@@ -130,7 +134,9 @@ BP_MUST_USE bp_status bp_io_read_file(const bp_io *io, const char *path, size_t 
                                       const bp_allocator *allocator, uint8_t **bytes,
                                       size_t *n_bytes, bp_error *error);
 /* Never half-written: temporary file in the same folder, fsync, read back and compare, rename,
- * fsync of the folder. On failure the temporary file is removed and the old file stands. */
+ * fsync of the folder. On failure the temporary file is removed and the old file stands; only
+ * when the folder's fsync itself fails the new file stands and the error says that a power cut may
+ * undo it. */
 BP_MUST_USE bp_status bp_io_write_file_atomic(const bp_io *io, const char *path, const void *bytes,
                                               size_t n_bytes, const bp_allocator *allocator,
                                               bp_error *error);
