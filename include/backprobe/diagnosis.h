@@ -55,6 +55,7 @@ typedef struct bp_gain {
     double norm;         /* through the normalisation */
     double weight;       /* rms(W^T delta) / rms(delta) * sqrt(fan_in / fan_out): norm to norm */
     double alignment;    /* weight / the value that independent weights would give */
+    double branch;       /* residual block: error signal through the branch alone / at the sum */
     double contribution; /* share of the whole log gain, 0 ... 1, of either sign */
 } bp_gain;
 

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The diagnosis as a whole: opened on a model, fed records, asked for findings. */
+#include "diagnosis/state.h"
+
+#include <math.h>
+
+static bool open_slot(bp_diagnosis *d, bp_finding_slot *slot) {
+    slot->layers = bp_allocate(&d->allocator, d->n_layers + 1u, sizeof *slot->layers);
+    return slot->layers && bp_profile_init(&slot->profile, d->model, &d->allocator);
+}
+
+static bool open_all(bp_diagnosis *d) {
+    const size_t rows = (size_t)d->n_layers + 1;
+    d->shares = bp_allocate(&d->allocator, rows, sizeof *d->shares);
+    d->history.layer = bp_allocate(&d->allocator, rows, sizeof *d->history.layer);
+    bool good = d->shares && d->history.layer;
+    good = bp_profile_init(&d->now, d->model, &d->allocator) && good;
+    good = bp_profile_init(&d->first, d->model, &d->allocator) && good;
+    good = bp_profile_init(&d->explode, d->model, &d->allocator) && good;
+    good = bp_window_init(&d->window, d->n_layers, bp_model_recipe(d->model)->epoch_steps,
+                          &d->allocator) &&
+           good;
+    for (uint32_t i = 1; i < BP_N_PROBLEMS; i++) good = open_slot(d, &d->slots[i]) && good;
+    return good;
+}
+
+static void begin(bp_diagnosis *d) {
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        bp_layer_history *layer = &d->history.layer[id];
+        layer->first_weight_rms = layer->last_weight_rms = layer->last_update_ratio = (double)NAN;
+        if (bp_layer_is_trained(bp_model_layer(d->model, id))) d->n_learning++;
+    }
+    d->limit = 1e-3 / (d->n_learning ? d->n_learning : 1);
+    d->history.first_loss = d->history.last_loss = (double)NAN;
+    d->history.first_mean = d->history.best_mean = d->history.last_mean = (double)NAN;
+    d->history.largest_jump_step = d->history.nan_since = -1;
+    d->history.first_step = d->history.last_step = -1;
+    d->forward_worst = d->forward_input = (double)NAN;
+    d->explode_step = d->jump_step = -1;
+}
+
+bp_status bp_diagnosis_open(bp_diagnosis **diagnosis, const bp_model *model,
+                            const bp_allocator *allocator, bp_error *error) {
+    allocator = bp_allocator_or_system(allocator);
+    bp_diagnosis *d = bp_allocate(allocator, 1, sizeof *d);
+    if (!d) return bp_fail(error, BP_ERROR_MEMORY, "no memory for the diagnosis");
+    d->allocator = *allocator;
+    d->model = model;
+    d->n_layers = bp_model_n_layers(model);
+    if (!open_all(d)) {
+        bp_diagnosis_close(d);
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory for the diagnosis of %u layers",
+                       bp_model_n_layers(model));
+    }
+    begin(d);
+    *diagnosis = d;
+    return BP_OK;
+}
+
+void bp_diagnosis_close(bp_diagnosis *d) {
+    if (!d) return;
+    const bp_allocator allocator = d->allocator;
+    const size_t rows = (size_t)d->n_layers + 1;
+    bp_release(&allocator, d->shares, rows, sizeof *d->shares);
+    bp_release(&allocator, d->history.layer, rows, sizeof *d->history.layer);
+    bp_profile_finish(&d->now, &allocator);
+    bp_profile_finish(&d->first, &allocator);
+    bp_profile_finish(&d->explode, &allocator);
+    bp_window_finish(&d->window, &allocator);
+    for (uint32_t i = 1; i < BP_N_PROBLEMS; i++) {
+        bp_release(&allocator, d->slots[i].layers, rows, sizeof *d->slots[i].layers);
+        bp_profile_finish(&d->slots[i].profile, &allocator);
+    }
+    bp_release(&allocator, d, 1, sizeof *d);
+}
+
+/* The spread over samples: a cut point at which all samples look alike while the inputs differ. */
+static bool note_forward(bp_diagnosis *d, const bp_record *record) {
+    if (bp_record_has(record, BP_Q_VARIATION, 0))
+        d->forward_input = bp_record_get(record, BP_Q_VARIATION, 0);
+    double worst = (double)INFINITY;
+    for (uint32_t k = 1; k <= bp_model_n_cuts(d->model); k++) {
+        const uint32_t id = bp_model_cut(d->model, k);
+        if (!bp_record_has(record, BP_Q_VARIATION, id)) continue;
+        const double variation = bp_record_get(record, BP_Q_VARIATION, id);
+        if (!(variation < worst)) continue;
+        worst = variation;
+        d->forward_cut = k;
+    }
+    if (isfinite(worst)) d->forward_worst = worst; /* else what was seen last still stands */
+    return d->forward_worst < 1e-3 && d->forward_input > 0.1;
+}
+
+static void note_depth(bp_diagnosis *d, const bp_record *record) {
+    bp_profile_measure(&d->now, d->model, record);
+    if (!d->now.measured) return;
+    if (!d->first.measured && !d->non_finite.seen) bp_profile_copy(&d->first, &d->now);
+    d->history.largest_span =
+        fmax(d->history.largest_span, fmax(d->now.vanish_span, d->now.explode_span));
+}
+
+static void note_window(bp_diagnosis *d, const bp_record *record, bool forward) {
+    bp_history *history = &d->history;
+    if (!bp_effect_shares(d, record)) return;
+    bp_window_push(&d->window, record->step, bp_record_get(record, BP_Q_LOSS, 0), d->shares,
+                   d->limit, d->now.measured && d->now.vanish_span > LN_SPAN,
+                   d->now.measured && d->now.explode_span > LN_SPAN, forward);
+    if (bp_window_length(&d->window) < WINDOW_MIN) return;
+    history->last_mean = bp_window_mean_loss(&d->window);
+    if (isnan(history->first_mean)) history->first_mean = history->last_mean;
+    history->best_mean = fmin(history->best_mean, history->last_mean);
+}
+
+uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
+    bp_history_note(d, record);
+    uint32_t changed = bp_judge_non_finite(d, record);
+    const bool was_finite = !d->non_finite.seen;
+    if (was_finite) {
+        note_depth(d, record);
+        note_window(d, record, note_forward(d, record));
+        changed += bp_judge_vanishing(d, record);
+    }
+    if (was_finite || record->step == d->non_finite.step) {
+        changed += bp_judge_exploding(d, record);
+        changed += bp_judge_weights(d, record);
+    }
+    bp_finding_sort(d);
+    return changed;
+}
+
+uint32_t bp_diagnosis_n_findings(const bp_diagnosis *d) {
+    return d->n_order;
+}
+
+const bp_finding *bp_diagnosis_finding(bp_diagnosis *d, uint32_t index) {
+    if (index >= d->n_order) return NULL;
+    bp_finding_slot *slot = &d->slots[d->order[index]];
+    bp_text_compose(d, slot);
+    return &slot->finding;
+}
+
+/* "first, second" into the overview's text: everything that was never there to be looked at. */
+static const char *not_observed(const bp_diagnosis *d) {
+    const bool effects = d->window.n_total > 0;
+    const bool depth = d->first.measured;
+    const bool forward = !isnan(d->forward_worst);
+    if (d->history.n_records == 0) return "";
+    if (!depth && !effects) return "error signals over depth, updates of the parameters";
+    if (!depth) return "error signals over depth";
+    if (!effects) return "updates of the parameters";
+    return forward ? "" : "spread of the activations over samples";
+}
+
+void bp_diagnosis_overview_of(const bp_diagnosis *d, bp_diagnosis_overview *overview) {
+    const bp_history *history = &d->history;
+    const bool has_window = !isnan(history->first_mean);
+    *overview = (bp_diagnosis_overview){
+        .n_records = history->n_records,
+        .first_step = history->first_step,
+        .last_step = history->last_step,
+        .first_loss = history->first_loss,
+        .last_loss = has_window ? history->last_mean : history->last_loss,
+        .best_loss = has_window ? history->best_mean : history->last_loss,
+        .backward_span_log = d->first.measured ? history->largest_span : (double)NAN,
+        .not_observed = not_observed(d),
+    };
+}

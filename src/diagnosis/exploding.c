@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exploding-gradient: the error signal grows towards the input by more than 1e3 AND that harms: the
+ * loss is far above guessing, an update is larger than the weights, or numbers stop being finite.
+ * One record suffices: with plain SGD the second is NaN. The other way in is growth over steps:
+ * updates larger than the weights and a loss far above guessing although depth is not to blame. */
+#include "diagnosis/state.h"
+
+#include <math.h>
+
+#define RUN_UP 10 /* steps between an explosion and the NaN that it is blamed for */
+
+static double largest_update_ratio(const bp_diagnosis *d, uint32_t *layer) {
+    double largest = 0;
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const double ratio = d->history.layer[id].last_update_ratio;
+        if (!(ratio > largest)) continue; /* NaN: not measured */
+        largest = ratio;
+        *layer = id;
+    }
+    return largest;
+}
+
+static bool loss_out_of_bounds(const bp_diagnosis *d) {
+    return d->history.last_loss > 10 * bp_trivial_level(d);
+}
+
+/* Layers whose error signal is more than 1e3 times what arrived nearer the loss. */
+static void add_layers(bp_diagnosis *d, bp_finding_slot *slot) {
+    const bp_profile *profile = &slot->profile;
+    double lowest = profile->level[profile->n_cuts];
+    uint32_t last = 0;
+    for (uint32_t k = profile->n_cuts; k >= 1; k--) {
+        lowest = fmin(lowest, profile->level[k]);
+        if (profile->level[k] - lowest > LN_SPAN) {
+            last = k;
+            break;
+        }
+    }
+    for (uint32_t id = 1; id <= bp_model_cut(d->model, last); id++)
+        if (bp_layer_is_trained(bp_model_layer(d->model, id))) bp_finding_add_layer(slot, id);
+}
+
+static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
+    const bp_profile *profile = &slot->profile;
+    uint32_t layer = 0;
+    const double ratio = largest_update_ratio(d, &layer);
+    bp_finding_add_evidence(slot, "backward_span_log",
+                            "ln of the error signal's growth from the loss to the input", 0,
+                            profile->step, profile->explode_span, profile->measured);
+    if (profile->measured && profile->explode_to > profile->explode_from) {
+        const double n = profile->explode_to - profile->explode_from;
+        bp_finding_add_evidence(slot, "mean_gain", "geometric mean of the layers' gains", 0,
+                                profile->step, exp(profile->explode_span / n), true);
+    }
+    bp_finding_add_evidence(slot, "update_ratio", "largest rms(update) / rms(weight)", layer, step,
+                            ratio, layer > 0);
+    bp_finding_add_evidence(slot, "loss", "at its largest", 0, step, d->history.largest_loss, true);
+    bp_finding_add_evidence(slot, "trivial_loss", "of the best constant prediction", 0, step,
+                            bp_model_recipe(d->model)->trivial_loss,
+                            !isnan(bp_model_recipe(d->model)->trivial_loss));
+    bp_finding_add_evidence(slot, "learning_rate", "of the optimiser", 0, step,
+                            bp_model_recipe(d->model)->learning_rate, true);
+    if (slot->narrow)
+        bp_finding_add_evidence(slot, "blamed_layer", "where most of the growth happens",
+                                bp_model_cut(d->model, slot->blamed_to), step,
+                                bp_model_cut(d->model, slot->blamed_to), true);
+    if (slot->temporal)
+        bp_finding_add_evidence(slot, "over_steps", "it grows from step to step, not over depth", 0,
+                                step, 1, true);
+}
+
+static uint32_t update_severity(bp_diagnosis *d, bp_finding_slot *slot, bool existed) {
+    const bp_severity before = existed ? slot->finding.severity : 0;
+    const bool recovered = bp_loss_left_trivial(d) && !loss_out_of_bounds(d);
+    slot->finding.severity = d->non_finite.seen || !recovered ? BP_ERROR : BP_WARNING;
+    return before != slot->finding.severity;
+}
+
+static uint32_t open_over_depth(bp_diagnosis *d, int64_t step) {
+    const bool existed = d->slots[BP_PROBLEM_EXPLODING_GRADIENT].exists;
+    bp_finding_slot *slot =
+        bp_finding_open(d, BP_PROBLEM_EXPLODING_GRADIENT, d->explode_since, step);
+    slot->temporal = false;
+    bp_profile_copy(&slot->profile, &d->explode);
+    slot->narrow = bp_profile_narrow(&slot->profile, -1, &slot->blamed_from, &slot->blamed_to);
+    add_layers(d, slot);
+    add_evidence(d, slot, step);
+    return update_severity(d, slot, existed);
+}
+
+static uint32_t open_over_steps(bp_diagnosis *d, int64_t step) {
+    const bool existed = d->slots[BP_PROBLEM_EXPLODING_GRADIENT].exists;
+    bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_EXPLODING_GRADIENT, d->jump_since, step);
+    slot->temporal = true;
+    if (d->now.measured) bp_profile_copy(&slot->profile, &d->now);
+    for (uint32_t id = 1; id <= d->n_layers; id++)
+        if (d->history.layer[id].largest_update_ratio > 1) bp_finding_add_layer(slot, id);
+    add_evidence(d, slot, step);
+    return update_severity(d, slot, existed);
+}
+
+static void note_candidates(bp_diagnosis *d, const bp_record *record) {
+    uint32_t layer;
+    if (d->now.measured && d->now.step == record->step && d->now.explode_span > LN_SPAN) {
+        if (d->explode_step < 0 || record->step - d->explode_step > RUN_UP)
+            d->explode_since = record->step;
+        d->explode_step = record->step;
+        bp_profile_copy(&d->explode, &d->now);
+    }
+    if (largest_update_ratio(d, &layer) > 1) {
+        if (d->jump_step < 0 || record->step - d->jump_step > RUN_UP) d->jump_since = record->step;
+        d->jump_step = record->step;
+    }
+}
+
+uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
+    uint32_t layer;
+    if (!d->non_finite.seen) note_candidates(d, record);
+    const int64_t step = record->step;
+    const bool over_depth = d->explode_step >= 0 && step - d->explode_step <= RUN_UP;
+    const bool over_steps = d->jump_step >= 0 && step - d->jump_step <= RUN_UP;
+    const bool harm = d->non_finite.seen || loss_out_of_bounds(d);
+    if (over_depth && (harm || (d->explode_step == step && largest_update_ratio(d, &layer) > 1)))
+        return open_over_depth(d, step);
+    bp_finding_slot *slot = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
+    const bool explained = slot->exists && !slot->temporal; /* what depth began, steps continue */
+    if (over_steps && harm && !explained) return open_over_steps(d, step);
+    if (!slot->exists || !slot->finding.open) return 0;
+    if (!harm && !over_depth && !over_steps) slot->finding.open = false;
+    return update_severity(d, slot, true);
+}

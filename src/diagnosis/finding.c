@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Findings as they are kept: one slot a problem, and their order in the output. */
+#include "diagnosis/state.h"
+
+#include <math.h>
+#include <string.h>
+
+bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t since, int64_t step) {
+    bp_finding_slot *slot = &d->slots[problem];
+    if (!slot->exists) {
+        slot->exists = true;
+        slot->finding = (bp_finding){.struct_size = sizeof slot->finding,
+                                     .problem = problem,
+                                     .severity = BP_WARNING,
+                                     .since_step = since,
+                                     .parent = -1};
+    }
+    slot->finding.open = true;
+    slot->finding.last_step = step;
+    slot->finding.n_layers = 0;
+    slot->finding.n_evidence = 0;
+    return slot;
+}
+
+void bp_finding_add_layer(bp_finding_slot *slot, uint32_t layer) {
+    bp_finding *finding = &slot->finding;
+    if (finding->n_layers && slot->layers[finding->n_layers - 1] == layer) return;
+    slot->layers[finding->n_layers++] = layer;
+}
+
+void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char *meaning,
+                             uint32_t layer, int64_t step, double value, bool measured) {
+    if (slot->finding.n_evidence >= MAX_EVIDENCE) return;
+    slot->evidence[slot->finding.n_evidence++] = (bp_evidence){.name = name,
+                                                               .meaning = meaning,
+                                                               .layer = layer,
+                                                               .step = step,
+                                                               .value = value,
+                                                               .measured = measured};
+}
+
+double bp_finding_evidence(const bp_finding *finding, const char *name) {
+    for (uint32_t i = 0; i < finding->n_evidence; i++)
+        if (strcmp(finding->evidence[i].name, name) == 0 && finding->evidence[i].measured)
+            return finding->evidence[i].value;
+    return (double)NAN;
+}
+
+uint32_t bp_finding_blamed_layer(const bp_finding *finding) {
+    const double layer = bp_finding_evidence(finding, "blamed_layer");
+    return layer >= 1 ? (uint32_t)layer : 0;
+}
+
+static bool shown(const bp_diagnosis *d, bp_problem problem) {
+    return d->slots[problem].exists;
+}
+
+/* Which finding explains which: weights -> vanishing or exploding -> non-finite. */
+static int parent_of(const bp_diagnosis *d, bp_problem problem) {
+    switch (problem) {
+    case BP_PROBLEM_VANISHING_GRADIENT:
+        return shown(d, BP_PROBLEM_WEIGHTS_TOO_SMALL) ? (int)BP_PROBLEM_WEIGHTS_TOO_SMALL : 0;
+    case BP_PROBLEM_EXPLODING_GRADIENT:
+        return shown(d, BP_PROBLEM_WEIGHTS_TOO_LARGE) ? (int)BP_PROBLEM_WEIGHTS_TOO_LARGE : 0;
+    case BP_PROBLEM_NON_FINITE:
+        if (shown(d, BP_PROBLEM_EXPLODING_GRADIENT)) return BP_PROBLEM_EXPLODING_GRADIENT;
+        return shown(d, BP_PROBLEM_WEIGHTS_TOO_LARGE) ? (int)BP_PROBLEM_WEIGHTS_TOO_LARGE : 0;
+    case BP_PROBLEM_WEIGHTS_TOO_SMALL:
+    case BP_PROBLEM_WEIGHTS_TOO_LARGE:
+    case BP_N_PROBLEMS:
+        return 0;
+    }
+    return 0;
+}
+
+static void place(bp_diagnosis *d, bp_problem problem, int32_t parent) {
+    const int32_t index = (int32_t)d->n_order;
+    d->order[d->n_order++] = problem;
+    d->slots[problem].finding.parent = parent;
+    for (uint32_t child = 1; child < BP_N_PROBLEMS; child++)
+        if (shown(d, (bp_problem)child) && parent_of(d, (bp_problem)child) == (int)problem)
+            place(d, (bp_problem)child, index);
+}
+
+void bp_finding_sort(bp_diagnosis *d) {
+    d->n_order = 0;
+    for (uint32_t problem = 1; problem < BP_N_PROBLEMS; problem++)
+        if (shown(d, (bp_problem)problem) && parent_of(d, (bp_problem)problem) == 0)
+            place(d, (bp_problem)problem, -1);
+}

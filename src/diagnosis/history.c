@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is remembered of the whole run: losses, growth of parameters, size of updates. */
+#include "diagnosis/state.h"
+
+#include <math.h>
+
+double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer) {
+    const bp_layer *spec = bp_model_layer(d->model, layer);
+    if (!bp_layer_has_weights(spec) || !bp_record_has(record, BP_Q_UPDATE_RMS, layer) ||
+        !bp_record_has(record, BP_Q_WEIGHT_RMS, layer) || spec->fan_in < 1)
+        return (double)NAN;
+    /* Weights near 0 (zeros, tiny initialisers) would make any first update look enormous. */
+    const double floor = 0.1 / sqrt((double)spec->fan_in);
+    return bp_record_get(record, BP_Q_UPDATE_RMS, layer) /
+           fmax(bp_record_get(record, BP_Q_WEIGHT_RMS, layer), floor);
+}
+
+static void note_loss(bp_history *history, const bp_record *record) {
+    if (!bp_record_has(record, BP_Q_LOSS, 0)) return;
+    const double loss = bp_record_get(record, BP_Q_LOSS, 0);
+    if (!isfinite(loss)) return;
+    if (isnan(history->first_loss)) history->first_loss = loss;
+    if (history->last_loss > 0 && loss / history->last_loss > history->largest_jump) {
+        history->largest_jump = loss / history->last_loss;
+        history->largest_jump_step = record->step;
+    }
+    history->largest_loss = fmax(history->largest_loss, loss);
+    history->last_loss = loss;
+}
+
+static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
+    bp_layer_history *layer = &d->history.layer[id];
+    if (bp_record_has(record, BP_Q_WEIGHT_RMS, id)) {
+        const double rms = bp_record_get(record, BP_Q_WEIGHT_RMS, id);
+        if (isfinite(rms)) {
+            if (isnan(layer->first_weight_rms)) layer->first_weight_rms = rms;
+            layer->last_weight_rms = rms;
+        }
+    }
+    const double ratio = bp_update_ratio(d, record, id);
+    layer->last_update_ratio = ratio;
+    if (!isfinite(ratio)) return;
+    layer->largest_update_ratio = fmax(layer->largest_update_ratio, ratio);
+    layer->sum_update_ratio += ratio;
+    layer->n_update_ratio++;
+}
+
+static void note_nan(bp_diagnosis *d, const bp_record *record) {
+    uint64_t count = 0;
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bp_quantity bad[] = {BP_Q_PARAMETER_NAN, BP_Q_PARAMETER_INF, BP_Q_UPDATE_BAD};
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+            if (bp_record_has(record, bad[i], id))
+                count += (uint64_t)bp_record_get(record, bad[i], id);
+    }
+    if (count == 0) return;
+    if (d->history.nan_since < 0) d->history.nan_since = record->step;
+    if (count > d->history.nan_parameters) d->history.nan_parameters = count;
+}
+
+void bp_history_note(bp_diagnosis *d, const bp_record *record) {
+    bp_history *history = &d->history;
+    if (!history->began) {
+        history->began = true;
+        history->first_step = record->step;
+    }
+    history->last_step = record->step;
+    history->n_records++;
+    note_nan(d, record);
+    if (d->non_finite.seen) return; /* after one, nothing else is measured of the run */
+    note_loss(history, record);
+    for (uint32_t id = 1; id <= d->n_layers; id++) note_layer(d, record, id);
+}
+
+double bp_trivial_level(const bp_diagnosis *d) {
+    const double trivial = bp_model_recipe(d->model)->trivial_loss;
+    return isfinite(trivial) && trivial > 0 ? trivial : d->history.first_mean;
+}
+
+bool bp_loss_left_trivial(const bp_diagnosis *d) {
+    return d->history.best_mean < 0.95 * bp_trivial_level(d);
+}

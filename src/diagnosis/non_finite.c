@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* non-finite: the first NaN or Inf, and what produced it. Within a step the order of computation is
+ * known: data, parameters, forward, loss, backward, gradients, update. The first place in this
+ * order is the producer (finite in, non-finite out); everything after it only passes it on. */
+#include "diagnosis/state.h"
+
+#include <math.h>
+
+static uint64_t count_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    return bp_record_has(record, quantity, row) ? (uint64_t)bp_record_get(record, quantity, row)
+                                                : 0;
+}
+
+static double largest_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
+                                                : (double)NAN;
+}
+
+/* True when this place holds a non-finite value; the first one found becomes the producer. */
+static bool look(bp_non_finite *found, const bp_record *record, uint32_t layer, const char *place,
+                 bp_quantity nan, bp_quantity inf) {
+    const uint64_t n_nan = count_of(record, nan, layer), n_inf = count_of(record, inf, layer);
+    if (n_nan + n_inf == 0) return false;
+    if (!found->seen)
+        *found = (bp_non_finite){.seen = true,
+                                 .step = record->step,
+                                 .layer = layer,
+                                 .place = place,
+                                 .n_nan = n_nan,
+                                 .n_inf = n_inf,
+                                 .largest_before = (double)NAN};
+    else if (layer != found->layer)
+        found->n_passers++;
+    return true;
+}
+
+static void look_at_data_and_parameters(bp_diagnosis *d, const bp_record *record) {
+    bp_non_finite *found = &d->non_finite;
+    if (look(found, record, 0, "input", BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF))
+        found->is_data = true;
+    for (uint32_t id = 1; id <= d->n_layers; id++)
+        if (look(found, record, id, "parameter", BP_Q_PARAMETER_NAN, BP_Q_PARAMETER_INF) &&
+            found->layer == id && !found->is_data)
+            found->is_inherited = true;
+}
+
+static void look_forward(bp_diagnosis *d, const bp_record *record) {
+    bp_non_finite *found = &d->non_finite;
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bool first = !found->seen;
+        if (look(found, record, id, "activation", BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF) &&
+            first)
+            found->largest_before = largest_of(record, BP_Q_ACTIVATION_MAX, id - 1);
+    }
+    if (found->seen || !bp_record_has(record, BP_Q_LOSS, 0)) return;
+    const double loss = bp_record_get(record, BP_Q_LOSS, 0);
+    if (isfinite(loss)) return;
+    *found = (bp_non_finite){.seen = true,
+                             .step = record->step,
+                             .place = "loss",
+                             .n_nan = isnan(loss) ? 1u : 0u,
+                             .n_inf = isnan(loss) ? 0u : 1u};
+    found->largest_before = largest_of(record, BP_Q_ACTIVATION_MAX, d->n_layers);
+}
+
+static void look_backward(bp_diagnosis *d, const bp_record *record) {
+    bp_non_finite *found = &d->non_finite;
+    for (uint32_t id = d->n_layers; id >= 1; id--) {
+        const bool first = !found->seen;
+        if (look(found, record, id, "error signal", BP_Q_ERROR_NAN, BP_Q_ERROR_INF) && first &&
+            id < d->n_layers)
+            found->largest_before = largest_of(record, BP_Q_ERROR_MAX, id + 1);
+    }
+    for (uint32_t id = d->n_layers; id >= 1; id--)
+        look(found, record, id, "gradient", BP_Q_GRADIENT_NAN, BP_Q_GRADIENT_INF);
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bool first = !found->seen;
+        if (look(found, record, id, "updated parameter", BP_Q_UPDATE_BAD, BP_Q_UPDATE_BAD) &&
+            first) {
+            found->n_inf = 0; /* the count says only that they are not finite any more */
+            found->largest_before = largest_of(record, BP_Q_GRADIENT_MAX, id);
+        }
+    }
+}
+
+static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot) {
+    const bp_non_finite *found = &d->non_finite;
+    bp_finding_add_evidence(slot, "nan", "NaN values at the first place", found->layer, found->step,
+                            (double)found->n_nan, true);
+    bp_finding_add_evidence(slot, "inf", "infinite values at the first place", found->layer,
+                            found->step, (double)found->n_inf, true);
+    bp_finding_add_evidence(slot, "largest_before", "largest finite magnitude before it",
+                            found->layer, found->step, found->largest_before,
+                            !isnan(found->largest_before));
+    bp_finding_add_evidence(slot, "layers_passing_it_on", "in the same step", 0, found->step,
+                            found->n_passers, true);
+    bp_finding_add_evidence(slot, "loss_before", "the last finite loss", 0, found->step,
+                            d->history.last_loss, !isnan(d->history.last_loss));
+}
+
+uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record) {
+    if (d->non_finite.seen) {
+        d->slots[BP_PROBLEM_NON_FINITE].finding.last_step = record->step;
+        return 0;
+    }
+    look_at_data_and_parameters(d, record);
+    look_forward(d, record);
+    look_backward(d, record);
+    const bp_non_finite *found = &d->non_finite;
+    if (!found->seen) return 0;
+    bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_NON_FINITE, found->step, record->step);
+    slot->finding.severity = BP_ERROR;
+    if (found->layer) bp_finding_add_layer(slot, found->layer);
+    if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);
+    add_evidence(d, slot);
+    return 1;
+}

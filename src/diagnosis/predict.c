@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What theory says of an initialisation, before training: means over Gaussian units by quadrature.
+ */
+#include "diagnosis/diagnosis.h"
+
+#include <math.h>
+
+/* The trapezoid rule on [-8, 8] converges faster than any power of the spacing for these
+ * integrands, and its grid has a point at 0, where the rectifiers have their kink. */
+#define RANGE 8.0
+#define N_POINTS 161
+
+static double node(int i) {
+    return -RANGE + 2 * RANGE * i / (N_POINTS - 1);
+}
+
+static double gaussian(double z) {
+    return exp(-0.5 * z * z);
+}
+
+typedef double integrand(bp_activation activation, double slope, double z);
+
+static double value_squared(bp_activation activation, double slope, double z) {
+    const double value = bp_activation_value(activation, slope, z);
+    return value * value;
+}
+
+/* At a kink the mean of both sides, or the rectifiers' E phi'^2 would miss half a cell. */
+static double derivative_squared(bp_activation activation, double slope, double z) {
+    const double step = 1e-9;
+    const double left = bp_activation_derivative(activation, slope, z - step);
+    const double right = bp_activation_derivative(activation, slope, z + step);
+    return 0.5 * (left * left + right * right);
+}
+
+static double derivative_fourth(bp_activation activation, double slope, double z) {
+    const double step = 1e-9;
+    const double left = bp_activation_derivative(activation, slope, z - step);
+    const double right = bp_activation_derivative(activation, slope, z + step);
+    return 0.5 * (left * left * left * left + right * right * right * right);
+}
+
+/* E f(sqrt(q) z) for z ~ N(0, 1). */
+static double mean_of(integrand *f, bp_activation activation, double slope, double q) {
+    const double scale = sqrt(q);
+    double sum = 0, weights = 0;
+    for (int i = 0; i < N_POINTS; i++) {
+        const double z = node(i), weight = gaussian(z);
+        sum += weight * f(activation, slope, scale * z);
+        weights += weight;
+    }
+    return sum / weights;
+}
+
+/* E phi(u) phi(v), u and v of variance q and correlation c. */
+static double mean_product(bp_activation activation, double slope, double q, double c) {
+    const double scale = sqrt(q), rest = sqrt(fmax(0, 1 - c * c));
+    double sum = 0, weights = 0;
+    for (int i = 0; i < N_POINTS; i += 2) {
+        const double u = node(i);
+        double inner = 0, inner_weights = 0;
+        for (int k = 0; k < N_POINTS; k += 2) {
+            const double v = node(k), weight = gaussian(v);
+            inner += weight * bp_activation_value(activation, slope, scale * (c * u + rest * v));
+            inner_weights += weight;
+        }
+        const double weight = gaussian(u);
+        sum += weight * bp_activation_value(activation, slope, scale * u) * inner / inner_weights;
+        weights += weight;
+    }
+    return sum / weights;
+}
+
+void bp_mean_field_init(bp_mean_field *field, double correlation) {
+    *field = (bp_mean_field){
+        .q = 1, .correlation = correlation, .gain = 1, .activation = 1, .kurtosis = 1};
+}
+
+/* Fields of state: before the call q and correlation belong to the activations that this layer
+ * reads (after phi), afterwards to its own activations. */
+void bp_mean_field_layer(bp_mean_field *field, bp_activation activation, double slope,
+                         double sigma_w, double sigma_b) {
+    const double w = sigma_w * sigma_w, b = sigma_b * sigma_b;
+    const double q = w * field->q + b;
+    const double c = q > 0 ? (w * field->q * field->correlation + b) / q : 1;
+    const double squared = mean_of(derivative_squared, activation, slope, q);
+    const double fourth = mean_of(derivative_fourth, activation, slope, q);
+    const double out = mean_of(value_squared, activation, slope, q);
+    const double product = mean_product(activation, slope, q, fmin(c, 1));
+    field->q = out;
+    field->correlation = out > 0 ? fmin(1, product / out) : 1;
+    field->activation = sqrt(squared);
+    field->gain = sigma_w * field->activation;
+    field->kurtosis = squared > 0 ? fourth / (squared * squared) : 1;
+}
+
+double bp_activation_critical_gain(bp_activation activation, double slope) {
+    switch (activation) {
+    case BP_ACTIVATION_RELU:
+    case BP_ACTIVATION_GELU:
+        return sqrt(2);
+    case BP_ACTIVATION_LEAKY_RELU:
+        return sqrt(2 / (1 + slope * slope));
+    case BP_ACTIVATION_LINEAR:
+    case BP_ACTIVATION_SIGMOID:
+    case BP_ACTIVATION_TANH:
+        return 1;
+    }
+    return 1;
+}
+
+static bool is_plain(const bp_layer *layer) {
+    return layer->kind == BP_LAYER_DENSE && layer->norm == BP_NORM_NONE &&
+           layer->depth_in_blocks == 0;
+}
+
+static bool is_bounded(bp_activation activation) {
+    return activation == BP_ACTIVATION_SIGMOID || activation == BP_ACTIVATION_TANH;
+}
+
+/* A layer that was meant to be linear stays so. */
+static bp_activation chosen_activation(const bp_layer *layer, const bp_chain_choice *choice) {
+    const bool keep = !choice->activation || layer->activation == BP_ACTIVATION_LINEAR;
+    return keep ? layer->activation : choice->activation;
+}
+
+void bp_predict_chain(const bp_model *model, const bp_chain_choice *choice,
+                      bp_chain_prediction *prediction) {
+    *prediction = (bp_chain_prediction){.mean_gain = 1, .variation = 1, .saturation = 1};
+    const double start = 0.5; /* inputs of a data set are alike to some degree */
+    bp_mean_field field;
+    bp_mean_field_init(&field, start);
+    bool first = true;
+    for (uint32_t id = 1; id <= bp_model_n_layers(model); id++) {
+        const bp_layer *layer = bp_model_layer(model, id);
+        const bool is_output = id == bp_model_n_layers(model);
+        if (!is_plain(layer) || is_output) continue;
+        const bp_activation activation = chosen_activation(layer, choice);
+        const double slope = choice->activation ? choice->slope : layer->activation_slope;
+        const bp_init *weights = choice->init.kind ? &choice->init : &layer->weight_init;
+        const double in = (double)layer->fan_in;
+        const double sigma_w = bp_init_std(weights, layer->fan_in, layer->fan_out) * sqrt(in);
+        const double sigma_b = choice->init.kind && choice->init.kind != BP_INIT_PYTORCH_DEFAULT
+                                   ? 0
+                                   : bp_init_std(&layer->bias_init, layer->fan_in, layer->fan_out);
+        bp_mean_field_layer(&field, activation, slope, sigma_w, sigma_b);
+        if (is_bounded(activation)) {
+            const double at_zero = bp_activation_derivative(activation, slope, 0);
+            prediction->saturation = fmin(prediction->saturation, field.activation / at_zero);
+        }
+        prediction->spread += field.kurtosis;
+        if (!first) { /* the first layer's own factor leads to the input, where nothing learns */
+            prediction->log_gain += log(field.gain);
+            prediction->span = fmax(prediction->span, fabs(prediction->log_gain));
+            prediction->n_layers++;
+        }
+        first = false;
+    }
+    if (prediction->n_layers)
+        prediction->mean_gain = exp(prediction->log_gain / prediction->n_layers);
+    prediction->variation = sqrt(fmax(0, 1 - field.correlation) / (1 - start));
+}

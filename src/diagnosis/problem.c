@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of problems in words: names and explain pages. */
+#include "diagnosis/diagnosis.h"
+
+#define NAME_AT(id, name, number) [number] = name,
+
+static const char *const names[BP_N_PROBLEMS] = {BP_PROBLEMS(NAME_AT)};
+
+static const char *const explanations[BP_N_PROBLEMS] = {
+    [BP_PROBLEM_VANISHING_GRADIENT] =
+        "What it is\n"
+        "  The gradient of the early layers is so small that their weights do not move.\n"
+        "\n"
+        "Why it happens\n"
+        "  A weight moves by w_new = w_old - eta * dL/dw. By the chain rule dL/dw of an early "
+        "layer\n"
+        "  is a product of one factor, the gain, for each later layer:\n"
+        "      dL/dx_0 = W_1' phi'(z_1) ... W_L' phi'(z_L) dL/dx_L\n"
+        "  0.1 ten times over leaves 0.1^10 = 1e-10. A sigmoid passes on at most 0.25 of the "
+        "error\n"
+        "  signal, whatever the weights; weights that are too small do the same to any "
+        "activation.\n"
+        "  Hochreiter 1991; Glorot & Bengio 2010; Schoenholz et al. 2017 (arXiv 1611.01232).\n"
+        "\n"
+        "How it is recognised\n"
+        "  Two things must hold together. (1) The error signal falls by more than a factor 1e3\n"
+        "  towards the input, measured as a norm per sample at the points that every path crosses\n"
+        "  (in normalised stretches times the activation's norm); or the activations of different\n"
+        "  samples have become the same (spread / size < 1e-3). (2) Layers are starved: the "
+        "median\n"
+        "  over a window of the share that a layer's update has in the fall of the loss,\n"
+        "  |<g_l, dw_l>| / sum |<g, dw>|, is below 1e-3 of a fair share while there is loss left\n"
+        "  to lose. It is an error while the loss has not come below 0.95 of that of guessing, a\n"
+        "  warning when the late layers learn on features that stay random.\n"
+        "\n"
+        "The lecture's table\n"
+        "  Parameters of the higher layers change significantly, those of the lower layers little\n"
+        "  or not at all; weights may become close to 0; the model learns very slowly, training\n"
+        "  stagnates at a very early stage.\n"
+        "\n"
+        "What helps\n"
+        "  tanh with Xavier or ReLU with He initialisation instead of sigmoid; the activation's\n"
+        "  critical initialiser where the weights are too small; batch or layer normalisation;\n"
+        "  residual connections. Adam does not: it rescales what arrives, and nothing arrives.\n"
+        "\n"
+        "What looks like it but is not\n"
+        "  Tiny parameter gradients under pooling, normalisation or a scaled loss; a converged "
+        "run;\n"
+        "  a learning rate that is too low (then all layers move little); frozen layers.\n",
+    [BP_PROBLEM_EXPLODING_GRADIENT] =
+        "What it is\n"
+        "  The gradient grows layer by layer towards the input (or update by update), until steps\n"
+        "  are larger than the weights and numbers overflow.\n"
+        "\n"
+        "Why it happens\n"
+        "  The same product as for vanishing gradients, with factors above 1: 2^10 = 1024, and\n"
+        "  3^20 = 3e9. float32 ends at 3.4e38; beyond it there is Inf, then Inf - Inf = NaN.\n"
+        "  Weights that are too large decide it, or a learning rate that throws the weights far.\n"
+        "  Pascanu, Mikolov & Bengio 2013; He et al. 2015.\n"
+        "\n"
+        "How it is recognised\n"
+        "  The error signal grows by more than 1e3 from the loss towards the input, and that "
+        "harms:\n"
+        "  the loss is above ten times that of guessing, or an update is larger than the weights\n"
+        "  that it changes, or a number stops being finite within 10 steps. One step suffices. "
+        "The\n"
+        "  other way in: updates larger than the weights and a loss out of bounds although depth\n"
+        "  is not to blame.\n"
+        "\n"
+        "The lecture's table\n"
+        "  Exponential growth of the parameters of the lower (initial) layers; weights may become\n"
+        "  NaN during training; the loss abruptly increases by a large amount.\n"
+        "\n"
+        "What helps\n"
+        "  The activation's critical initialiser (He for ReLU, Xavier for tanh); a lower learning\n"
+        "  rate where updates are to blame; clipping by norm; normalisation; residual branches\n"
+        "  scaled by 1/sqrt(depth).\n"
+        "\n"
+        "What looks like it but is not\n"
+        "  Large gradients in normalised networks (the weights' scale does not matter there); the\n"
+        "  last, shorter batch of an epoch; a single spike of the loss that passes.\n",
+    [BP_PROBLEM_NON_FINITE] =
+        "What it is\n"
+        "  A NaN or an infinity in data, activations, loss, gradients or parameters.\n"
+        "\n"
+        "Why it happens\n"
+        "  Overflow (beyond 3.4e38 in float32) gives Inf; Inf - Inf, 0 * Inf and 0/0 give NaN, "
+        "and\n"
+        "  a NaN passes through everything that it touches. Usually Inf comes first and NaN one\n"
+        "  layer on.\n"
+        "\n"
+        "How it is recognised\n"
+        "  By counting bit patterns in every tensor that is watched, at every step. The order of\n"
+        "  computation within a step (data, parameters, forward, loss, backward, gradients, "
+        "update)\n"
+        "  tells the producer, whose input was finite, from the layers that only passed it on.\n"
+        "  Afterwards nothing else is judged.\n"
+        "\n"
+        "What helps\n"
+        "  What helps its cause: see the finding that it hangs under. Bad data: look at the "
+        "batch.\n"
+        "\n"
+        "What looks like it but is not\n"
+        "  -Inf in attention masks; single steps that a loss scaler skips on purpose.\n",
+    [BP_PROBLEM_WEIGHTS_TOO_SMALL] =
+        "What it is\n"
+        "  The initialiser gives weights so small that signals shrink from layer to layer.\n"
+        "\n"
+        "Why it happens\n"
+        "  With independent weights of standard deviation s a layer passes on\n"
+        "      gain^2 = s^2 * fan_in * E[phi'(z)^2]\n"
+        "  of the error signal. It is 1 at the critical value of s^2 * fan_in: 1 for linear and "
+        "tanh\n"
+        "  (Glorot & Bengio 2010, Xavier), 2 / (1 + a^2) for ReLU and its kin of slope a (He et "
+        "al.\n"
+        "  2015). PyTorch's default gives 1/3.\n"
+        "\n"
+        "How it is recognised\n"
+        "  Gradients vanish, they did so at step 0, the measured gains are those that independent\n"
+        "  weights of this size give, the weights have not moved since, they are below 0.8 of the\n"
+        "  critical size, and theory says that the critical initialiser alone mends the stretch.\n"
+        "\n"
+        "What helps\n"
+        "  The activation's critical initialiser. A single layer: initialise it like the others.\n"
+        "\n"
+        "What looks like it but is not\n"
+        "  Weights before a normalisation, whose scale does not matter; a deep sigmoid network,\n"
+        "  where no size of weights helps; shallow networks, which train with any of them.\n",
+    [BP_PROBLEM_WEIGHTS_TOO_LARGE] =
+        "What it is\n"
+        "  The initialiser gives weights so large that signals grow from layer to layer, or that\n"
+        "  tanh and sigmoid units saturate and neighbouring samples part chaotically.\n"
+        "\n"
+        "Why it happens\n"
+        "  gain^2 = s^2 * fan_in * E[phi'(z)^2] above 1 (see weights-too-small): three times He's\n"
+        "  size is a gain of 3 a layer, 3^20 = 3e9 over twenty.\n"
+        "\n"
+        "How it is recognised\n"
+        "  Gradients explode (or the first pass overflows, or nothing is learnt while error "
+        "signals\n"
+        "  grow by more than 1e3 towards the input), they did so at step 0, independent weights "
+        "of\n"
+        "  this size explain it, they are above 1.25 of the critical size, and theory says that "
+        "the\n"
+        "  critical initialiser alone mends it.\n"
+        "\n"
+        "What helps\n"
+        "  The activation's critical initialiser: He for ReLU, Xavier for tanh.\n"
+        "\n"
+        "What looks like it but is not\n"
+        "  Large weights before a normalisation; a learning rate that is too high.\n",
+};
+
+const char *bp_problem_name(bp_problem problem) {
+    return (unsigned)problem < BP_N_PROBLEMS ? names[problem] : NULL;
+}
+
+const char *bp_problem_explanation(bp_problem problem) {
+    return (unsigned)problem < BP_N_PROBLEMS ? explanations[problem] : NULL;
+}
+
+const char *bp_severity_name(bp_severity severity) {
+    switch (severity) {
+    case BP_HINT:
+        return "hint";
+    case BP_WARNING:
+        return "warning";
+    case BP_ERROR:
+        return "error";
+    }
+    return NULL;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The error signals of one step over depth: gains, their parts, and the spans that they add up to.
+ */
+#include "diagnosis/state.h"
+
+#include <math.h>
+#include <string.h>
+
+/* An error signal of exactly 0 has fallen below what the format holds; it counts as the smallest
+ * value that the record can tell. */
+#define SMALLEST 1e-46
+
+bool bp_profile_init(bp_profile *profile, const bp_model *model, const bp_allocator *allocator) {
+    const uint32_t n = bp_model_n_cuts(model);
+    profile->n_cuts = n;
+    profile->error_norm = bp_allocate(allocator, n + 1, sizeof *profile->error_norm);
+    profile->level = bp_allocate(allocator, n + 1, sizeof *profile->level);
+    profile->gain = bp_allocate(allocator, n + 1, sizeof *profile->gain);
+    return profile->error_norm && profile->level && profile->gain;
+}
+
+void bp_profile_finish(bp_profile *profile, const bp_allocator *allocator) {
+    const size_t n = (size_t)profile->n_cuts + 1;
+    bp_release(allocator, profile->error_norm, n, sizeof *profile->error_norm);
+    bp_release(allocator, profile->level, n, sizeof *profile->level);
+    bp_release(allocator, profile->gain, n, sizeof *profile->gain);
+}
+
+void bp_profile_copy(bp_profile *to, const bp_profile *from) {
+    const size_t n = (size_t)from->n_cuts + 1;
+    bp_profile kept = *to;
+    *to = *from;
+    to->error_norm = memcpy(kept.error_norm, from->error_norm, n * sizeof *from->error_norm);
+    to->level = memcpy(kept.level, from->level, n * sizeof *from->level);
+    to->gain = memcpy(kept.gain, from->gain, n * sizeof *from->gain);
+}
+
+static double measured(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
+                                                : (double)NAN;
+}
+
+/* The parts of the gain of one layer between two cut points; the product of the measured ones is
+ * the gain exactly (telescoping). */
+static void split_gain(const bp_layer *layer, const bp_record *record, bp_gain *gain) {
+    gain->activation = gain->norm = gain->weight = gain->alignment = (double)NAN;
+    if (layer->kind == BP_LAYER_RESIDUAL) return;
+    double at = measured(record, BP_Q_ERROR_RMS, layer->id); /* going back through the layer */
+    const bool has_activation = layer->activation != BP_ACTIVATION_LINEAR;
+    const bool has_norm = layer->norm != BP_NORM_NONE;
+    const double before_activation = measured(record, BP_Q_ERROR_PRE_ACTIVATION, layer->id);
+    const double before_norm = measured(record, BP_Q_ERROR_PRE_NORM, layer->id);
+    gain->activation = gain->norm = 1;
+    if (has_norm && layer->norm_after_activation) {
+        gain->norm = before_norm / at;
+        at = before_norm;
+    }
+    if (has_activation) {
+        gain->activation = before_activation / at;
+        at = before_activation;
+    }
+    if (has_norm && !layer->norm_after_activation) gain->norm = before_norm / at;
+    gain->weight = gain->gain / (gain->activation * gain->norm);
+    if (layer->kind != BP_LAYER_DENSE) return;
+    const double independent =
+        measured(record, BP_Q_WEIGHT_RMS, layer->id) * sqrt((double)layer->fan_in);
+    gain->alignment = gain->weight / independent;
+}
+
+static void measure_gain(bp_profile *profile, const bp_model *model, const bp_record *record,
+                         uint32_t cut) {
+    const bp_layer *layer = bp_model_layer(model, bp_model_cut(model, cut));
+    bp_gain *gain = &profile->gain[cut];
+    *gain = (bp_gain){.layer = layer->id,
+                      .error_norm = profile->error_norm[cut],
+                      .share = (double)NAN,
+                      .gain = (double)NAN,
+                      .branch = (double)NAN};
+    if (cut > 1) gain->gain = profile->error_norm[cut - 1] / profile->error_norm[cut];
+    split_gain(layer, record, gain);
+    if (layer->kind == BP_LAYER_RESIDUAL && layer->id > layer->n_branch)
+        gain->branch = measured(record, BP_Q_ERROR_INPUT_NORM, layer->id - layer->n_branch) /
+                       profile->error_norm[cut];
+}
+
+/* What grows or shrinks between two cut points: the error signal's norm, times the activation's
+ * norm where a normalisation makes the weights' scale meaningless. */
+static double log_step(const bp_profile *profile, const bp_model *model, const bp_record *record,
+                       uint32_t cut) {
+    double step = log(fmax(profile->error_norm[cut], SMALLEST)) -
+                  log(fmax(profile->error_norm[cut - 1], SMALLEST));
+    if (bp_model_cut_is_normalised(model, cut)) {
+        const double x = measured(record, BP_Q_ACTIVATION_NORM, bp_model_cut(model, cut));
+        const double before = measured(record, BP_Q_ACTIVATION_NORM, bp_model_cut(model, cut - 1));
+        if (x > 0 && before > 0 && isfinite(x) && isfinite(before)) step += log(x) - log(before);
+    }
+    return step;
+}
+
+static void find_spans(bp_profile *profile) {
+    uint32_t lowest = 1, highest = 1;
+    profile->vanish_span = profile->explode_span = 0;
+    profile->vanish_from = profile->vanish_to = profile->explode_from = profile->explode_to = 1;
+    for (uint32_t k = 2; k <= profile->n_cuts; k++) {
+        const double rise = profile->level[k] - profile->level[lowest];
+        const double fall = profile->level[highest] - profile->level[k];
+        if (rise > profile->vanish_span) {
+            profile->vanish_span = rise;
+            profile->vanish_from = lowest;
+            profile->vanish_to = k;
+        }
+        if (fall > profile->explode_span) {
+            profile->explode_span = fall;
+            profile->explode_from = highest;
+            profile->explode_to = k;
+        }
+        if (profile->level[k] < profile->level[lowest]) lowest = k;
+        if (profile->level[k] > profile->level[highest]) highest = k;
+    }
+}
+
+static void find_contributions(bp_profile *profile) {
+    double total = 0;
+    for (uint32_t k = 2; k <= profile->n_cuts; k++)
+        total += fabs(profile->level[k] - profile->level[k - 1]);
+    for (uint32_t k = 2; k <= profile->n_cuts; k++)
+        profile->gain[k].contribution =
+            total > 0 ? fabs(profile->level[k] - profile->level[k - 1]) / total : 0;
+}
+
+void bp_profile_measure(bp_profile *profile, const bp_model *model, const bp_record *record) {
+    profile->measured = false;
+    profile->step = record->step;
+    if (profile->n_cuts == 0) return;
+    for (uint32_t k = 1; k <= profile->n_cuts; k++) {
+        profile->error_norm[k] = measured(record, BP_Q_ERROR_NORM, bp_model_cut(model, k));
+        if (!isfinite(profile->error_norm[k])) return;
+    }
+    if (profile->error_norm[profile->n_cuts] <= 0) return; /* no error is left to pass back */
+    profile->level[1] = 0;
+    for (uint32_t k = 1; k <= profile->n_cuts; k++) {
+        measure_gain(profile, model, record, k);
+        if (k > 1) profile->level[k] = profile->level[k - 1] + log_step(profile, model, record, k);
+    }
+    find_spans(profile);
+    find_contributions(profile);
+    profile->measured = true;
+}
+
+bool bp_profile_narrow(const bp_profile *profile, double sign, uint32_t *from, uint32_t *to) {
+    const uint32_t first = sign > 0 ? profile->vanish_from : profile->explode_from;
+    const uint32_t last = sign > 0 ? profile->vanish_to : profile->explode_to;
+    const double span = sign > 0 ? profile->vanish_span : profile->explode_span;
+    *from = first;
+    *to = last;
+    for (uint32_t a = first; a < last; a++)
+        for (uint32_t b = a + 1; b <= last && b - a < *to - *from; b++)
+            if (sign * (profile->level[b] - profile->level[a]) >= 0.8 * span) {
+                *from = a;
+                *to = b;
+                break;
+            }
+    return 2 * (*to - *from) < last - first;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of bp_diagnosis, shared by the files of this room only. Everything is sized at open.
+ */
+#ifndef BP_DIAGNOSIS_STATE_H
+#define BP_DIAGNOSIS_STATE_H
+
+#include "diagnosis/diagnosis.h"
+
+#define WINDOW_MAX 200            /* records that a judgement over time looks back on */
+#define WINDOW_MIN 20             /* fewer are not judged */
+#define LN_SPAN 6.907755278982137 /* ln 1e3: a candidate for vanishing or exploding */
+#define SPAN_HEALTHY 3.4          /* ln 30: what a repaired chain may span */
+
+/* --- profile.c ---------------------------------------------------------------------------------
+ * One record's error signals over depth. Arrays are indexed by cut point, 1 ... n_cuts. */
+typedef struct bp_profile {
+    uint32_t n_cuts;
+    bool measured;
+    int64_t step;
+    double *error_norm; /* s_k */
+    double *level;      /* cumulated ln of the segments' measure; level[1] = 0 */
+    bp_gain *gain;      /* of the layers that end at the cut points */
+    double vanish_span; /* D: the largest rise of level from the input towards the loss */
+    uint32_t vanish_from, vanish_to;
+    double explode_span; /* the largest fall */
+    uint32_t explode_from, explode_to;
+} bp_profile;
+BP_MUST_USE bool bp_profile_init(bp_profile *profile, const bp_model *model,
+                                 const bp_allocator *allocator);
+void bp_profile_finish(bp_profile *profile, const bp_allocator *allocator);
+void bp_profile_measure(bp_profile *profile, const bp_model *model, const bp_record *record);
+void bp_profile_copy(bp_profile *to, const bp_profile *from);
+/* The shortest stretch of transitions within [from, to] that holds 0.8 of the span; true when it is
+ * shorter than half of them: the cause sits there and is not uniform over depth. */
+bool bp_profile_narrow(const bp_profile *profile, double sign, uint32_t *from, uint32_t *to);
+
+/* --- window.c ---------------------------------------------------------------------------------
+ * The last records: losses, shares of learning, candidates. Rings indexed by record modulo size. */
+typedef struct bp_window {
+    uint32_t size;    /* W */
+    uint64_t n_total; /* records pushed so far */
+    int64_t step[WINDOW_MAX];
+    double loss[WINDOW_MAX];
+    uint8_t backward[WINDOW_MAX]; /* D was a candidate */
+    uint8_t explode[WINDOW_MAX];
+    uint8_t forward[WINDOW_MAX];
+    float *share;      /* [size][n_layers + 1]; NaN: the layer has none */
+    uint32_t *below;   /* per layer: entries under the limit of starved layers */
+    uint32_t *below_3; /* ... under three times that */
+    uint32_t *counted; /* per layer: entries that are a number */
+    uint32_t n_layers;
+} bp_window;
+BP_MUST_USE bool bp_window_init(bp_window *window, uint32_t n_layers, int64_t epoch_steps,
+                                const bp_allocator *allocator);
+void bp_window_finish(bp_window *window, const bp_allocator *allocator);
+/* shares: [n_layers + 1], NaN where none; limit: of a starved layer. */
+void bp_window_push(bp_window *window, int64_t step, double loss, const double *shares,
+                    double limit, bool backward, bool explode, bool forward);
+uint32_t bp_window_length(const bp_window *window);
+double bp_window_mean_loss(const bp_window *window); /* of finite losses; NaN when none */
+bool bp_window_majority(const bp_window *window, const uint8_t *flags);
+double bp_window_median_share(const bp_window *window, uint32_t layer);
+/* The step since which a flag (or a layer's starvation) holds, by change point: the start of the
+ * stretch up to now in which the entries that hold outweigh the others most. */
+int64_t bp_window_onset(const bp_window *window, const uint8_t *flags);
+int64_t bp_window_onset_of_layer(const bp_window *window, uint32_t layer, double limit);
+
+/* --- history.c --------------------------------------------------------------------------------
+ * What is remembered of the whole run, layer by layer. */
+typedef struct bp_layer_history {
+    double first_weight_rms, last_weight_rms; /* NaN before the first */
+    double first_alignment;                   /* at the first record; NaN not measured */
+    double first_activation;                  /* the activation's part of the gain there */
+    double sum_update_ratio;
+    uint64_t n_update_ratio;
+    double last_update_ratio, largest_update_ratio;
+    bool starved;
+    int64_t starved_since;
+} bp_layer_history;
+
+typedef struct bp_history {
+    bool began;
+    int64_t first_step, last_step;
+    uint64_t n_records;
+    double first_loss, last_loss; /* single readings */
+    double first_mean, best_mean,
+        last_mean;       /* window means; NaN before the window is long enough */
+    double largest_jump; /* loss / the loss before */
+    int64_t largest_jump_step;
+    double largest_loss;
+    uint64_t nan_parameters;
+    int64_t nan_since; /* -1: never */
+    double largest_span;
+    bp_layer_history *layer; /* [n_layers + 1] */
+} bp_history;
+
+/* --- findings --------------------------------------------------------------------------------- */
+#define MAX_EVIDENCE 16
+#define TITLE_BYTES 256
+#define CAUSE_BYTES 1600
+#define NOTE_BYTES 800
+#define SYMPTOM_BYTES 256
+
+typedef struct bp_finding_slot {
+    bp_finding finding; /* points into what follows */
+    bool exists;
+    bp_profile profile; /* of the record that it rests on */
+    uint32_t *layers;
+    bp_evidence evidence[MAX_EVIDENCE];
+    bp_symptom symptoms[3];
+    char title[TITLE_BYTES], cause[CAUSE_BYTES], note[NOTE_BYTES];
+    char symptom_text[3][SYMPTOM_BYTES];
+    uint32_t blamed_from, blamed_to; /* cut points of a narrow cause; equal to span when uniform */
+    bool narrow;
+    bool forward; /* vanishing: the input no longer reaches the end */
+    uint32_t forward_cut;
+    bool temporal; /* exploding: in steps, not over depth */
+} bp_finding_slot;
+
+/* The non-finite value: where and how it came to be. */
+typedef struct bp_non_finite {
+    bool seen;
+    int64_t step;
+    uint32_t layer;        /* the producer; 0 = the input data, or the loss */
+    const char *place;     /* what became non-finite there: "activation", "error signal" ... */
+    bool is_data;          /* the input itself: nothing in the network produced it */
+    bool is_inherited;     /* the parameters came in so: produced before the first record */
+    uint64_t n_nan, n_inf; /* values at the place */
+    double largest_before; /* largest finite magnitude in the tensor that it was made from */
+    uint32_t n_passers;    /* layers that passed it on in the same step */
+} bp_non_finite;
+
+struct bp_diagnosis {
+    bp_allocator allocator;
+    const bp_model *model;
+    uint32_t n_layers;
+    uint32_t n_learning; /* layers that are trained: L of the shares */
+    double limit;        /* 1e-3 / L */
+    bp_profile now;
+    bp_profile first; /* of the first full record: what the initialisation did */
+    bp_window window;
+    bp_history history;
+    double *shares; /* [n_layers + 1], scratch */
+    bp_non_finite non_finite;
+    double forward_worst; /* last measured: smallest variation over the cut points */
+    uint32_t forward_cut;
+    double forward_input;
+    int64_t explode_step; /* the last record that was a candidate; -1: none */
+    int64_t explode_since;
+    bp_profile explode;                   /* its bp_profile */
+    int64_t jump_step, jump_since;        /* last record with an update ratio > 1, and its series */
+    bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */
+    uint32_t order[BP_N_PROBLEMS];        /* problems in the order of output */
+    uint32_t n_order;
+};
+
+/* --- the judges: each file one problem or family ------------------------------------------------
+ */
+void bp_history_note(bp_diagnosis *d, const bp_record *record);  /* history.c */
+bool bp_effect_shares(bp_diagnosis *d, const bp_record *record); /* effect.c: fills d->shares */
+uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record);  /* vanishing.c */
+uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* exploding.c */
+uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record); /* non_finite.c */
+uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record);    /* weights.c */
+
+/* --- finding.c ----------------------------------------------------------------------------------
+ */
+/* Opens the problem's finding, or returns it when it exists. */
+bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t since, int64_t step);
+void bp_finding_add_layer(bp_finding_slot *slot, uint32_t layer);
+void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char *meaning,
+                             uint32_t layer, int64_t step, double value, bool measured);
+/* Roots first, each followed by its consequences. */
+void bp_finding_sort(bp_diagnosis *d);
+
+/* --- text.c -------------------------------------------------------------------------------------
+ */
+void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot); /* title, cause, note, symptoms */
+/* The lecture's table for this run (symptoms.c). */
+void bp_text_symptoms(bp_diagnosis *d, bp_finding_slot *slot);
+/* "1-4, 7" */
+void bp_text_layers(bp_text *text, const uint32_t *layers, uint32_t n_layers);
+/* "layer 7" or "layers 1-4, 7" */
+void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_layers);
+
+/* The trivial level of the loss, or the first loss where it is not known. */
+double bp_trivial_level(const bp_diagnosis *d);
+/* The loss has come below 0.95 of the trivial level (as a window mean). */
+bool bp_loss_left_trivial(const bp_diagnosis *d);
+/* Update ratio of a layer's weights in this record: rms(update) / max(rms w, 0.1/sqrt(fan_in)). */
+double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer);
+
+#endif

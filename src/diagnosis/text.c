@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Findings in words: title, cause with its measured numbers, note. */
+#include "diagnosis/state.h"
+
+#include <math.h>
+
+static void number(bp_text *text, const char *before, double value, const char *after) {
+    bp_text_add(text, "%s", before);
+    bp_text_add_number(text, value, 2);
+    bp_text_add(text, "%s", after);
+}
+
+void bp_text_layers(bp_text *text, const uint32_t *layers, uint32_t n_layers) {
+    for (uint32_t i = 0; i < n_layers;) {
+        uint32_t last = i;
+        while (last + 1 < n_layers && layers[last + 1] == layers[last] + 1) last++;
+        bp_text_add(text, "%s%u", i ? ", " : "", layers[i]);
+        if (last > i)
+            bp_text_add(text, "%s%u", last == i + 1 ? ", " : "\xe2\x80\x93", layers[last]);
+        i = last + 1;
+    }
+}
+
+void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_layers) {
+    bp_text_add(text, n_layers == 1 ? "layer " : "layers ");
+    bp_text_layers(text, layers, n_layers);
+}
+
+static void title_of(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
+    const bp_finding *finding = &slot->finding;
+    const bp_non_finite *bad = &d->non_finite;
+    const bool one = finding->n_layers == 1;
+    if (finding->problem != BP_PROBLEM_NON_FINITE)
+        bp_text_layers_named(text, slot->layers, finding->n_layers);
+    switch (finding->problem) {
+    case BP_PROBLEM_VANISHING_GRADIENT:
+        if (!finding->open)
+            bp_text_add(text, " of %u did not learn for a while", d->n_layers);
+        else if (finding->since_step > d->history.first_step)
+            bp_text_add(text, " of %u no longer learn%s", d->n_layers, one ? "s" : "");
+        else
+            bp_text_add(text, " of %u do%s not learn", d->n_layers, one ? "es" : "");
+        break;
+    case BP_PROBLEM_EXPLODING_GRADIENT:
+        if (slot->temporal)
+            bp_text_add(text, " of %u get%s updates larger than %s weights", d->n_layers,
+                        one ? "s" : "", one ? "its" : "their");
+        else
+            bp_text_add(text,
+                        " of %u get%s gradients grown beyond \xc3\x97"
+                        "1000",
+                        d->n_layers, one ? "s" : "");
+        break;
+    case BP_PROBLEM_WEIGHTS_TOO_SMALL:
+        bp_text_add(text, " of %u start%s with weights that are too small", d->n_layers,
+                    one ? "s" : "");
+        break;
+    case BP_PROBLEM_WEIGHTS_TOO_LARGE:
+        bp_text_add(text, " of %u start%s with weights that are too large", d->n_layers,
+                    one ? "s" : "");
+        break;
+    case BP_PROBLEM_NON_FINITE:
+        bp_text_add(text, "%s first in the %s", bad->n_nan ? "NaN" : "Inf",
+                    bad->is_data ? "input data" : bad->place);
+        if (bad->layer)
+            bp_text_add(text, " of layer %u (%s)", bad->layer,
+                        bp_model_layer(d->model, bad->layer)->name);
+        break;
+    case BP_N_PROBLEMS:
+        break;
+    }
+}
+
+/* The geometric means of the gain's parts over a stretch of cut points. */
+typedef struct mean_parts {
+    double gain, activation, norm, weight, alignment;
+    uint32_t n;
+    bool same_activation;
+    const bp_layer *layer; /* one of them */
+} mean_parts;
+
+static mean_parts mean_over(const bp_diagnosis *d, const bp_profile *profile, uint32_t from,
+                            uint32_t to) {
+    mean_parts mean = {0, 0, 0, 0, 0, 0, true, NULL};
+    for (uint32_t cut = from + 1; cut <= to; cut++) {
+        const bp_gain *gain = &profile->gain[cut];
+        const bp_layer *layer = bp_model_layer(d->model, gain->layer);
+        if (mean.layer && layer->activation != mean.layer->activation)
+            mean.same_activation = cut == to && layer->activation == BP_ACTIVATION_LINEAR &&
+                                   mean.same_activation; /* the output layer */
+        if (!mean.layer) mean.layer = layer;
+        mean.gain += log(gain->gain);
+        mean.activation += log(gain->activation);
+        mean.norm += log(gain->norm);
+        mean.weight += log(gain->weight);
+        mean.alignment += log(gain->alignment);
+        mean.n++;
+    }
+    const double n = mean.n ? mean.n : 1;
+    mean.gain = exp(mean.gain / n);
+    mean.activation = exp(mean.activation / n);
+    mean.norm = exp(mean.norm / n);
+    mean.weight = exp(mean.weight / n);
+    mean.alignment = exp(mean.alignment / n);
+    return mean;
+}
+
+static void text_parts(bp_text *text, const mean_parts *mean) {
+    if (isnan(mean->gain)) return;
+    if (!mean->same_activation || isnan(mean->activation) || isnan(mean->weight)) return;
+    const bp_layer *layer = mean->layer;
+    if (layer->activation != BP_ACTIVATION_LINEAR) {
+        bp_text_add(text, "; of it %s passes on ", bp_activation_name(layer->activation));
+        bp_text_add_number(text, mean->activation, 2);
+        if (layer->activation == BP_ACTIVATION_SIGMOID) bp_text_add(text, " (at most 0.25)");
+        number(text, ", the weights ", mean->weight, "");
+    } else {
+        number(text, "; the weights pass on ", mean->weight, "");
+    }
+    if (layer->norm != BP_NORM_NONE) number(text, ", the normalisation ", mean->norm, "");
+    if (isfinite(mean->alignment) && (mean->alignment < 0.8 || mean->alignment > 1.25))
+        number(text, " (\xc3\x97", mean->alignment,
+               " of what independent weights of this size would: weights as learnt)");
+}
+
+/* "the chain rule multiplies ...": the gains over the stretch that the span covers. */
+static void text_chain(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
+                       double sign) {
+    const bp_profile *profile = &slot->profile;
+    const uint32_t from = sign > 0 ? profile->vanish_from : profile->explode_from;
+    const uint32_t to = sign > 0 ? profile->vanish_to : profile->explode_to;
+    const double span = sign > 0 ? profile->vanish_span : profile->explode_span;
+    if (!profile->measured || to <= from) return;
+    if (slot->narrow) {
+        const uint32_t first = bp_model_cut(d->model, slot->blamed_from) + 1;
+        const uint32_t last = bp_model_cut(d->model, slot->blamed_to);
+        const double level = profile->level[slot->blamed_to] - profile->level[slot->blamed_from];
+        const mean_parts mean = mean_over(d, profile, slot->blamed_from, slot->blamed_to);
+        if (first == last)
+            bp_text_add(text, "layer %u (%s) alone", last, bp_model_layer(d->model, last)->name);
+        else
+            bp_text_add(text, "layers %u\xe2\x80\x93%u together", first, last);
+        number(text, " pass the error signal on \xc3\x97", exp(-level), "");
+        number(text, " of \xc3\x97", exp(-sign * span), " over all layers");
+        text_parts(text, &mean);
+        return;
+    }
+    const mean_parts mean = mean_over(d, profile, from, to);
+    const double gain = exp(-sign * span / (to - from));
+    number(text, "the chain rule multiplies the layers' gains, about ", gain, " each: ");
+    bp_text_add_number(text, gain, 2);
+    bp_text_add(text, "^%u = ", to - from);
+    bp_text_add_number(text, exp(-sign * span), 1);
+    text_parts(text, &mean);
+}
+
+static void text_forward(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
+    const uint32_t id = bp_model_cut(d->model, slot->forward_cut);
+    bp_text_add(text,
+                "%sthe input no longer reaches the end: at layer %u the activations of "
+                "different samples differ by only ",
+                text->length ? "; " : "", id);
+    bp_text_add_number(text, d->forward_worst, 2);
+    number(text, " of their size (", d->forward_input, " at the input)");
+}
+
+static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
+                           bp_text *note) {
+    text_chain(d, slot, text, 1);
+    if (slot->forward || d->forward_worst < 1e-3) text_forward(d, slot, text);
+    const bp_recipe *recipe = bp_model_recipe(d->model);
+    if (slot->profile.vanish_span > 4 * LN_SPAN / 3)
+        bp_text_add(note,
+                    recipe->optimiser == BP_ADAM
+                        ? "Adam rescales what arrives, and nothing arrives: healthy-looking "
+                          "update ratios are rescaled noise"
+                        : "Adam would not help: it rescales what arrives, and nothing arrives");
+    if (bp_loss_left_trivial(d) && slot->finding.open)
+        bp_text_add(note,
+                    "%sthe loss falls all the same: the late layers learn on features that "
+                    "stay random",
+                    note->length ? "; " : "");
+    if (!slot->finding.open)
+        bp_text_add(note, "%sit healed by itself after step %lld", note->length ? "; " : "",
+                    (long long)slot->finding.last_step);
+}
+
+static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
+                           bp_text *note) {
+    if (!slot->temporal) {
+        text_chain(d, slot, text, -1);
+    } else {
+        double largest = 0;
+        uint32_t layer = 0;
+        for (uint32_t id = 1; id <= d->n_layers; id++)
+            if (d->history.layer[id].largest_update_ratio > largest) {
+                largest = d->history.layer[id].largest_update_ratio;
+                layer = id;
+            }
+        number(text, "one update changed the weights of layer ", layer, " by ");
+        bp_text_add_number(text, largest, 2);
+        number(text, " times their size: a step of learning rate ",
+               bp_model_recipe(d->model)->learning_rate, " is too long for what the gradient says");
+        if (slot->profile.measured)
+            number(note, "depth is not to blame: the error signals differ by only \xc3\x97",
+                   exp(fmax(slot->profile.explode_span, slot->profile.vanish_span)),
+                   " over the layers");
+    }
+    if (d->history.largest_jump > 10) {
+        number(text, "; the loss jumped by \xc3\x97", d->history.largest_jump, " at step ");
+        bp_text_add(text, "%lld", (long long)d->history.largest_jump_step);
+    } else if (d->history.largest_loss > 10 * bp_trivial_level(d)) {
+        number(text, "; the loss is ", d->history.largest_loss, " where guessing is ");
+        bp_text_add_number(text, bp_trivial_level(d), 3);
+    }
+}
+
+static void text_weights(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
+                         bp_text *note) {
+    const bp_finding *finding = &slot->finding;
+    const uint32_t worst = slot->evidence[0].layer;
+    const bp_layer *layer = bp_model_layer(d->model, worst);
+    if (!layer) return;
+    if (layer->weight_init.kind != BP_INIT_UNKNOWN)
+        bp_text_add(text, "the initialiser %s gives layer %u weights of std ",
+                    bp_init_name(layer->weight_init.kind), worst);
+    else
+        bp_text_add(text, "layer %u starts with weights of std ", worst);
+    bp_text_add_number(text, bp_finding_evidence(finding, "weight_std"), 2);
+    number(text, ", std \xc2\xb7 sqrt(fan_in) = ", bp_finding_evidence(finding, "weight_scale"),
+           "");
+    bp_text_add(text, ", where %s needs ", bp_activation_name(layer->activation));
+    bp_text_add_number(text, bp_finding_evidence(finding, "critical_scale"), 3);
+    const double gain = bp_finding_evidence(finding, "mean_gain");
+    const double mended = bp_finding_evidence(finding, "mended_gain");
+    if (isfinite(gain)) number(text, "; the error signal's gain is ", gain, " a layer");
+    if (isfinite(mended)) number(text, ", with the critical value it would be ", mended, "");
+    if (layer->frozen) bp_text_add(note, "layer %u is frozen: training cannot repair it", worst);
+}
+
+static void text_non_finite(const bp_diagnosis *d, bp_text *text, bp_text *note) {
+    const bp_non_finite *bad = &d->non_finite;
+    const uint64_t n = bad->n_nan ? bad->n_nan : bad->n_inf;
+    if (bad->is_data)
+        bp_text_add(text,
+                    "%llu values of the batch that went in are not finite: the data are bad, "
+                    "not the network",
+                    (unsigned long long)n);
+    else if (bad->is_inherited)
+        bp_text_add(text, "%llu parameters are not finite before the first update that was seen",
+                    (unsigned long long)n);
+    else if (!bad->layer)
+        bp_text_add(text, "the last layer's outputs are finite and the loss of them is not");
+    else
+        bp_text_add(text, "what went into it was finite, %llu values that came out are not",
+                    (unsigned long long)n);
+    if (isfinite(bad->largest_before))
+        number(text, " (largest magnitude before: ", bad->largest_before, ")");
+    if (bad->largest_before > 1e18)
+        bp_text_add(text, "; products of such numbers overflow float32, whose largest is 3.4e38");
+    if (bad->n_passers)
+        bp_text_add(text, "; %u other layers passed it on in the same step", bad->n_passers);
+    bp_text_add(note, "after it nothing else is judged: every number is a consequence");
+}
+
+void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot) {
+    bp_finding *finding = &slot->finding;
+    bp_text title, cause, note;
+    bp_text_init(&title, slot->title, sizeof slot->title);
+    bp_text_init(&cause, slot->cause, sizeof slot->cause);
+    bp_text_init(&note, slot->note, sizeof slot->note);
+    title_of(d, slot, &title);
+    switch (finding->problem) {
+    case BP_PROBLEM_VANISHING_GRADIENT:
+        text_vanishing(d, slot, &cause, &note);
+        break;
+    case BP_PROBLEM_EXPLODING_GRADIENT:
+        text_exploding(d, slot, &cause, &note);
+        break;
+    case BP_PROBLEM_WEIGHTS_TOO_SMALL:
+    case BP_PROBLEM_WEIGHTS_TOO_LARGE:
+        text_weights(d, slot, &cause, &note);
+        break;
+    case BP_PROBLEM_NON_FINITE:
+        text_non_finite(d, &cause, &note);
+        break;
+    case BP_N_PROBLEMS:
+        break;
+    }
+    bp_text_symptoms(d, slot);
+    for (uint32_t cut = 1; slot->profile.measured && cut <= slot->profile.n_cuts; cut++)
+        slot->profile.gain[cut].share =
+            bp_window_median_share(&d->window, bp_model_cut(d->model, cut));
+    finding->title = slot->title;
+    finding->cause = slot->cause;
+    finding->note = slot->note;
+    finding->layers = slot->layers;
+    finding->evidence = slot->evidence;
+    finding->gains = slot->profile.gain + 1;
+    finding->n_gains = slot->profile.measured ? slot->profile.n_cuts : 0;
+    finding->symptoms = slot->symptoms;
+    finding->n_symptoms = 3;
+}

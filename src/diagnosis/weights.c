@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weights-too-small and weights-too-large: the initialiser is to blame for gradients that vanish or
+ * explode. It is when (a) the fault was there at step 0, (b) independent weights explain what was
+ * measured then (alignment near 1) and the weights have not moved since, (c) layers' sigma_w is off
+ * the activation's critical value, and (d) theory says that the critical initialiser alone would
+ * mend the stretch: for a deep sigmoid stack it would not, and the activation is to blame. */
+#include "diagnosis/state.h"
+
+#include <math.h>
+
+#define TOO_SMALL 0.8
+#define TOO_LARGE 1.25
+
+typedef struct verdict {
+    double own, mended; /* sum of ln gain over the stretch: as it is, with critical weights */
+    double log_alignment;
+    uint32_t n_alignments;
+    uint32_t n_off; /* layers whose weights are off the critical value */
+} verdict;
+
+static bool is_plain(const bp_layer *layer) {
+    return bp_layer_has_weights(layer) && layer->norm == BP_NORM_NONE;
+}
+
+/* sigma_w / the critical value: 1 is right. NaN where it has no meaning. */
+static double weight_scale(const bp_diagnosis *d, uint32_t id) {
+    const bp_layer *layer = bp_model_layer(d->model, id);
+    if (!is_plain(layer) || layer->fan_in < 1) return (double)NAN;
+    const double sigma_w = d->history.layer[id].first_weight_rms * sqrt((double)layer->fan_in);
+    return sigma_w / bp_activation_critical_gain(layer->activation, layer->activation_slope);
+}
+
+static bool is_off(double scale, double sign) {
+    return sign > 0 ? scale < TOO_SMALL : scale > TOO_LARGE;
+}
+
+/* What the measured weights give by theory where the gain itself was not measured. */
+static double own_log_gain(const bp_diagnosis *d, uint32_t cut, double scale,
+                           const bp_mean_field *field) {
+    if (d->first.measured) return log(fmax(d->first.gain[cut].gain, 1e-46));
+    const bp_layer *layer = bp_model_layer(d->model, bp_model_cut(d->model, cut));
+    return log(scale * bp_activation_critical_gain(layer->activation, layer->activation_slope) *
+               field->activation);
+}
+
+static verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint32_t to) {
+    verdict v = {0, 0, 0, 0, 0};
+    bp_mean_field field;
+    bp_mean_field_init(&field, 0.5);
+    for (uint32_t cut = 1; cut <= to; cut++) {
+        const uint32_t id = bp_model_cut(d->model, cut);
+        const bp_layer *layer = bp_model_layer(d->model, id);
+        const double scale = weight_scale(d, id);
+        if (isnan(scale)) {
+            if (cut > from && d->first.measured) {
+                v.own += own_log_gain(d, cut, scale, &field);
+                v.mended += own_log_gain(d, cut, scale, &field);
+            }
+            continue;
+        }
+        bp_mean_field_layer(&field, layer->activation, layer->activation_slope,
+                            bp_activation_critical_gain(layer->activation, layer->activation_slope),
+                            0);
+        if (cut <= from) continue;
+        const double own = own_log_gain(d, cut, scale, &field);
+        v.own += own;
+        v.mended += is_off(scale, sign) ? log(field.gain) : own;
+        v.n_off += is_off(scale, sign);
+        if (d->first.measured && d->first.gain[cut].alignment > 0) {
+            v.log_alignment += log(d->first.gain[cut].alignment);
+            v.n_alignments++;
+        }
+    }
+    return v;
+}
+
+static bool is_to_blame(const bp_diagnosis *d, const verdict *v) {
+    const double alignment = v->n_alignments ? exp(v->log_alignment / v->n_alignments) : 1;
+    return d->history.first_step == 0 && v->n_off > 0 && fabs(v->own) > LN_SPAN &&
+           alignment > 0.8 && alignment < 1.25 &&
+           fabs(v->mended) < fmax(SPAN_HEALTHY, 0.25 * fabs(v->own));
+}
+
+/* The weights that are blamed still are those of the initialiser, within a tenth. */
+static bool weights_as_initialised(const bp_diagnosis *d, double sign, uint32_t from, uint32_t to) {
+    double sum = 0;
+    uint32_t n = 0;
+    for (uint32_t cut = from + 1; cut <= to; cut++) {
+        const uint32_t id = bp_model_cut(d->model, cut);
+        if (!is_off(weight_scale(d, id), sign)) continue;
+        const bp_layer_history *layer = &d->history.layer[id];
+        sum +=
+            fabs(log(fmax(layer->last_weight_rms, 1e-300) / fmax(layer->first_weight_rms, 1e-300)));
+        n++;
+    }
+    return n > 0 && sum / n < 0.1;
+}
+
+static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint32_t from,
+                       uint32_t to) {
+    double worst = 1;
+    uint32_t worst_layer = 0;
+    for (uint32_t cut = from + 1; cut <= to; cut++) {
+        const uint32_t id = bp_model_cut(d->model, cut);
+        const double scale = weight_scale(d, id);
+        if (!is_off(scale, sign)) continue;
+        bp_finding_add_layer(slot, id);
+        if (worst_layer && fabs(log(scale)) <= fabs(log(worst))) continue;
+        worst = scale;
+        worst_layer = id;
+    }
+    const bp_layer *layer = bp_model_layer(d->model, worst_layer);
+    const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
+    const double fan_in = (double)layer->fan_in;
+    bp_finding_add_evidence(slot, "weight_std", "rms of the weights at step 0", worst_layer, 0,
+                            d->history.layer[worst_layer].first_weight_rms, true);
+    bp_finding_add_evidence(slot, "weight_scale", "std * sqrt(fan_in)", worst_layer, 0,
+                            worst * critical, true);
+    bp_finding_add_evidence(slot, "critical_scale", "what the activation needs", worst_layer, 0,
+                            critical, true);
+    bp_finding_add_evidence(slot, "critical_std", "the same as a standard deviation", worst_layer,
+                            0, critical / sqrt(fan_in), true);
+    if (slot->finding.n_layers == 1)
+        bp_finding_add_evidence(slot, "blamed_layer", "the only one", worst_layer, 0, worst_layer,
+                                true);
+}
+
+/* The stretch of depth that is examined: as measured at the first record, or all of it where the
+ * first forward pass already overflowed. */
+static bool stretch(const bp_diagnosis *d, double sign, uint32_t *from, uint32_t *to) {
+    *from = 1;
+    *to = bp_model_n_cuts(d->model);
+    if (!d->first.measured) return d->non_finite.seen;
+    *from = sign > 0 ? d->first.vanish_from : d->first.explode_from;
+    *to = sign > 0 ? d->first.vanish_to : d->first.explode_to;
+    return (sign > 0 ? d->first.vanish_span : d->first.explode_span) > LN_SPAN;
+}
+
+static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem problem, double sign,
+                      bp_severity severity) {
+    uint32_t from, to;
+    bp_finding_slot *slot = &d->slots[problem];
+    if (slot->exists) {
+        const bool changed = slot->finding.severity != severity;
+        slot->finding.severity = severity;
+        slot->finding.last_step = record->step;
+        return changed;
+    }
+    if (!stretch(d, sign, &from, &to) || !weights_as_initialised(d, sign, from, to)) return 0;
+    const verdict v = weigh(d, sign, from, to);
+    if (!is_to_blame(d, &v)) return 0;
+    slot = bp_finding_open(d, problem, d->history.first_step, record->step);
+    slot->finding.severity = severity;
+    if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);
+    add_layers(d, slot, sign, from, to);
+    const double n = to - from;
+    bp_finding_add_evidence(slot, "mean_gain", "geometric mean over the stretch at step 0", 0, 0,
+                            exp(v.own / n), true);
+    bp_finding_add_evidence(slot, "mended_gain", "predicted with critical weights", 0, 0,
+                            exp(v.mended / n), true);
+    return 1;
+}
+
+/* Too large without an explosion still costs when nothing is learnt: chaos, not signal. */
+static bool chaos(const bp_diagnosis *d) {
+    return !d->non_finite.seen && bp_window_length(&d->window) >= WINDOW_MIN &&
+           bp_window_majority(&d->window, d->window.explode) && !bp_loss_left_trivial(d);
+}
+
+uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record) {
+    uint32_t changed = 0;
+    const bp_finding_slot *vanishing = &d->slots[BP_PROBLEM_VANISHING_GRADIENT];
+    const bp_finding_slot *exploding = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
+    if (vanishing->exists && vanishing->finding.open)
+        changed += judge(d, record, BP_PROBLEM_WEIGHTS_TOO_SMALL, 1, vanishing->finding.severity);
+    if (exploding->exists && !exploding->temporal)
+        changed += judge(d, record, BP_PROBLEM_WEIGHTS_TOO_LARGE, -1, exploding->finding.severity);
+    else if (d->non_finite.seen || chaos(d))
+        changed += judge(d, record, BP_PROBLEM_WEIGHTS_TOO_LARGE, -1, BP_ERROR);
+    return changed;
+}
