@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table that BP_QUANTITIES makes; for the files of this room only. */
+#ifndef BP_RECORD_QUANTITY_H
+#define BP_RECORD_QUANTITY_H
+
+#include "record/record.h"
+
+typedef enum bp_quantity_rows { BP_ROWS_NETWORK, BP_ROWS_LAYER } bp_quantity_rows;
+
+typedef struct bp_quantity_entry {
+    const char *name;
+    uint32_t number; /* pinned; ascending from entry to entry */
+    bp_quantity_codec codec;
+    bp_quantity_rows rows;
+} bp_quantity_entry;
+
+extern const bp_quantity_entry bp_quantity_table[BP_N_QUANTITIES];
+
+#endif
