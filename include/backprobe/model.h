@@ -88,6 +88,7 @@ typedef struct bp_layer {
     int64_t fan_in; /* elements; 0 until bp_model_set_input where there are weights */
     int64_t fan_out;
     int64_t output_shape[3]; /* per sample: channels, height, width; a vector is units, 1, 1 */
+    bool own_init;           /* its initialiser stands in its own item, not in the file's `init` */
     bp_init weight_init;
     bp_init bias_init;
     int32_t pool;             /* AVG_POOL: window and stride */

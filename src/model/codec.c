@@ -16,7 +16,7 @@ static bp_init decode_init(bp_cursor *cursor) {
     return init;
 }
 
-enum { HAS_BIAS = 1, FROZEN = 2, NORM_AFTER_ACTIVATION = 4, HAS_PARENT = 8 };
+enum { HAS_BIAS = 1, FROZEN = 2, NORM_AFTER_ACTIVATION = 4, HAS_PARENT = 8, OWN_INIT = 16 };
 
 static void encode_layer(bp_writer *writer, const bp_layer *layer) {
     bp_write_text(writer, layer->name);
@@ -24,9 +24,10 @@ static void encode_layer(bp_writer *writer, const bp_layer *layer) {
     bp_write_u8(writer, (uint8_t)layer->kind);
     bp_write_u8(writer, (uint8_t)layer->activation);
     bp_write_u8(writer, (uint8_t)layer->norm);
-    bp_write_u8(writer, (uint8_t)((layer->has_bias ? HAS_BIAS : 0) | (layer->frozen ? FROZEN : 0) |
-                                  (layer->norm_after_activation ? NORM_AFTER_ACTIVATION : 0) |
-                                  (layer->parent ? HAS_PARENT : 0)));
+    bp_write_u8(writer,
+                (uint8_t)((layer->has_bias ? HAS_BIAS : 0) | (layer->frozen ? FROZEN : 0) |
+                          (layer->norm_after_activation ? NORM_AFTER_ACTIVATION : 0) |
+                          (layer->parent ? HAS_PARENT : 0) | (layer->own_init ? OWN_INIT : 0)));
     bp_write_f64(writer, layer->activation_slope);
     bp_write_varint(writer, (uint64_t)layer->fan_in);
     bp_write_varint(writer, (uint64_t)layer->fan_out);
@@ -63,6 +64,7 @@ static bp_status decode_layer(bp_model *model, bp_cursor *cursor, bp_error *erro
     layer.has_bias = (flags & HAS_BIAS) != 0;
     layer.frozen = (flags & FROZEN) != 0;
     layer.norm_after_activation = (flags & NORM_AFTER_ACTIVATION) != 0;
+    layer.own_init = (flags & OWN_INIT) != 0;
     layer.parent = flags & HAS_PARENT ? parent : NULL;
     layer.activation_slope = bp_read_f64(cursor);
     const uint64_t units = (uint64_t)BP_MODEL_MAX_UNITS + 1;
