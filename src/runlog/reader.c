@@ -142,7 +142,7 @@ static bp_status fail_no_log(const char *path, const bp_scan_start *start, bp_er
          at += BP_SEGMENT_HEADER_BYTES)
         if (memcmp(start->bytes + at, BP_SEGMENT_MAGIC, BP_SEGMENT_MAGIC_BYTES) == 0)
             return bp_fail(error, BP_ERROR_INPUT,
-                           "the header of the run log %s is damaged in both of its copies", path);
+                           "the header of the run log %s is damaged in all of its copies", path);
     char found[3 * BP_SEGMENT_MAGIC_BYTES + 1] = "";
     for (size_t i = 0; i < BP_SEGMENT_MAGIC_BYTES && i < start->n_bytes; i++)
         snprintf(found + 3 * i, 4, " %02x", start->bytes[i]);
@@ -165,7 +165,10 @@ static bp_status read_headers(bp_runlog_reader *reader, bp_error *error) {
         segment_file *segment = &reader->segments[i];
         bp_status status = open_segment(reader, i, &start, error);
         if (status != BP_OK) return status;
+        if (!start.found)
+            status = bp_scan_find_header(&reader->scan, &start.header, &start.found, error);
         bp_scan_close(&reader->scan);
+        if (status != BP_OK) return status;
         if (!start.found) continue;
         status = check_version(reader->file, &start.header, error);
         if (status != BP_OK) return status;
@@ -338,6 +341,7 @@ static bool take_frame(bp_runlog_reader *reader, const bp_scan_event *event) {
         take_end(reader, event);
         return false;
     case BP_RUNLOG_MODEL:
+    case BP_RUNLOG_HEADER:
     case BP_RUNLOG_GAP:
         return false; /* the missing numbers tell of the gap */
     }

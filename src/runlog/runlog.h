@@ -16,7 +16,8 @@ typedef enum bp_runlog_type {
     BP_RUNLOG_MODEL = 1, /* first of every segment */
     BP_RUNLOG_STEP = 2,
     BP_RUNLOG_GAP = 3, /* steps that could not be recorded */
-    BP_RUNLOG_END = 4
+    BP_RUNLOG_END = 4,
+    BP_RUNLOG_HEADER = 5 /* a copy of the segment's header */
 } bp_runlog_type;
 
 /* Where whole frames go. A first version writes directly; the ring comes behind the same calls. */

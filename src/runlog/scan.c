@@ -5,11 +5,15 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define FIRST_BUFFER_BYTES ((size_t)256 << 10)
+#define FIRST_BUFFER_BYTES ((size_t)64 << 10)
 
 /* Behind a bad payload the search goes on inside it. A hostile file could nest so many headers in
  * one another that this takes quadratic time: above this the lengths are believed. */
 #define MAX_RECHECKED_BYTES ((uint64_t)256 << 20)
+
+/* Where a copy of a lost segment header is looked for: a large file that is no log at all must not
+ * be read to its end. */
+#define MAX_SEARCH_BYTES ((uint64_t)64 << 20)
 
 /* What stands at the window's start. */
 typedef struct sight {
@@ -97,6 +101,35 @@ bp_status bp_scan_header(bp_scan *scan, bp_scan_start *start, bp_error *error) {
     return BP_OK;
 }
 
+/* To the next place where these bytes stand, this one too; or to the few last bytes, in which they
+ * could be cut. */
+static bp_status skip_to(bp_scan *scan, const void *bytes, size_t n_bytes, bp_error *error) {
+    for (;;) {
+        const bp_status status = need(scan, n_bytes, error);
+        if (status != BP_OK) return status;
+        const size_t n = available(scan);
+        if (n < n_bytes) return BP_OK;
+        const uint8_t *window = scan->buffer + scan->start;
+        const uint8_t *found = memmem(window, n, bytes, n_bytes);
+        consume(scan, found ? (size_t)(found - window) : n - (n_bytes - 1));
+        if (found) return BP_OK;
+    }
+}
+
+bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *found,
+                              bp_error *error) {
+    *found = false;
+    while (!*found && scan->place < MAX_SEARCH_BYTES) {
+        bp_status status = skip_to(scan, BP_SEGMENT_MAGIC, BP_SEGMENT_MAGIC_BYTES, error);
+        if (status == BP_OK) status = need(scan, BP_SEGMENT_HEADER_BYTES, error);
+        if (status != BP_OK) return status;
+        if (available(scan) < BP_SEGMENT_HEADER_BYTES) return BP_OK;
+        *found = bp_segment_header_get(header, scan->buffer + scan->start);
+        consume(scan, 1);
+    }
+    return BP_OK;
+}
+
 static void put_magic(uint8_t magic[4]) {
     bp_put_u32(magic, BP_FRAME_MAGIC);
 }
@@ -134,17 +167,7 @@ static bp_status skip(bp_scan *scan, bp_error *error) {
     uint8_t magic[4];
     put_magic(magic);
     consume(scan, 1);
-    for (;;) {
-        const bp_status status = need(scan, sizeof magic, error);
-        if (status != BP_OK) return status;
-        const size_t n = available(scan);
-        /* Behind the last whole word the caller looks at each byte: a magic may be cut there. */
-        if (n < sizeof magic) return BP_OK;
-        const uint8_t *window = scan->buffer + scan->start;
-        const uint8_t *found = memmem(window, n, magic, sizeof magic);
-        consume(scan, found ? (size_t)(found - window) : n - (sizeof magic - 1));
-        if (found) return BP_OK;
-    }
+    return skip_to(scan, magic, sizeof magic, error);
 }
 
 static bp_status skip_bad_payload(bp_scan *scan, const bp_frame *frame, bp_error *error) {

@@ -53,6 +53,10 @@ typedef struct bp_scan_start {
 } bp_scan_start;
 /* Once, before bp_scan_next. */
 BP_MUST_USE bp_status bp_scan_header(bp_scan *scan, bp_scan_start *start, bp_error *error);
+/* A copy of the header further on (BP_RUNLOG_HEADER), for a file whose start is gone. The scan is
+ * of no other use then. */
+BP_MUST_USE bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *found,
+                                          bp_error *error);
 /* What comes next. scan->salt must be right by then. */
 BP_MUST_USE bp_status bp_scan_next(bp_scan *scan, bp_scan_event *event, bp_error *error);
 

@@ -12,8 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The model comes again behind so many bytes: one damaged block does not cost the run. */
-#define MODEL_AGAIN_BYTES ((uint64_t)16 << 10)
+/* Segment header and model come again behind so many bytes, or at the end of the run: one damaged
+ * block does not cost it. */
+#define COPY_AFTER_BYTES ((uint64_t)16 << 10)
 #define RUN_ID_PURPOSE 0x72756e6cu /* "runl" */
 #define GAP_WRITE_FAILED 1u        /* reason in a gap record; pinned */
 #define SMALL_PAYLOAD_BYTES 64     /* gap and end records */
@@ -26,9 +27,9 @@ struct bp_runlog_writer {
     size_t path_bytes;
     bp_sink sink;
     bp_file_sink file;
-    bool is_open;         /* the sink takes frames */
-    bool has_model_again; /* in this segment */
-    uint64_t run, sequence, position;
+    bool is_open;    /* the sink takes frames */
+    bool has_copies; /* of this segment's header and model */
+    uint64_t run, sequence, first_sequence, position;
     uint32_t segment; /* index of the open or last one */
     uint32_t n_layers;
     uint8_t *model;
@@ -109,19 +110,32 @@ static void sync_folder(const bp_runlog_writer *writer) {
     io->close(io->context, file);
 }
 
+static bp_segment_header header_of(const bp_runlog_writer *writer) {
+    return (bp_segment_header){.major = BP_RUNLOG_MAJOR,
+                               .minor = BP_RUNLOG_MINOR,
+                               .id = {writer->run, writer->segment},
+                               .first_sequence = writer->first_sequence};
+}
+
 static size_t stage_headers(bp_runlog_writer *writer) {
-    const bp_segment_header header = {.major = BP_RUNLOG_MAJOR,
-                                      .minor = BP_RUNLOG_MINOR,
-                                      .id = {writer->run, writer->segment},
-                                      .first_sequence = writer->sequence};
+    const bp_segment_header header = header_of(writer);
     for (size_t i = 0; i < BP_SEGMENT_HEADER_COPIES; i++)
         bp_segment_header_put(writer->buffer + i * BP_SEGMENT_HEADER_BYTES, &header);
     return BP_SEGMENT_START;
 }
 
+static int put_copies(bp_runlog_writer *writer) {
+    const bp_segment_header header = header_of(writer);
+    writer->has_copies = true;
+    bp_segment_header_put(payload_of(writer, 0), &header);
+    const int trouble = put_frame(writer, BP_RUNLOG_HEADER, BP_SEGMENT_HEADER_BYTES);
+    return trouble ? trouble : put(writer, stage_model(writer, 0));
+}
+
 static int fill_new_segment(bp_runlog_writer *writer) {
     writer->position = 0;
-    writer->has_model_again = false;
+    writer->first_sequence = writer->sequence;
+    writer->has_copies = false;
     const int trouble = put(writer, stage_model(writer, stage_headers(writer)));
     if (trouble) return trouble;
     return writer->lost_steps ? put_gap(writer) : 0;
@@ -252,9 +266,8 @@ bp_status bp_runlog_writer_open(bp_runlog_writer **writer, const char *folder,
 static int ready(bp_runlog_writer *writer, int *late) {
     if (writer->is_open && writer->position >= writer->segment_bytes) *late = close_segment(writer);
     if (!writer->is_open) return start_segment(writer);
-    if (writer->has_model_again || writer->position < MODEL_AGAIN_BYTES) return 0;
-    writer->has_model_again = true;
-    return put(writer, stage_model(writer, 0));
+    if (writer->has_copies || writer->position < COPY_AFTER_BYTES) return 0;
+    return put_copies(writer);
 }
 
 static int append_step(bp_runlog_writer *writer, const bp_record *record, int *late) {
@@ -294,10 +307,7 @@ bp_status bp_runlog_writer_step(bp_runlog_writer *writer, const bp_record *recor
 
 static int append_end(bp_runlog_writer *writer, bp_run_end end) {
     int trouble = writer->is_open ? 0 : start_segment(writer);
-    if (!trouble && !writer->has_model_again) {
-        writer->has_model_again = true;
-        trouble = put(writer, stage_model(writer, 0));
-    }
+    if (!trouble && !writer->has_copies) trouble = put_copies(writer);
     if (trouble) return trouble;
     bp_writer bytes;
     bp_writer_init(&bytes, payload_of(writer, 0), SMALL_PAYLOAD_BYTES);
