@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One item of `net`, from its short form ("20 x dense 64 sigmoid") or its long one (a mapping). */
+#ifndef BP_NETFILE_ITEM_H
+#define BP_NETFILE_ITEM_H
+
+#include "netfile/init.h"
+#include "netfile/schema.h"
+
+typedef enum bp_item_kind {
+    BP_ITEM_DENSE = 1,
+    BP_ITEM_RESIDUAL = 2,
+    BP_ITEM_GROUP = 4,
+    BP_ITEM_AVG_POOL = 8,
+    BP_ITEM_NORM = 16,
+    BP_ITEM_ACTIVATION = 32
+} bp_item_kind;
+
+#define BP_NAME_MAX_BYTES 200
+#define BP_MAX_UNITS 1000000
+
+typedef struct bp_item {
+    bp_item_kind kind;
+    int64_t repeat;
+    int64_t units, pool;
+    int activation, norm; /* bp_activation, bp_norm; 0 when there is none */
+    double slope, scale;
+    bool bias, frozen, has_init;
+    bp_init_pair init;
+    const char *name;     /* borrowed from the tree; NULL when it has none */
+    uint32_t first, next; /* RESIDUAL, GROUP: its items; BP_NO_NODE ends a list */
+    int32_t line, column;
+} bp_item;
+
+/* The items of a file; there are never more of them than nodes of the tree. */
+typedef struct bp_items {
+    bp_item *list;
+    uint32_t n, capacity;
+} bp_items;
+
+/* Reads a list of items; the first one's index goes to *first. */
+BP_MUST_USE bp_status bp_items_read(const bp_reader *reader, bp_items *items, const bp_node *list,
+                                    const char *place, uint32_t *first);
+
+/* The blank-separated words of a short item. */
+#define BP_SHORT_WORDS 8
+typedef struct bp_short {
+    char words[BP_SHORT_WORDS][32]; /* longer ones are cut: no known word is that long */
+    size_t starts[BP_SHORT_WORDS], lengths[BP_SHORT_WORDS];
+    size_t n_words; /* may be more than are kept */
+    size_t head;    /* index of the first word behind "N x " */
+} bp_short;
+void bp_short_split(bp_short *parts, const char *text);
+/* The index of the word that says the activation of a short item; n_words when it has none. */
+size_t bp_short_activation(const bp_short *parts);
+
+#endif
