@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `backprobe check PATH…`: the findings of runs, from their logs. */
+#include "cli/check.h"
+#include "cli/cli.h"
+#include "cli/folder.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The file is only wanted for the diff of a remedy; a run without one is checked all the same. */
+static void read_network(bp_replay *replay) {
+    if (!bp_path_is_folder(replay->path)) return;
+    char *path = bp_path_join(replay->path, "network.yaml");
+    if (path && bp_network_read(&replay->network, path, NULL) != BP_OK)
+        replay->network = (bp_network){0};
+    free(path);
+}
+
+static bp_status replay_all(bp_replay *replay, bp_error *error) {
+    for (;;) {
+        const bp_record *record = NULL;
+        bp_status status = bp_runlog_reader_next(replay->reader, &record, error);
+        if (status != BP_OK || !record) return status;
+        bp_diagnosis_step(replay->diagnosis, record);
+    }
+}
+
+bp_status bp_replay_open(bp_replay *replay, const char *path, bp_error *error) {
+    *replay = (bp_replay){.path = path};
+    bp_status status = bp_runlog_reader_open(&replay->reader, path, NULL, error);
+    if (status == BP_OK)
+        status = bp_diagnosis_open(&replay->diagnosis, bp_runlog_reader_model(replay->reader), NULL,
+                                   error);
+    if (status == BP_OK) status = replay_all(replay, error);
+    if (status == BP_OK)
+        read_network(replay);
+    else
+        bp_replay_close(replay);
+    return status;
+}
+
+void bp_replay_close(bp_replay *replay) {
+    bp_diagnosis_close(replay->diagnosis);
+    bp_runlog_reader_close(replay->reader);
+    bp_network_free(&replay->network);
+    *replay = (bp_replay){0};
+}
+
+bp_report_run bp_replay_report(bp_replay *replay) {
+    return (bp_report_run){.name = replay->path,
+                           .model = bp_runlog_reader_model(replay->reader),
+                           .diagnosis = replay->diagnosis,
+                           .end = bp_runlog_reader_end(replay->reader),
+                           .damage = bp_runlog_reader_damage(replay->reader),
+                           .network_text = replay->network.text,
+                           .edited = bp_network_edited,
+                           .context = &replay->network};
+}
+
+typedef struct check_options {
+    bp_common_options common;
+    const char *format, *output;
+} check_options;
+
+static const bp_option options[] = {
+    {"format", 'f', BP_OPTION_CHOICE, "FORMAT", "text|json", 0, 0,
+     "text for people, or JSON (schema backprobe.findings/1), one line a run",
+     offsetof(check_options, format)},
+    {"output", 'o', BP_OPTION_FILE, "FILE", NULL, 0, 0, "write there instead of to stdout",
+     offsetof(check_options, output)},
+    BP_COMMON_OPTIONS,
+};
+
+static const bp_example examples[] = {
+    {"backprobe check runs/net-1", "the findings of a run"},
+    {"backprobe check runs/* --format json | jq .findings", "of all runs, for a program"},
+    {NULL, NULL},
+};
+
+static void say_damage(const char *path, const bp_runlog_damage *damage) {
+    if (damage->damaged_places > 0 || damage->lost_records > 0)
+        bp_say("%s: the log is damaged: %" PRIu64 " record%s lost, %" PRIu64
+               " damaged place%s (%" PRIu64 " bytes)%s%s",
+               path, damage->lost_records, damage->lost_records == 1 ? "" : "s",
+               damage->damaged_places, damage->damaged_places == 1 ? "" : "s", damage->lost_bytes,
+               damage->first.status != BP_OK ? "; first: " : "",
+               damage->first.status != BP_OK ? damage->first.text : "");
+    if (damage->unknown > 0)
+        bp_say("%s: %" PRIu64 " records of a newer version were skipped", path, damage->unknown);
+    if (damage->torn_tail)
+        bp_say("%s: the last record is cut, as after a kill; all before it was read", path);
+}
+
+static int check_one(FILE *out, const char *path, const check_options *given,
+                     const bp_report_style *style) {
+    bp_replay replay;
+    bp_error error = {.status = BP_OK};
+    if (bp_replay_open(&replay, path, &error) != BP_OK) {
+        bp_say_error(path, &error);
+        return BP_EXIT_FAILED;
+    }
+    bp_report_run run = bp_replay_report(&replay);
+    int code = bp_diagnosis_n_findings(run.diagnosis) > 0 ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
+    say_damage(path, run.damage);
+    if (strcmp(given->format, "json") == 0) {
+        char *json = NULL;
+        if (bp_report_json(&json, &run, false, &error) == BP_OK) {
+            fputs(json, out);
+        } else {
+            bp_say_error(path, &error);
+            code = BP_EXIT_FAILED;
+        }
+        free(json);
+    } else {
+        bp_report_text(out, style, &run);
+    }
+    bp_replay_close(&replay);
+    return code;
+}
+
+/* The worst code of all: 2 could not, 1 findings, 0 none. */
+static int check_all(FILE *out, const bp_words *paths, const check_options *given,
+                     const bp_report_style *style) {
+    int worst = BP_EXIT_GOOD;
+    for (size_t i = 0; i < paths->n; i++) {
+        if (i > 0 && strcmp(given->format, "text") == 0) fputc('\n', out);
+        int code = check_one(out, paths->items[i], given, style);
+        if (code > worst) worst = code;
+    }
+    return worst;
+}
+
+/* Into memory first, so that the file is written whole or not at all. */
+static int check_into_file(const bp_words *paths, const check_options *given) {
+    char *text = NULL;
+    size_t n_bytes = 0;
+    bp_error error = {.status = BP_OK};
+    bp_report_style style = {strcmp(given->common.colour, "always") == 0, BP_REPORT_WIDTH};
+    FILE *out = open_memstream(&text, &n_bytes);
+    int code = out ? check_all(out, paths, given, &style) : BP_EXIT_FAILED;
+    bool whole = out && fclose(out) == 0;
+    bp_status status =
+        whole ? bp_io_write_file_atomic(&bp_io_system, given->output, text, n_bytes, NULL, &error)
+              : bp_fail(&error, BP_ERROR_MEMORY, "out of memory for the report");
+    free(text);
+    if (status == BP_OK) return code;
+    bp_say_error(NULL, &error);
+    return BP_EXIT_FAILED;
+}
+
+static int run(int argc, char **argv) {
+    check_options given = {.common = BP_COMMON_DEFAULTS, .format = "text"};
+    bp_words paths;
+    int code = bp_options_parse(&bp_command_check, argc, argv, &given, &paths);
+    if (code >= 0) return code;
+    if (given.output) return check_into_file(&paths, &given);
+    bp_report_style style = bp_style_of(stdout, &given.common);
+    return check_all(stdout, &paths, &given, &style);
+}
+
+const bp_command bp_command_check = {
+    .name = "check",
+    .summary = "the findings of runs, from their logs",
+    .arguments = "PATH…",
+    .description = "Reads the logs of runs (run folders or single log files) and prints what is "
+                   "wrong with their gradients: layers, onset, cause with the measured numbers, "
+                   "and a remedy as a change of the network file. A healthy run gets one line.",
+    .exits = "0 no findings, 1 findings, 2 could not; the worst of several paths",
+    .options = options,
+    .examples = examples,
+    .min_arguments = 1,
+    .max_arguments = SIZE_MAX,
+    .run = run,
+};

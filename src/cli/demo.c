@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `backprobe demo`: a vanishing, an exploding and a healthy network on real digits. Nothing is
+ * staged: sessions as in `train`, findings from their logs as in `check`. */
+#include "cli/demo.h"
+#include "cli/check.h"
+#include "cli/cli.h"
+#include "cli/folder.h"
+#include "cli/view.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const bp_demo_case bp_demo_cases[] = {
+    {"vanishing", "a deep network of sigmoids",
+     "Twenty layers of sigmoids, initialised as PyTorch does it by default, trained by SGD.",
+     "# Twenty sigmoid layers, initialised as PyTorch does it by default: the gradients vanish.\n"
+     "version: 1\n"
+     "data:  digits\n"
+     "net:   [20 x dense 64 sigmoid, dense 10]\n"
+     "init:  pytorch_default\n"
+     "loss:  cross_entropy\n"
+     "train: {optimiser: sgd, learning_rate: 0.1, batch: 32, epochs: 15, seed: 1}\n",
+     true},
+    {"exploding", "a deep network with weights that are too large",
+     "Ten layers of ReLUs whose initial weights are three times what He et al. advise.",
+     "# Ten ReLU layers with weights three times as large as He et al. advise: they explode.\n"
+     "version: 1\n"
+     "data:  digits\n"
+     "net:   [10 x dense 64 relu, dense 10]\n"
+     "init:  {he: {gain: 3}}\n"
+     "loss:  cross_entropy\n"
+     "train: {optimiser: sgd, learning_rate: 0.05, batch: 32, epochs: 15, seed: 1}\n",
+     true},
+    {"healthy", "a healthy network",
+     "Four layers of ReLUs with He initialisation: nothing to tell.",
+     "# Four ReLU layers with He initialisation: healthy.\n"
+     "version: 1\n"
+     "data:  digits\n"
+     "net:   [4 x dense 64 relu, dense 10]\n"
+     "init:  he\n"
+     "loss:  cross_entropy\n"
+     "train: {optimiser: sgd, learning_rate: 0.05, batch: 32, epochs: 15, seed: 1}\n",
+     false},
+    {NULL, NULL, NULL, NULL, false},
+};
+
+typedef struct demo_options {
+    bp_common_options common;
+    const char *run;
+    bool keep;
+} demo_options;
+
+static const bp_option options[] = {
+    {"run", 'r', BP_OPTION_FILE, "FOLDER", NULL, 0, 0,
+     "new folder for the network files and runs; else runs/demo-N", offsetof(demo_options, run)},
+    {"keep", 0, BP_OPTION_SWITCH, NULL, NULL, 0, 0,
+     "keep that folder afterwards; on unless told otherwise", offsetof(demo_options, keep)},
+    BP_COMMON_OPTIONS,
+};
+
+static const bp_example examples[] = {
+    {"backprobe demo", "see it work; takes seconds"},
+    {"backprobe demo --no-keep", "and leave nothing behind"},
+    {NULL, NULL},
+};
+
+typedef struct demo {
+    const char *folder;
+    bp_report_style style;
+} demo;
+
+typedef struct outcome {
+    bp_score test;
+    uint32_t n_findings;
+    char remedied[BP_ERROR_TEXT_BYTES]; /* title of the remedy that was applied; "" when none */
+} outcome;
+
+static bp_status out_of_memory(bp_error *error) {
+    return bp_fail(error, BP_ERROR_MEMORY, "out of memory");
+}
+
+/* Trains a network in <folder>/<name> as `train` does. */
+static bp_status train(const demo *d, const char *name, const bp_network *network, outcome *result,
+                       bp_error *error) {
+    static const volatile sig_atomic_t never = 0;
+    bp_session session;
+    bp_network copy;
+    bp_view view = bp_view_begin(BP_VIEW_SILENT, &d->style);
+    bp_session_listener listener = bp_view_listener(&view);
+    char *run = bp_path_join(d->folder, name);
+    if (!run) return out_of_memory(error);
+    bp_session_options opening = {run, NULL, true, 1, &listener};
+    bp_status status = bp_network_copy(&copy, network->path, network->text, error);
+    if (status == BP_OK) status = bp_session_open(&session, &copy, &opening, error);
+    if (status == BP_OK) {
+        bp_session_train(&session, &never);
+        bp_progress_clear(&view.progress);
+        status = bp_session_save(&session, error);
+        result->test = session.final_test;
+        bp_status closed = bp_session_close(&session, status == BP_OK ? error : NULL);
+        if (status == BP_OK) status = closed;
+    }
+    free(run);
+    return status;
+}
+
+/* Applies the remedy of the first finding that has one to *network. */
+static bp_status mend(bp_network *network, bp_report_run *run, outcome *result, bp_error *error) {
+    for (uint32_t i = 0; i < bp_diagnosis_n_findings(run->diagnosis); i++) {
+        const bp_finding *finding = bp_diagnosis_finding(run->diagnosis, i);
+        bp_remedy *remedy = NULL;
+        if (finding->parent >= 0) continue;
+        bp_status status = bp_remedy_open(&remedy, run->model, finding, NULL, error);
+        if (status != BP_OK) return status;
+        if (!remedy) continue;
+        snprintf(result->remedied, sizeof result->remedied, "%s", remedy->title);
+        for (uint32_t e = 0; status == BP_OK && e < remedy->n_edits; e++)
+            status = bp_network_set(network, remedy->edits[e].key, remedy->edits[e].value, error);
+        bp_remedy_close(remedy);
+        return status;
+    }
+    return BP_OK;
+}
+
+/* Shows a run from its log as `check` does, and mends *network where mended is given. */
+static bp_status check(const demo *d, const char *name, bp_network *mended, outcome *result,
+                       bp_error *error) {
+    bp_replay replay;
+    char *path = bp_path_join(d->folder, name);
+    if (!path) return out_of_memory(error);
+    bp_status status = bp_replay_open(&replay, path, error);
+    if (status == BP_OK) {
+        bp_report_run run = bp_replay_report(&replay);
+        result->n_findings = bp_diagnosis_n_findings(run.diagnosis);
+        bp_report_text(stdout, &d->style, &run);
+        if (mended) status = mend(mended, &run, result, error);
+        bp_replay_close(&replay);
+    }
+    free(path);
+    return status;
+}
+
+/* <folder>/<name>.yaml */
+static bp_status write_network(const demo *d, const char *name, const char *text,
+                               bp_network *network, bp_error *error) {
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s.yaml", d->folder, name) < 0) return out_of_memory(error);
+    bp_status status =
+        bp_io_write_file_atomic(&bp_io_system, path, text, strlen(text), NULL, error);
+    if (status == BP_OK) status = bp_network_copy(network, path, text, error);
+    free(path);
+    return status;
+}
+
+static void put_accuracy(const char *label, const outcome *result) {
+    char accuracy[32], loss[32];
+    printf("  %-8s accuracy %s on the test digits, loss %s\n", label,
+           bp_number_text(accuracy, sizeof accuracy, result->test.accuracy, 3),
+           bp_number_text(loss, sizeof loss, result->test.loss, 3));
+}
+
+static bp_status show(const demo *d, const char *name, const char *text, const char *label,
+                      char **mended_text, outcome *result, bp_error *error) {
+    bp_network network = {0}, mended = {0};
+    *result = (outcome){.test = {NAN, NAN}};
+    bp_status status = write_network(d, name, text, &network, error);
+    if (status == BP_OK) status = train(d, name, &network, result, error);
+    if (status == BP_OK && mended_text)
+        status = bp_network_copy(&mended, network.path, network.text, error);
+    if (status == BP_OK) status = check(d, name, mended_text ? &mended : NULL, result, error);
+    if (status == BP_OK) put_accuracy(label, result);
+    if (status == BP_OK && mended_text && *result->remedied) *mended_text = strdup(mended.text);
+    bp_network_free(&network);
+    bp_network_free(&mended);
+    fflush(stdout);
+    return status;
+}
+
+static bool helped(const outcome *before, const outcome *after) {
+    bool better = !(after->test.accuracy <= before->test.accuracy);
+    return before->n_findings > 0 && after->n_findings == 0 && better;
+}
+
+static bp_status sick_case(const demo *d, const bp_demo_case *c, bool *expected, bp_error *error) {
+    outcome before, after;
+    char *text = NULL, name[64];
+    bp_status status = show(d, c->name, c->text, "before", &text, &before, error);
+    if (status != BP_OK) return status;
+    if (!text) {
+        printf("  no remedy was found\n");
+        *expected = false;
+        return BP_OK;
+    }
+    snprintf(name, sizeof name, "%s-mended", c->name);
+    printf("\nThe remedy applied (%s/%s.yaml: ", d->folder, name);
+    bp_report_escaped(stdout, before.remedied);
+    printf("), and trained again:\n\n");
+    fflush(stdout);
+    status = show(d, name, text, "after", NULL, &after, error);
+    free(text);
+    if (status != BP_OK) return status;
+    put_accuracy("before", &before);
+    if (!helped(&before, &after)) *expected = false;
+    return BP_OK;
+}
+
+static bp_status healthy_case(const demo *d, const bp_demo_case *c, bool *expected,
+                              bp_error *error) {
+    outcome result;
+    bp_status status = show(d, c->name, c->text, "", NULL, &result, error);
+    if (status == BP_OK && result.n_findings > 0) *expected = false;
+    return status;
+}
+
+static bp_status run_cases(const demo *d, bool *expected, bp_error *error) {
+    for (const bp_demo_case *c = bp_demo_cases; c->name; c++) {
+        printf("%s%d. %s%s\n%s\n\n", d->style.colour ? "\033[1m" : "", (int)(c - bp_demo_cases) + 1,
+               c->title, d->style.colour ? "\033[0m" : "", c->says);
+        fflush(stdout);
+        bp_status status =
+            c->sick ? sick_case(d, c, expected, error) : healthy_case(d, c, expected, error);
+        if (status != BP_OK) return status;
+        putchar('\n');
+    }
+    return BP_OK;
+}
+
+static void put_next(const char *folder) {
+    printf("All of it is in %s; go on with\n"
+           "  backprobe check %s/vanishing\n"
+           "  backprobe train %s/vanishing.yaml --set train.optimiser=adam\n"
+           "  backprobe explain vanishing-gradient\n",
+           folder, folder, folder);
+}
+
+static int demonstrate(const demo_options *given) {
+    bp_error error = {.status = BP_OK};
+    bool made = true, expected = true;
+    char *folder = NULL;
+    bp_status status;
+    if (given->run) {
+        folder = strdup(given->run);
+        status = folder ? bp_folder_make(folder, &made, &error) : out_of_memory(&error);
+    } else {
+        status = bp_folder_make_numbered(&folder, "demo", &error);
+    }
+    demo d = {folder, bp_style_of(stdout, &given->common)};
+    bool began = status == BP_OK;
+    if (status == BP_OK) status = run_cases(&d, &expected, &error);
+    if (status != BP_OK) bp_say_error(NULL, &error);
+    if (status == BP_OK && !expected) bp_say("the demo did not go as it should: please report it");
+    if (status == BP_OK && given->keep) put_next(folder);
+    if (began && made && !given->keep) bp_folder_remove(folder, 1);
+    free(folder);
+    return status != BP_OK ? BP_EXIT_FAILED : expected ? BP_EXIT_GOOD : BP_EXIT_FINDINGS;
+}
+
+static int run(int argc, char **argv) {
+    demo_options given = {.common = BP_COMMON_DEFAULTS, .keep = true};
+    bp_words arguments;
+    int code = bp_options_parse(&bp_command_demo, argc, argv, &given, &arguments);
+    return code >= 0 ? code : demonstrate(&given);
+}
+
+const bp_command bp_command_demo = {
+    .name = "demo",
+    .summary = "see it find, explain and mend; takes seconds",
+    .arguments = "",
+    .description = "Trains a vanishing, an exploding and a healthy network on real digits, shows "
+                   "what Backprobe finds, applies its remedies and trains again.",
+    .exits = "0 as expected, 1 not as expected, 2 could not",
+    .options = options,
+    .examples = examples,
+    .run = run,
+};

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A training session: network file -> model -> data -> trainer -> watch -> run folder. `train` and
+ * `demo` are both made of it. It prints nothing: a listener is told. */
+#ifndef BP_CLI_SESSION_H
+#define BP_CLI_SESSION_H
+
+#include "cli/network.h"
+#include "report/report.h"
+#include <backprobe/train.h>
+#include <backprobe/watch.h>
+#include <signal.h>
+
+typedef struct bp_session bp_session;
+
+typedef struct bp_session_listener {
+    void *context;
+    void (*on_step)(void *context, const bp_session *session);
+    void (*on_epoch)(void *context, const bp_session *session);
+    void (*on_finding)(void *context, const bp_session *session, const bp_finding *finding);
+    void (*on_message)(void *context, const bp_session *session, const char *text);
+} bp_session_listener;
+
+typedef struct bp_session_options {
+    const char *run_folder; /* NULL: runs/<name of the network file>-<n> */
+    const char *weights;    /* a safetensors file to start from; NULL: the initialisers */
+    bool watch;
+    int64_t every;
+    const bp_session_listener *listener; /* borrowed until close */
+} bp_session_options;
+
+struct bp_session {
+    bp_network network; /* as used */
+    char *run_folder;
+    bp_model *model;
+    bp_dataset *dataset;
+    bp_trainer *trainer;
+    bp_watch *watch; /* NULL when not asked for */
+    const bp_session_listener *listener;
+
+    int64_t epoch, step;  /* done */
+    double loss;          /* of the last batch */
+    double epoch_loss;    /* mean over the batches of the last whole epoch */
+    bp_score validation;  /* after the last whole epoch, NaN before */
+    double seconds;       /* spent in training */
+    bp_run_end end;       /* how the training ended */
+    char stop_reason[96]; /* BP_RUN_STOPPED: why */
+    bp_score final_train, final_validation, final_test; /* set by bp_session_save */
+};
+
+/* Takes the network out of *network, also on failure. Leaves nothing behind when it fails. */
+BP_MUST_USE bp_status bp_session_open(bp_session *session, bp_network *network,
+                                      const bp_session_options *options, bp_error *error);
+/* All epochs, or until *interrupted or the loss stays non-finite. */
+void bp_session_train(bp_session *session, const volatile sig_atomic_t *interrupted);
+/* Scores, weights and findings.json; the log is still open. Tries all, reports the first error. */
+BP_MUST_USE bp_status bp_session_save(bp_session *session, bp_error *error);
+/* What the report room needs; borrowed from the session. */
+bp_report_run bp_session_report(bp_session *session);
+/* Findings that are errors and still open. */
+uint32_t bp_session_n_open_errors(bp_session *session);
+/* Ends the log. The session is gone whatever is returned. */
+bp_status bp_session_close(bp_session *session, bp_error *error);
+
+#endif

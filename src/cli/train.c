@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `backprobe train NET.yaml`. */
+#include "cli/cli.h"
+#include "cli/session.h"
+#include "cli/view.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct train_options {
+    bp_common_options common;
+    bp_words set;
+    int64_t epochs, seed; /* -1: as the file says */
+    const char *run;
+    bool watch;
+    int64_t every;
+    const char *weights;
+    bool quiet, json;
+} train_options;
+
+#define AT(member) offsetof(train_options, member)
+
+static const bp_option options[] = {
+    {"set", 's', BP_OPTION_LIST, "KEY=VALUE", NULL, 0, 0,
+     "override a key of the network file; may be given several times", AT(set)},
+    {"epochs", 'e', BP_OPTION_INTEGER, "N", NULL, 1, 1000000000, "passes over the training data",
+     AT(epochs)},
+    {"seed", 0, BP_OPTION_INTEGER, "N", NULL, 0, INT64_MAX,
+     "of all random numbers; the same seed gives the same run, bit for bit", AT(seed)},
+    {"run", 'r', BP_OPTION_FILE, "FOLDER", NULL, 0, 0,
+     "new folder for log, weights and findings; else runs/NAME-N", AT(run)},
+    {"weights", 'w', BP_OPTION_FILE, "FILE", NULL, 0, 0,
+     "start from these weights (safetensors) instead of the initialisers", AT(weights)},
+    {"watch", 0, BP_OPTION_SWITCH, NULL, NULL, 0, 0,
+     "watch the gradients, keep a log, tell findings as they open; on unless told otherwise",
+     AT(watch)},
+    {"every", 0, BP_OPTION_INTEGER, "N", NULL, 1, 1000000000,
+     "full statistics at every N-th step only", AT(every)},
+    {"quiet", 'q', BP_OPTION_FLAG, NULL, NULL, 0, 0, "print findings only", AT(quiet)},
+    {"json", 0, BP_OPTION_FLAG, NULL, NULL, 0, 0,
+     "print events (start, epoch, finding, end) as JSON, one a line", AT(json)},
+    BP_COMMON_OPTIONS,
+};
+
+static const bp_example examples[] = {
+    {"backprobe train net.yaml", "train, watched; the run folder is runs/net-1"},
+    {"backprobe train net.yaml --set train.learning_rate=0.01 --epochs 3",
+     "the same network with another recipe"},
+    {"backprobe train net.yaml --json | jq .", "events for a program"},
+    {NULL, NULL},
+};
+
+/* Handlers can reach nothing but a global. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    if (interrupted) _exit(BP_EXIT_INTERRUPTED);
+    interrupted = 1;
+}
+
+static bp_status override(bp_network *network, const train_options *given, bp_error *error) {
+    bp_status status = BP_OK;
+    char number[32];
+    for (size_t i = 0; status == BP_OK && i < given->set.n; i++) {
+        char *key = given->set.items[i], *equals = strchr(key, '=');
+        if (!equals || equals == key)
+            return bp_fail(error, BP_ERROR_ARGUMENT, "--set: expected KEY=VALUE, got '%s'", key);
+        *equals = '\0';
+        status = bp_network_set(network, key, equals + 1, error);
+    }
+    if (status == BP_OK && given->epochs >= 0) {
+        snprintf(number, sizeof number, "%lld", (long long)given->epochs);
+        status = bp_network_set(network, "train.epochs", number, error);
+    }
+    if (status == BP_OK && given->seed >= 0) {
+        snprintf(number, sizeof number, "%lld", (long long)given->seed);
+        status = bp_network_set(network, "train.seed", number, error);
+    }
+    return status;
+}
+
+static bp_status open_session(bp_session *session, const char *path, const train_options *given,
+                              const bp_session_listener *listener, bp_error *error) {
+    bp_network network;
+    bp_session_options opening = {given->run, given->weights, given->watch, given->every, listener};
+    bp_status status = bp_network_read(&network, path, error);
+    if (status == BP_OK) status = override(&network, given, error);
+    if (status == BP_OK) return bp_session_open(session, &network, &opening, error);
+    bp_network_free(&network);
+    return status;
+}
+
+static int exit_code(bp_run_end end, uint32_t n_open_errors) {
+    if (end == BP_RUN_INTERRUPTED) return BP_EXIT_INTERRUPTED;
+    return n_open_errors > 0 || end == BP_RUN_STOPPED ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
+}
+
+static int train(const char *path, const train_options *given) {
+    bp_error error = {.status = BP_OK};
+    bp_session session;
+    bp_view_kind kind = given->json ? BP_VIEW_JSON : given->quiet ? BP_VIEW_QUIET : BP_VIEW_TEXT;
+    bp_report_style style = bp_style_of(stdout, &given->common);
+    bp_view view = bp_view_begin(kind, &style);
+    bp_session_listener listener = bp_view_listener(&view);
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    if (open_session(&session, path, given, &listener, &error) != BP_OK) {
+        bp_say_error(path, &error);
+        return BP_EXIT_FAILED;
+    }
+    bp_view_start(&view, &session);
+    bp_session_train(&session, &interrupted);
+    bool saved = bp_session_save(&session, &error) == BP_OK;
+    bp_view_end(&view, &session);
+    int code = exit_code(session.end, bp_session_n_open_errors(&session));
+    if (!saved) bp_say_error(NULL, &error);
+    /* A watch that went blind has said so: its log is not what the run was for. */
+    bool blind = session.watch && bp_watch_status(session.watch, NULL) != BP_OK;
+    bool closed = bp_session_close(&session, &error) == BP_OK;
+    if (!closed && !blind) bp_say_error(NULL, &error);
+    return saved && (closed || blind) ? code : BP_EXIT_FAILED;
+}
+
+static int run(int argc, char **argv) {
+    train_options given = {
+        .common = BP_COMMON_DEFAULTS, .epochs = -1, .seed = -1, .watch = true, .every = 1};
+    bp_words arguments;
+    int code = bp_options_parse(&bp_command_train, argc, argv, &given, &arguments);
+    if (code < 0) code = train(arguments.items[0], &given);
+    bp_options_free(&bp_command_train, &given);
+    return code;
+}
+
+const bp_command bp_command_train = {
+    .name = "train",
+    .summary = "train a network file in C, watched",
+    .arguments = "NET.yaml",
+    .description = "Trains the network that a file describes on its data set, watches the "
+                   "gradients and tells findings as they open. The run folder gets the log, the "
+                   "network file as used, the weights and the findings. An interrupt (Ctrl-C) "
+                   "saves and summarises; a second one leaves at once.",
+    .exits = "0 trained, 1 an error finding is open at the end, 2 could not, 130 interrupted",
+    .options = options,
+    .examples = examples,
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run,
+};

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/view.h"
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EVENTS_SCHEMA "backprobe.events/1"
+
+static const char *number(char bytes[32], double value, int digits) {
+    return isnan(value) ? "–" : bp_number_text(bytes, 32, value, digits);
+}
+
+static void put_score(const char *label, double train, double validation, double test) {
+    char a[32], b[32], c[32];
+    printf("  %-10s train %s · validation %s · test %s\n", label, number(a, train, 3),
+           number(b, validation, 3), number(c, test, 3));
+}
+
+static void on_step(void *context, const bp_session *session) {
+    bp_view *view = context;
+    bp_progress_step(&view->progress, session);
+}
+
+static void epoch_text(const bp_session *session) {
+    char loss[32], validation[32], accuracy[32];
+    int64_t epochs = bp_model_recipe(session->model)->epochs;
+    printf("epoch %*" PRId64 "/%" PRId64 " · loss %s", snprintf(NULL, 0, "%" PRId64, epochs),
+           session->epoch, epochs, bp_number_text(loss, sizeof loss, session->epoch_loss, 3));
+    if (session->dataset->validation.n > 0)
+        printf(" · validation loss %s",
+               bp_number_text(validation, sizeof validation, session->validation.loss, 3));
+    if (session->dataset->validation.n > 0 && session->dataset->has_classes)
+        printf(", accuracy %s",
+               bp_number_text(accuracy, sizeof accuracy, session->validation.accuracy, 3));
+    putchar('\n');
+    fflush(stdout);
+}
+
+static void add_score(bp_json_line *line, const char *loss, const char *accuracy,
+                      const bp_session *session, const bp_part *part, const bp_score *score) {
+    if (part->n == 0) return;
+    bp_json_line_number(line, loss, score->loss);
+    if (session->dataset->has_classes) bp_json_line_number(line, accuracy, score->accuracy);
+}
+
+static void epoch_json(const bp_session *session) {
+    bp_json_line line = {stdout, false};
+    bp_json_line_text(&line, "event", "epoch");
+    bp_json_line_integer(&line, "epoch", session->epoch);
+    bp_json_line_integer(&line, "steps", session->step);
+    bp_json_line_number(&line, "seconds", session->seconds);
+    bp_json_line_number(&line, "loss", session->epoch_loss);
+    add_score(&line, "validation_loss", "validation_accuracy", session,
+              &session->dataset->validation, &session->validation);
+    bp_json_line_end(&line);
+}
+
+static void on_epoch(void *context, const bp_session *session) {
+    bp_view *view = context;
+    if (view->kind != BP_VIEW_TEXT && view->kind != BP_VIEW_JSON) return;
+    bp_progress_clear(&view->progress);
+    if (view->kind == BP_VIEW_TEXT)
+        epoch_text(session);
+    else
+        epoch_json(session);
+}
+
+static bool shown_before(bp_view *view, const bp_finding *finding) {
+    for (uint32_t i = 0; i < view->n_shown; i++)
+        if (view->shown[i].problem == finding->problem &&
+            view->shown[i].since_step == finding->since_step)
+            return true;
+    if (view->n_shown < BP_VIEW_MAX_SHOWN) {
+        view->shown[view->n_shown].problem = finding->problem;
+        view->shown[view->n_shown++].since_step = finding->since_step;
+    }
+    return false;
+}
+
+static void finding_json(const bp_session *session, const bp_report_run *run,
+                         const bp_finding *finding) {
+    char *json = NULL;
+    if (bp_report_finding_json(&json, run, finding, NULL) != BP_OK) return;
+    bp_json_line line = {stdout, false};
+    bp_json_line_text(&line, "event", "finding");
+    bp_json_line_integer(&line, "steps", session->step);
+    bp_json_line_json(&line, "finding", json);
+    bp_json_line_end(&line);
+    free(json);
+}
+
+static void on_finding(void *context, const bp_session *session, const bp_finding *finding) {
+    bp_view *view = context;
+    if (view->kind == BP_VIEW_SILENT) return;
+    /* The session outlives the call; the report only reads it, but for the scratch of a diff. */
+    bp_network network = {session->network.path, session->network.text, NULL};
+    bp_report_run run = {.name = session->run_folder,
+                         .model = session->model,
+                         .diagnosis = bp_watch_diagnosis(session->watch),
+                         .network_text = network.text,
+                         .edited = bp_network_edited,
+                         .context = &network};
+    bp_progress_clear(&view->progress);
+    if (view->kind == BP_VIEW_JSON)
+        finding_json(session, &run, finding);
+    else if (shown_before(view, finding) || finding->parent >= 0)
+        bp_report_headline(stdout, &view->style, finding);
+    else
+        bp_report_finding(stdout, &view->style, &run, finding);
+    fflush(stdout);
+    free(network.edited);
+}
+
+static void on_message(void *context, const bp_session *session, const char *text) {
+    bp_view *view = context;
+    (void)session;
+    bp_progress_clear(&view->progress);
+    bp_say("%s", text);
+}
+
+bp_view bp_view_begin(bp_view_kind kind, const bp_report_style *style) {
+    return (bp_view){.kind = kind,
+                     .style = *style,
+                     .progress = bp_progress_begin(kind == BP_VIEW_TEXT || kind == BP_VIEW_SILENT)};
+}
+
+bp_session_listener bp_view_listener(bp_view *view) {
+    return (bp_session_listener){view, on_step, on_epoch, on_finding, on_message};
+}
+
+static int64_t n_parameters(const bp_session *session) {
+    int64_t n = 0;
+    for (size_t i = 0; i < bp_trainer_n_parameters(session->trainer); i++)
+        n += bp_tensor_count(&bp_trainer_parameter(session->trainer, i)->value);
+    return n;
+}
+
+void bp_view_start(bp_view *view, bp_session *session) {
+    const bp_recipe *recipe = bp_model_recipe(session->model);
+    const bp_dataset *data = session->dataset;
+    if (view->kind == BP_VIEW_TEXT) {
+        bp_report_escaped(stdout, session->network.path);
+        printf(": %u layers, %" PRId64 " parameters · %s: %" PRId64 " samples · %" PRId64
+               " epochs of %" PRId64 " steps\n",
+               bp_model_n_layers(session->model), n_parameters(session), data->name, data->train.n,
+               recipe->epochs, recipe->epoch_steps);
+        fflush(stdout);
+    }
+    if (view->kind != BP_VIEW_JSON) return;
+    bp_json_line line = {stdout, false};
+    bp_json_line_text(&line, "event", "start");
+    bp_json_line_text(&line, "schema", EVENTS_SCHEMA);
+    bp_json_line_text(&line, "version", bp_version());
+    bp_json_line_text(&line, "network", session->network.path);
+    bp_json_line_text(&line, "run", session->run_folder);
+    bp_json_line_text(&line, "data", data->name);
+    bp_json_line_integer(&line, "layers", bp_model_n_layers(session->model));
+    bp_json_line_integer(&line, "parameters", n_parameters(session));
+    bp_json_line_integer(&line, "epochs", recipe->epochs);
+    bp_json_line_integer(&line, "epoch_steps", recipe->epoch_steps);
+    bp_json_line_end(&line);
+}
+
+static const char *end_word(bp_run_end end) {
+    return end == BP_RUN_FINISHED ? "finished" : end == BP_RUN_STOPPED ? "stopped" : "interrupted";
+}
+
+static void end_findings(bp_view *view, bp_session *session) {
+    uint32_t n = session->watch ? bp_diagnosis_n_findings(bp_watch_diagnosis(session->watch)) : 0;
+    if (!session->watch) {
+        printf("  findings   not watched\n");
+        return;
+    }
+    printf(n == 0 ? "  findings   none\n" : "  findings   %u\n", n);
+    for (uint32_t i = 0; i < n; i++) {
+        const bp_finding *finding = bp_diagnosis_finding(bp_watch_diagnosis(session->watch), i);
+        printf(finding->parent >= 0 ? "      └ " : "    ");
+        bp_report_headline(stdout, &view->style, finding);
+    }
+    if (n == 0) return;
+    printf("  see        backprobe check ");
+    bp_report_escaped(stdout, session->run_folder);
+    putchar('\n');
+}
+
+static void end_text(bp_view *view, bp_session *session) {
+    char seconds[32];
+    const char *word = session->end == BP_RUN_FINISHED ? "trained" : end_word(session->end);
+    printf("%s%s%s after %" PRId64 " steps, %s s\n", word,
+           session->end == BP_RUN_STOPPED ? ": " : "", session->stop_reason, session->step,
+           bp_number_text(seconds, sizeof seconds, session->seconds, 3));
+    put_score("loss", session->final_train.loss, session->final_validation.loss,
+              session->final_test.loss);
+    if (session->dataset->has_classes)
+        put_score("accuracy", session->final_train.accuracy, session->final_validation.accuracy,
+                  session->final_test.accuracy);
+    printf("  run        ");
+    bp_report_escaped(stdout, session->run_folder);
+    putchar('\n');
+    end_findings(view, session);
+}
+
+static void end_json(bp_session *session) {
+    bp_json_line line = {stdout, false};
+    const bp_dataset *data = session->dataset;
+    bp_json_line_text(&line, "event", "end");
+    bp_json_line_text(&line, "end", end_word(session->end));
+    if (session->end == BP_RUN_STOPPED) bp_json_line_text(&line, "reason", session->stop_reason);
+    bp_json_line_integer(&line, "steps", session->step);
+    bp_json_line_number(&line, "seconds", session->seconds);
+    add_score(&line, "train_loss", "train_accuracy", session, &data->train, &session->final_train);
+    add_score(&line, "validation_loss", "validation_accuracy", session, &data->validation,
+              &session->final_validation);
+    add_score(&line, "test_loss", "test_accuracy", session, &data->test, &session->final_test);
+    if (session->watch)
+        bp_json_line_integer(&line, "findings",
+                             bp_diagnosis_n_findings(bp_watch_diagnosis(session->watch)));
+    bp_json_line_text(&line, "run", session->run_folder);
+    bp_json_line_end(&line);
+}
+
+void bp_view_end(bp_view *view, bp_session *session) {
+    bp_progress_clear(&view->progress);
+    if (view->kind == BP_VIEW_TEXT)
+        end_text(view, session);
+    else if (view->kind == BP_VIEW_JSON)
+        end_json(session);
+}

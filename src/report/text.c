@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A finding as the compilers show their diagnostics: what, where, since when, how bad, why with the
+ * measured numbers, what to do as a change that can be applied. */
+#include "report/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+enum { LABEL = 2, BODY = 9, CONSEQUENCE = 4 }; /* columns */
+
+static bp_ink ink_of(bp_severity severity) {
+    return severity == BP_ERROR     ? BP_INK_ERROR
+           : severity == BP_WARNING ? BP_INK_WARNING
+                                    : BP_INK_HINT;
+}
+
+static const char *known(const char *text, const char *otherwise) {
+    return text ? text : otherwise;
+}
+
+static void put_headline(bp_page *page, const bp_finding *finding, int hang) {
+    bp_page_add(page, ink_of(finding->severity), "%s[%s]",
+                known(bp_severity_name(finding->severity), "finding"),
+                known(bp_problem_name(finding->problem), "unknown"));
+    bp_page_put(page, BP_INK_BOLD, ": ");
+    bp_page_wrap(page, BP_INK_BOLD, hang, finding->title, strlen(finding->title));
+    bp_page_end_line(page);
+}
+
+static void put_steps(bp_page *page, const bp_finding *finding) {
+    if (finding->open)
+        bp_page_add(page, BP_INK_PLAIN, "since step %" PRId64 " · now step %" PRId64,
+                    finding->since_step, finding->last_step);
+    else
+        bp_page_add(page, BP_INK_PLAIN, "from step %" PRId64 " to step %" PRId64 " · over",
+                    finding->since_step, finding->last_step);
+}
+
+static void put_loss(bp_page *page, const bp_report_run *run) {
+    bp_diagnosis_overview overview;
+    bp_diagnosis_overview_of(run->diagnosis, &overview);
+    if (overview.n_records == 0) return;
+    char loss[32], trivial[32];
+    bp_page_add(page, BP_INK_PLAIN, " · train loss %s",
+                bp_number_text(loss, sizeof loss, overview.last_loss, 4));
+    const bp_recipe *recipe = bp_model_recipe(run->model);
+    if (recipe && isfinite(recipe->trivial_loss) && recipe->trivial_loss > 0)
+        bp_page_add(page, BP_INK_PLAIN, " (guessing is %s)",
+                    bp_number_text(trivial, sizeof trivial, recipe->trivial_loss, 4));
+}
+
+static void put_paragraph(bp_page *page, const char *label, const char *text) {
+    if (!text || !*text) return;
+    bp_page_pad(page, LABEL);
+    bp_page_put(page, BP_INK_BOLD, label);
+    bp_page_pad(page, BODY);
+    bp_page_wrap(page, BP_INK_PLAIN, BODY, text, strlen(text));
+    bp_page_end_line(page);
+}
+
+static void put_edits(bp_page *page, const bp_report_run *run, const bp_remedy *remedy) {
+    const char *edited = NULL;
+    if (run->network_text && run->edited)
+        edited = run->edited(run->context, remedy->edits, remedy->n_edits);
+    if (edited) {
+        bp_diff_print(page, BODY, run->network_text, edited);
+        return;
+    }
+    for (uint32_t i = 0; i < remedy->n_edits; i++) {
+        bp_page_pad(page, BODY);
+        bp_page_put(page, BP_INK_NEW, remedy->edits[i].key);
+        bp_page_put(page, BP_INK_PLAIN, ": ");
+        bp_page_wrap(page, BP_INK_NEW, BODY + 2, remedy->edits[i].value,
+                     strlen(remedy->edits[i].value));
+        bp_page_end_line(page);
+    }
+}
+
+static void put_remedy(bp_page *page, const bp_report_run *run, const bp_finding *finding) {
+    bp_remedy *remedy = NULL;
+    if (bp_remedy_open(&remedy, run->model, finding, NULL, NULL) != BP_OK || !remedy) return;
+    bp_page_pad(page, LABEL);
+    bp_page_put(page, BP_INK_BOLD, "help:");
+    bp_page_pad(page, BODY);
+    bp_page_wrap(page, BP_INK_BOLD, BODY, remedy->title, strlen(remedy->title));
+    bp_page_end_line(page);
+    if (remedy->reason && *remedy->reason) {
+        bp_page_pad(page, BODY);
+        bp_page_wrap(page, BP_INK_PLAIN, BODY, remedy->reason, strlen(remedy->reason));
+        bp_page_end_line(page);
+    }
+    put_edits(page, run, remedy);
+    bp_remedy_close(remedy);
+}
+
+static void put_root(bp_page *page, const bp_report_run *run, const bp_finding *finding) {
+    put_headline(page, finding, LABEL);
+    bp_page_pad(page, LABEL);
+    put_steps(page, finding);
+    put_loss(page, run);
+    bp_page_end_line(page);
+    bp_picture(page, run->model, finding);
+    put_paragraph(page, "cause:", finding->cause);
+    put_paragraph(page, "note:", finding->note);
+    put_remedy(page, run, finding);
+    bp_page_pad(page, LABEL);
+    bp_page_put(page, BP_INK_BOLD, "see:");
+    bp_page_pad(page, BODY);
+    bp_page_add(page, BP_INK_PLAIN, "backprobe explain %s",
+                known(bp_problem_name(finding->problem), ""));
+    bp_page_end_line(page);
+}
+
+/* A consequence is mended with its cause: no picture and no remedy of its own. */
+static void put_consequence(bp_page *page, const bp_finding *finding) {
+    bp_page_put(page, BP_INK_DIM, "└ ");
+    put_headline(page, finding, LABEL + 2);
+    bp_page_pad(page, LABEL + 2);
+    put_steps(page, finding);
+    bp_page_end_line(page);
+    page->indent += 2;
+    put_paragraph(page, "cause:", finding->cause);
+    put_paragraph(page, "note:", finding->note);
+    page->indent -= 2;
+}
+
+static int depth_of(const bp_report_run *run, const bp_finding *finding) {
+    int depth = 0;
+    while (finding && finding->parent >= 0 && depth < 8) {
+        finding = bp_diagnosis_finding(run->diagnosis, (uint32_t)finding->parent);
+        depth++;
+    }
+    return depth;
+}
+
+void bp_report_headline(FILE *out, const bp_report_style *style, const bp_finding *finding) {
+    bp_page page = bp_page_begin(out, style);
+    put_headline(&page, finding, LABEL);
+}
+
+void bp_report_finding(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                       const bp_finding *finding) {
+    bp_page page = bp_page_begin(out, style);
+    page.indent = (depth_of(run, finding)) * CONSEQUENCE;
+    if (finding->parent >= 0)
+        put_consequence(&page, finding);
+    else
+        put_root(&page, run, finding);
+}
+
+static const char *end_words(bp_run_end end) {
+    static const char *const words[] = {"no end recorded: still running or killed", NULL,
+                                        "interrupted", "stopped"};
+    return (unsigned)end < sizeof words / sizeof *words ? words[end] : NULL;
+}
+
+/* "390 steps · loss 2.31 → 0.05" */
+static void put_overview(bp_page *page, const bp_report_run *run,
+                         const bp_diagnosis_overview *overview) {
+    char first[32], last[32];
+    bp_page_add(page, BP_INK_PLAIN, " · %" PRIu64 " step%s", overview->n_records,
+                overview->n_records == 1 ? "" : "s");
+    if (overview->n_records > 0)
+        bp_page_add(page, BP_INK_PLAIN, " · loss %s → %s",
+                    bp_number_text(first, sizeof first, overview->first_loss, 3),
+                    bp_number_text(last, sizeof last, overview->last_loss, 3));
+    const char *end = end_words(run->end);
+    if (end) bp_page_add(page, BP_INK_PLAIN, " · %s", end);
+}
+
+void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_report_run *run) {
+    bp_page page = bp_page_begin(out, style);
+    bp_diagnosis_overview overview;
+    bp_diagnosis_overview_of(run->diagnosis, &overview);
+    bp_page_put(&page, BP_INK_PLAIN, run->name);
+    bp_page_put(&page, BP_INK_PLAIN, ": ");
+    bp_page_put(&page, BP_INK_NEW, "no findings");
+    put_overview(&page, run, &overview);
+    if (!isnan(overview.backward_span_log)) {
+        char factor[32];
+        bp_page_add(
+            &page, BP_INK_PLAIN, " · error signals keep within ×%s over depth",
+            bp_number_text(factor, sizeof factor, exp(fabs(overview.backward_span_log)), 2));
+    }
+    if (overview.not_observed && *overview.not_observed)
+        bp_page_add(&page, BP_INK_DIM, " · not observed: %s", overview.not_observed);
+    bp_page_end_line(&page);
+}
+
+static void put_summary_line(bp_page *page, const bp_report_run *run, uint32_t n) {
+    bp_diagnosis_overview overview;
+    bp_diagnosis_overview_of(run->diagnosis, &overview);
+    bp_page_put(page, BP_INK_PLAIN, run->name);
+    bp_page_put(page, BP_INK_PLAIN, ": ");
+    bp_page_add(page, BP_INK_BOLD, "%u finding%s", n, n == 1 ? "" : "s");
+    put_overview(page, run, &overview);
+    bp_page_end_line(page);
+    if (overview.not_observed && *overview.not_observed) {
+        bp_page_add(page, BP_INK_DIM, "  not observed: %s", overview.not_observed);
+        bp_page_end_line(page);
+    }
+}
+
+void bp_report_text(FILE *out, const bp_report_style *style, const bp_report_run *run) {
+    uint32_t n = bp_diagnosis_n_findings(run->diagnosis);
+    if (n == 0) {
+        bp_report_quiet_line(out, style, run);
+        return;
+    }
+    bp_page page = bp_page_begin(out, style);
+    put_summary_line(&page, run, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const bp_finding *finding = bp_diagnosis_finding(run->diagnosis, i);
+        if (finding->parent < 0) bp_page_end_line(&page);
+        bp_report_finding(out, style, run, finding);
+    }
+    bp_page_end_line(&page);
+    bp_symptoms(&page, bp_diagnosis_finding(run->diagnosis, 0));
+}
