@@ -13,6 +13,12 @@ bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t si
                                      .problem = problem,
                                      .severity = BP_WARNING,
                                      .since_step = since,
+                                     .layers = slot->layers,
+                                     .evidence = slot->evidence,
+                                     .symptoms = slot->symptoms,
+                                     .title = slot->title,
+                                     .cause = slot->cause,
+                                     .note = slot->note,
                                      .parent = -1};
     }
     slot->finding.open = true;

@@ -160,5 +160,5 @@ bool bp_profile_narrow(const bp_profile *profile, double sign, uint32_t *from, u
                 *to = b;
                 break;
             }
-    return 2 * (*to - *from) < last - first;
+    return *to - *from == 1 || 2 * (*to - *from) < last - first;
 }

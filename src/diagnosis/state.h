@@ -31,7 +31,7 @@ void bp_profile_finish(bp_profile *profile, const bp_allocator *allocator);
 void bp_profile_measure(bp_profile *profile, const bp_model *model, const bp_record *record);
 void bp_profile_copy(bp_profile *to, const bp_profile *from);
 /* The shortest stretch of transitions within [from, to] that holds 0.8 of the span; true when it is
- * shorter than half of them: the cause sits there and is not uniform over depth. */
+ * one alone or shorter than half of them: the cause sits there and is not uniform over depth. */
 bool bp_profile_narrow(const bp_profile *profile, double sign, uint32_t *from, uint32_t *to);
 
 /* --- window.c ---------------------------------------------------------------------------------

@@ -291,13 +291,7 @@ void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot) {
     for (uint32_t cut = 1; slot->profile.measured && cut <= slot->profile.n_cuts; cut++)
         slot->profile.gain[cut].share =
             bp_window_median_share(&d->window, bp_model_cut(d->model, cut));
-    finding->title = slot->title;
-    finding->cause = slot->cause;
-    finding->note = slot->note;
-    finding->layers = slot->layers;
-    finding->evidence = slot->evidence;
     finding->gains = slot->profile.gain + 1;
     finding->n_gains = slot->profile.measured ? slot->profile.n_cuts : 0;
-    finding->symptoms = slot->symptoms;
     finding->n_symptoms = 3;
 }

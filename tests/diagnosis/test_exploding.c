@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "chain.h"
+
+static void exploding_chain(chain *c) {
+    chain_open(c, 20, BP_ACTIVATION_RELU, BP_NORM_NONE);
+    for (uint32_t i = 1; i <= 20; i++) {
+        c->activation_part[i] = i < 20 ? sqrt(0.5) : 1;
+        c->weight_rms[i] = 3 * sqrt(2.0 / 64);
+        c->gain[i] = 3;
+    }
+    c->loss = 1e9;
+}
+
+static void one_record_suffices(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    chain_step(&c, 0);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->since_step, 0);
+    assert_int_equal(f->severity, BP_ERROR);
+    assert_int_equal(f->layers[0], 1);
+    assert_int_equal(f->n_layers, 13); /* 3^(20-13) = 2187 > 1000 > 3^6 */
+    const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
+    assert_int_equal(root->problem, BP_PROBLEM_WEIGHTS_TOO_LARGE);
+    assert_int_equal(f->parent, 0);
+    assert_true(fabs(bp_finding_evidence(root, "mean_gain") - 3) < 0.05);
+    assert_true(fabs(bp_finding_evidence(root, "mended_gain") - 1) < 0.05);
+    chain_close(&c);
+}
+
+static void growth_without_harm_is_no_finding(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    c.loss = 2.0;
+    chain_run(&c, 0, 10);
+    assert_int_equal(chain_n_findings(&c), 0);
+    c.update_rms[1] = 2; /* an update larger than the weights is harm */
+    chain_step(&c, 10);
+    assert_non_null(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT));
+    chain_close(&c);
+}
+
+static void a_healthy_chain_is_silent(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 20, BP_ACTIVATION_RELU, BP_NORM_NONE);
+    chain_all_gains(&c, 1.1);
+    chain_run(&c, 0, 400);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void nan_hangs_under_the_explosion_and_ends_all_judging(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    chain_step(&c, 0);
+    chain_fill(&c, 1);
+    for (uint32_t i = 4; i <= 20; i++) bp_record_set(&c.record, BP_Q_ACTIVATION_NAN, i, 32);
+    bp_record_set(&c.record, BP_Q_ACTIVATION_INF, 3, 7);
+    bp_record_set(&c.record, BP_Q_ACTIVATION_NAN, 3, 0);
+    bp_record_set(&c.record, BP_Q_ACTIVATION_MAX, 2, 1e38);
+    bp_record_set(&c.record, BP_Q_LOSS, 0, (double)NAN);
+    bp_diagnosis_step(c.diagnosis, &c.record);
+    assert_int_equal(chain_n_findings(&c), 3);
+    const bp_finding *f = bp_diagnosis_finding(c.diagnosis, 2);
+    assert_int_equal(f->problem, BP_PROBLEM_NON_FINITE);
+    assert_int_equal(f->parent, 1);
+    assert_int_equal(f->since_step, 1);
+    assert_int_equal(f->n_layers, 1);
+    assert_int_equal(f->layers[0], 3);
+    assert_string_equal(f->title, "Inf first in the activation of layer 3 (dense_3)");
+    chain_all_gains(&c, 0.01); /* whatever comes now is a consequence */
+    chain_starve_below(&c, 19);
+    chain_run(&c, 2, 200);
+    assert_int_equal(chain_n_findings(&c), 3);
+    chain_close(&c);
+}
+
+static void a_nan_soon_after_growth_is_blamed_on_it(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    c.loss = 2.0;
+    chain_run(&c, 0, 5);
+    chain_fill(&c, 5);
+    bp_record_set(&c.record, BP_Q_UPDATE_BAD, 1, 10);
+    bp_diagnosis_step(c.diagnosis, &c.record);
+    assert_non_null(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT));
+    assert_int_equal(chain_find(&c, BP_PROBLEM_NON_FINITE)->layers[0], 1);
+    chain_close(&c);
+}
+
+static void producers_are_told_from_passers(void **state) {
+    (void)state;
+    static const struct {
+        bp_quantity quantity;
+        uint32_t layer;
+        const char *title;
+    } cases[] = {
+        {BP_Q_ACTIVATION_NAN, 0, "NaN first in the input data"},
+        {BP_Q_PARAMETER_NAN, 4, "NaN first in the parameter of layer 4 (dense_4)"},
+        {BP_Q_ACTIVATION_NAN, 5, "NaN first in the activation of layer 5 (dense_5)"},
+        {BP_Q_ERROR_NAN, 7, "NaN first in the error signal of layer 7 (dense_7)"},
+        {BP_Q_GRADIENT_INF, 6, "Inf first in the gradient of layer 6 (dense_6)"},
+        {BP_Q_UPDATE_BAD, 2, "NaN first in the updated parameter of layer 2 (dense_2)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        chain c;
+        chain_open(&c, 10, BP_ACTIVATION_TANH, BP_NORM_NONE);
+        chain_run(&c, 0, 3);
+        chain_fill(&c, 3);
+        bp_record_set(&c.record, cases[i].quantity, cases[i].layer, 1);
+        /* what passes it on: everything behind the place in the order of computation */
+        bp_record_set(&c.record, BP_Q_UPDATE_BAD, 1, 1);
+        if (cases[i].quantity != BP_Q_UPDATE_BAD) bp_record_set(&c.record, BP_Q_GRADIENT_NAN, 1, 1);
+        if (cases[i].quantity == BP_Q_UPDATE_BAD) bp_record_set(&c.record, BP_Q_UPDATE_BAD, 1, 0);
+        bp_diagnosis_step(c.diagnosis, &c.record);
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_NON_FINITE);
+        assert_non_null(f);
+        assert_string_equal(f->title, cases[i].title);
+        chain_close(&c);
+    }
+}
+
+static void a_step_that_is_too_long_is_told_from_depth(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 4, BP_ACTIVATION_RELU, BP_NORM_NONE);
+    chain_run(&c, 0, 3);
+    c.update_rms[2] = 5;
+    chain_step(&c, 3);
+    c.loss = 1e4;
+    chain_step(&c, 4);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->since_step, 3);
+    assert_int_equal(f->layers[0], 2);
+    assert_true(bp_finding_evidence(f, "over_steps") > 0);
+    assert_null(chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_LARGE));
+    chain_close(&c);
+}
+
+static void a_first_pass_that_overflows_is_blamed_on_the_weights(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    chain_fill(&c, 0);
+    for (uint32_t i = 1; i <= 20; i++) bp_record_set(&c.record, BP_Q_ERROR_NORM, i, (double)NAN);
+    bp_record_set(&c.record, BP_Q_ACTIVATION_INF, 12, 5);
+    bp_diagnosis_step(c.diagnosis, &c.record);
+    const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
+    assert_int_equal(root->problem, BP_PROBLEM_WEIGHTS_TOO_LARGE);
+    assert_int_equal(bp_diagnosis_finding(c.diagnosis, 1)->parent, 0);
+    chain_close(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_record_suffices),
+        cmocka_unit_test(growth_without_harm_is_no_finding),
+        cmocka_unit_test(a_healthy_chain_is_silent),
+        cmocka_unit_test(nan_hangs_under_the_explosion_and_ends_all_judging),
+        cmocka_unit_test(a_nan_soon_after_growth_is_blamed_on_it),
+        cmocka_unit_test(producers_are_told_from_passers),
+        cmocka_unit_test(a_step_that_is_too_long_is_told_from_depth),
+        cmocka_unit_test(a_first_pass_that_overflows_is_blamed_on_the_weights),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "chain.h"
+
+static void sick_chain(chain *c) {
+    chain_open(c, 20, BP_ACTIVATION_SIGMOID, BP_NORM_NONE);
+    chain_all_gains(c, 0.14);
+    chain_starve_below(c, 18);
+    c->loss = 2.303;
+}
+
+static void fading_gradients_and_starved_layers_are_found(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_run(&c, 0, 60);
+    assert_int_equal(chain_n_findings(&c), 1);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->severity, BP_ERROR);
+    assert_int_equal(f->since_step, 0);
+    assert_int_equal(f->last_step, 59);
+    assert_true(f->open);
+    assert_int_equal(f->n_layers, 17);
+    assert_int_equal(f->layers[0], 1);
+    assert_int_equal(f->layers[16], 17);
+    assert_int_equal(f->parent, -1);
+    assert_string_equal(f->title, "layers 1–17 of 20 do not learn");
+    assert_true(fabs(bp_finding_evidence(f, "mean_gain") - 0.14) < 1e-3);
+    assert_int_equal(bp_finding_blamed_layer(f), 0);
+    assert_int_equal(f->n_gains, 20);
+    assert_true(fabs(f->gains[5].gain - 0.14) < 1e-3);
+    chain_close(&c);
+}
+
+static void neither_alone_is_a_finding(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c); /* gradients fade, but every layer learns */
+    chain_starve_below(&c, 1);
+    chain_run(&c, 0, 300);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+    sick_chain(&c); /* layers are starved, but the error signal arrives */
+    chain_all_gains(&c, 0.9);
+    chain_run(&c, 0, 300);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void a_converged_run_is_not_starved(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    c.loss = 0.05; /* below a tenth of guessing */
+    chain_run(&c, 0, 300);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void fewer_than_twenty_records_are_not_judged(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_run(&c, 0, 19);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_step(&c, 19);
+    assert_int_equal(chain_n_findings(&c), 1);
+    chain_close(&c);
+}
+
+static void the_onset_is_the_change_point(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_all_gains(&c, 0.95);
+    chain_starve_below(&c, 1);
+    chain_run(&c, 0, 100);
+    chain_all_gains(&c, 0.14);
+    chain_starve_below(&c, 18);
+    chain_run(&c, 100, 200);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->since_step, 100);
+    assert_string_equal(f->title, "layers 1–17 of 20 no longer learn");
+    chain_close(&c);
+}
+
+static void it_is_a_warning_when_the_late_layers_learn(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_run(&c, 0, 60);
+    c.loss = 1.0;
+    chain_run(&c, 60, 160);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_int_equal(f->severity, BP_WARNING);
+    assert_non_null(strstr(f->note, "late layers learn"));
+    chain_close(&c);
+}
+
+static void healing_makes_it_a_closed_hint(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_run(&c, 0, 40);
+    chain_all_gains(&c, 0.95);
+    chain_starve_below(&c, 1);
+    c.loss = 0.5;
+    chain_run(&c, 40, 300);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    if (f) {
+        assert_false(f->open);
+        assert_int_equal(f->severity, BP_HINT);
+    }
+    chain_close(&c);
+}
+
+static void one_strangled_layer_is_named(void **state) {
+    (void)state;
+    for (uint32_t sick = 2; sick <= 20; sick++) {
+        chain c;
+        chain_open(&c, 20, BP_ACTIVATION_TANH, BP_NORM_NONE);
+        c.gain[sick] = 1e-4;
+        c.weight_rms[sick] = 0.125e-4;
+        chain_starve_below(&c, sick);
+        c.loss = 2.0;
+        chain_run(&c, 0, 60);
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+        assert_non_null(f);
+        assert_int_equal(f->n_layers, sick - 1);
+        if (sick > 2) assert_int_equal(bp_finding_blamed_layer(f), sick);
+        const bp_finding *root = chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_SMALL);
+        assert_non_null(root);
+        assert_int_equal(root->n_layers, 1);
+        assert_int_equal(root->layers[0], sick);
+        assert_int_equal(root->parent, -1);
+        assert_int_equal(f->parent, 0);
+        chain_close(&c);
+    }
+}
+
+static void small_weights_are_the_root_where_their_repair_would_help(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 20, BP_ACTIVATION_RELU, BP_NORM_NONE);
+    const double std = 1 / sqrt(3 * 64.0); /* PyTorch's default: gain 0.41 */
+    for (uint32_t i = 1; i <= 20; i++) {
+        c.weight_rms[i] = std;
+        c.activation_part[i] = i < 20 ? sqrt(0.5) : 1;
+        c.gain[i] = c.activation_part[i] * std * 8;
+    }
+    chain_starve_below(&c, 15);
+    c.loss = 2.303;
+    chain_run(&c, 0, 60);
+    const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
+    assert_int_equal(root->problem, BP_PROBLEM_WEIGHTS_TOO_SMALL);
+    assert_true(fabs(bp_finding_evidence(root, "weight_scale") - 0.577) < 0.01);
+    assert_true(fabs(bp_finding_evidence(root, "critical_scale") - sqrt(2)) < 1e-9);
+    assert_int_equal(chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT)->parent, 0);
+    chain_close(&c);
+}
+
+static void learnt_weights_are_not_blamed_on_the_initialiser(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 20, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    chain_run(&c, 0, 100); /* healthy at step 0 */
+    chain_all_gains(&c, 0.3);
+    for (uint32_t i = 1; i <= 20; i++) c.weight_rms[i] = 0.04;
+    chain_starve_below(&c, 15);
+    c.loss = 2.0;
+    chain_run(&c, 100, 200);
+    assert_non_null(chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT));
+    assert_null(chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_SMALL));
+    chain_close(&c);
+}
+
+static void the_input_that_no_longer_reaches_the_end(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 10, BP_ACTIVATION_SIGMOID, BP_NORM_NONE);
+    chain_starve_below(&c, 5);
+    c.variation[9] = 1e-5;
+    c.loss = 2.3;
+    chain_run(&c, 0, 60);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_non_null(strstr(f->cause, "layer 9"));
+    chain_close(&c);
+    chain_open(&c, 10, BP_ACTIVATION_SIGMOID, BP_NORM_NONE);
+    chain_starve_below(&c, 5);
+    c.variation[9] = 1e-5;
+    c.variation[0] = 0.01; /* the inputs are alike themselves */
+    chain_run(&c, 0, 60);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void normalised_layers_are_measured_free_of_scale(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 40, BP_ACTIVATION_RELU, BP_NORM_BATCH);
+    chain_all_gains(&c, 0.7); /* the error signal falls, the activations grow: nothing is lost */
+    for (uint32_t i = 1; i <= 40; i++) c.activation_norm[i] = pow(0.7, i);
+    chain_starve_below(&c, 20);
+    c.loss = 2.0;
+    chain_run(&c, 0, 60);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void a_frozen_layer_is_not_starved(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_close(&c);
+    chain_open(&c, 5, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    chain_all_gains(&c, 0.01);
+    for (uint32_t i = 1; i <= 5; i++) c.effect[i] = 1;
+    chain_run(&c, 0, 60);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fading_gradients_and_starved_layers_are_found),
+        cmocka_unit_test(neither_alone_is_a_finding),
+        cmocka_unit_test(a_converged_run_is_not_starved),
+        cmocka_unit_test(fewer_than_twenty_records_are_not_judged),
+        cmocka_unit_test(the_onset_is_the_change_point),
+        cmocka_unit_test(it_is_a_warning_when_the_late_layers_learn),
+        cmocka_unit_test(healing_makes_it_a_closed_hint),
+        cmocka_unit_test(one_strangled_layer_is_named),
+        cmocka_unit_test(small_weights_are_the_root_where_their_repair_would_help),
+        cmocka_unit_test(learnt_weights_are_not_blamed_on_the_initialiser),
+        cmocka_unit_test(the_input_that_no_longer_reaches_the_end),
+        cmocka_unit_test(normalised_layers_are_measured_free_of_scale),
+        cmocka_unit_test(a_frozen_layer_is_not_starved),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
