@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include "model/model.h"
+
+#include <math.h>
+#include <string.h>
+
+static bp_layer dense(int64_t units, bp_activation activation) {
+    return (bp_layer){.kind = BP_LAYER_DENSE,
+                      .activation = activation,
+                      .has_bias = true,
+                      .output_shape = {units, 1, 1},
+                      .weight_init = {BP_INIT_XAVIER, 1},
+                      .bias_init = {BP_INIT_ZEROS, 0}};
+}
+
+static uint32_t add(bp_model *model, bp_layer layer) {
+    uint32_t id = 0;
+    bp_error error;
+    assert_int_equal(bp_model_add_layer(model, &layer, &id, &error), BP_OK);
+    return id;
+}
+
+static bp_model *open_model(void) {
+    bp_model *model;
+    assert_int_equal(bp_model_open(&model, NULL), BP_OK);
+    return model;
+}
+
+static void norm_and_activation_join_the_operator_before_them(void **state) {
+    (void)state;
+    bp_model *model = open_model();
+    assert_int_equal(add(model, dense(8, BP_ACTIVATION_LINEAR)), 1);
+    assert_int_equal(add(model, (bp_layer){.kind = BP_LAYER_BATCH_NORM}), 1);
+    assert_int_equal(
+        add(model, (bp_layer){.kind = BP_LAYER_ACTIVATION, .activation = BP_ACTIVATION_RELU}), 1);
+    assert_int_equal(add(model, dense(8, BP_ACTIVATION_TANH)), 2);
+    assert_int_equal(add(model, (bp_layer){.kind = BP_LAYER_LAYER_NORM}), 2);
+    const bp_layer *first = bp_model_layer(model, 1), *second = bp_model_layer(model, 2);
+    assert_int_equal(first->norm, BP_NORM_BATCH);
+    assert_false(first->norm_after_activation);
+    assert_int_equal(first->activation, BP_ACTIVATION_RELU);
+    assert_int_equal(second->norm, BP_NORM_LAYER);
+    assert_true(second->norm_after_activation);
+    /* a second norm, and one at the start of a block, stand for themselves */
+    assert_int_equal(add(model, (bp_layer){.kind = BP_LAYER_LAYER_NORM}), 3);
+    add(model, dense(8, BP_ACTIVATION_LINEAR));
+    assert_int_equal(add(model, (bp_layer){.kind = BP_LAYER_LAYER_NORM, .depth_in_blocks = 1}), 5);
+    bp_model_close(model);
+}
+
+static bp_model *residual_model(void) {
+    bp_model *model = open_model();
+    add(model, dense(8, BP_ACTIVATION_RELU));
+    bp_layer inner = dense(8, BP_ACTIVATION_RELU);
+    inner.depth_in_blocks = 1;
+    add(model, inner);
+    add(model, inner);
+    add(model,
+        (bp_layer){.kind = BP_LAYER_RESIDUAL, .skip_from = 1, .n_branch = 2, .branch_scale = 1});
+    add(model, dense(4, BP_ACTIVATION_LINEAR));
+    return model;
+}
+
+static void cut_points_leave_branches_out(void **state) {
+    (void)state;
+    bp_model *model = residual_model();
+    const uint32_t expected[] = {0, 1, 4, 5};
+    assert_int_equal(bp_model_n_cuts(model), 3);
+    for (uint32_t k = 0; k <= 3; k++) assert_int_equal(bp_model_cut(model, k), expected[k]);
+    assert_false(bp_model_cut_is_normalised(model, 2));
+    assert_string_equal(bp_model_layer(model, 4)->name, "residual_4");
+    bp_model_close(model);
+}
+
+static void shapes_and_fans_follow_from_the_input(void **state) {
+    (void)state;
+    bp_model *model = open_model();
+    add(model, (bp_layer){.kind = BP_LAYER_AVG_POOL, .pool = 2});
+    add(model, dense(12, BP_ACTIVATION_RELU));
+    add(model, (bp_layer){.kind = BP_LAYER_AVG_POOL, .pool = 3});
+    const int64_t input[3] = {1, 8, 8};
+    assert_int_equal(bp_model_set_input(model, input, NULL), BP_OK);
+    assert_int_equal(bp_model_units(model, 0), 64);
+    assert_int_equal(bp_model_units(model, 1), 16);
+    assert_int_equal(bp_model_layer(model, 2)->fan_in, 16);
+    assert_int_equal(bp_model_layer(model, 2)->fan_out, 12);
+    assert_int_equal(bp_layer_n_parameters(bp_model_layer(model, 2)), 16 * 12 + 12);
+    assert_int_equal(bp_model_units(model, 3), 4);
+    bp_model_close(model);
+}
+
+static void impossible_shapes_are_refused_with_their_place(void **state) {
+    (void)state;
+    bp_error error = {0};
+    bp_model *model = open_model();
+    add(model, (bp_layer){.kind = BP_LAYER_AVG_POOL, .pool = 5, .line = 3, .column = 7});
+    const int64_t input[3] = {64, 1, 1};
+    assert_int_equal(bp_model_set_input(model, input, &error), BP_ERROR_INPUT);
+    assert_int_equal(error.line, 3);
+    assert_int_equal(error.column, 7);
+    const int64_t huge[3] = {INT64_MAX, INT64_MAX, 2};
+    assert_int_equal(bp_model_set_input(model, huge, &error), BP_ERROR_ARGUMENT);
+    bp_model_close(model);
+    model = residual_model();
+    bp_layer narrow = dense(4, BP_ACTIVATION_RELU);
+    narrow.depth_in_blocks = 1;
+    add(model, narrow);
+    add(model, (bp_layer){.kind = BP_LAYER_RESIDUAL, .skip_from = 1, .n_branch = 1});
+    assert_int_equal(bp_model_set_input(model, input, &error), BP_ERROR_INPUT);
+    assert_non_null(strstr(error.text, "must keep the size"));
+    bp_model_close(model);
+}
+
+static void names_are_unique(void **state) {
+    (void)state;
+    bp_model *model = open_model();
+    bp_layer layer = dense(4, BP_ACTIVATION_TANH);
+    bp_error error = {0};
+    layer.name = "dense_2";
+    add(model, layer);
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, &error), BP_ERROR_INPUT);
+    layer.name = NULL; /* would be called dense_2 */
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, &error), BP_ERROR_INPUT);
+    bp_model_close(model);
+}
+
+static void what_is_encoded_is_decoded(void **state) {
+    (void)state;
+    bp_model *model = residual_model(), *copy = NULL;
+    const int64_t input[3] = {1, 8, 8};
+    assert_int_equal(bp_model_set_input(model, input, NULL), BP_OK);
+    const bp_recipe recipe = {.loss = BP_MSE,
+                              .optimiser = BP_ADAM,
+                              .learning_rate = 0.25,
+                              .epoch_steps = 7,
+                              .seed = 99,
+                              .trivial_loss = (double)NAN};
+    bp_model_set_recipe(model, &recipe);
+    uint8_t bytes[8192], again[8192];
+    bp_writer writer, second;
+    bp_writer_init(&writer, bytes, sizeof bytes);
+    bp_model_encode(model, &writer);
+    assert_true(writer.length <= bp_model_max_bytes(model));
+    bp_cursor cursor;
+    bp_cursor_init(&cursor, bytes, writer.length);
+    assert_int_equal(bp_model_decode(&copy, &cursor, NULL, NULL), BP_OK);
+    bp_writer_init(&second, again, sizeof again);
+    bp_model_encode(copy, &second);
+    assert_int_equal(second.length, writer.length);
+    assert_memory_equal(bytes, again, writer.length);
+    assert_string_equal(bp_model_layer(copy, 3)->name, bp_model_layer(model, 3)->name);
+    assert_int_equal(bp_model_n_cuts(copy), 3);
+    bp_model_close(copy);
+    /* every truncation is refused; every flipped bit is refused or still a model */
+    for (size_t n = 0; n < writer.length; n++) {
+        bp_cursor_init(&cursor, bytes, n);
+        assert_int_equal(bp_model_decode(&copy, &cursor, NULL, NULL), BP_ERROR_INPUT);
+    }
+    for (size_t bit = 0; bit < 8 * writer.length; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        bp_cursor_init(&cursor, bytes, writer.length);
+        if (bp_model_decode(&copy, &cursor, NULL, NULL) == BP_OK) bp_model_close(copy);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    bp_model_close(model);
+}
+
+/* phi' against a central difference of phi, away from kinks. */
+static void derivatives_are_those_of_the_values(void **state) {
+    (void)state;
+    for (int a = 1; bp_activation_name((bp_activation)a); a++)
+        for (double z = -4.05; z < 4; z += 0.1) {
+            const double h = 1e-6;
+            const double slope = 0.1;
+            const double difference = (bp_activation_value((bp_activation)a, slope, z + h) -
+                                       bp_activation_value((bp_activation)a, slope, z - h)) /
+                                      (2 * h);
+            const double phi = bp_activation_derivative((bp_activation)a, slope, z);
+            assert_true(fabs(phi - difference) < 1e-8);
+            assert_true(fabs(phi) <= bp_activation_max_derivative((bp_activation)a, slope) + 1e-9);
+        }
+}
+
+static void words_go_both_ways(void **state) {
+    (void)state;
+    assert_int_equal(bp_activation_from("leaky_relu"), BP_ACTIVATION_LEAKY_RELU);
+    assert_int_equal(bp_activation_from("lekay_relu"), 0);
+    assert_string_equal(bp_init_name(bp_init_from("pytorch_default")), "pytorch_default");
+    assert_null(bp_loss_name((bp_loss)99));
+    const bp_init he = {BP_INIT_HE, 1}, pytorch = {BP_INIT_PYTORCH_DEFAULT, 1};
+    assert_true(fabs(bp_init_std(&he, 50, 10) - 0.2) < 1e-12);
+    assert_true(fabs(bp_init_std(&pytorch, 48, 10) - 1.0 / 12) < 1e-12);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(norm_and_activation_join_the_operator_before_them),
+        cmocka_unit_test(cut_points_leave_branches_out),
+        cmocka_unit_test(shapes_and_fans_follow_from_the_input),
+        cmocka_unit_test(impossible_shapes_are_refused_with_their_place),
+        cmocka_unit_test(names_are_unique),
+        cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(derivatives_are_those_of_the_values),
+        cmocka_unit_test(words_go_both_ways),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

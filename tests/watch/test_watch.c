@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include "watch/watch.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Two layers of four units, batches of 32: the host tells what a trainer would. */
+typedef struct host {
+    bp_model *model;
+    bp_watch *watch;
+    char folder[64];
+    int n_messages, n_findings;
+} host;
+
+static void on_message(void *context, const char *text) {
+    (void)text;
+    ((host *)context)->n_messages++;
+}
+
+static void on_finding(void *context, const bp_finding *finding) {
+    (void)finding;
+    ((host *)context)->n_findings++;
+}
+
+static void open_host(host *h, int64_t every, const bp_allocator *allocator) {
+    memset(h, 0, sizeof *h);
+    strcpy(h->folder, "/tmp/backprobe-watch-XXXXXX");
+    assert_non_null(mkdtemp(h->folder));
+    assert_int_equal(bp_model_open(&h->model, NULL), BP_OK);
+    for (int i = 0; i < 2; i++) {
+        const bp_layer layer = {.kind = BP_LAYER_DENSE,
+                                .activation = BP_ACTIVATION_TANH,
+                                .has_bias = true,
+                                .output_shape = {4, 1, 1}};
+        assert_int_equal(bp_model_add_layer(h->model, &layer, NULL, NULL), BP_OK);
+    }
+    const int64_t input[3] = {4, 1, 1};
+    assert_int_equal(bp_model_set_input(h->model, input, NULL), BP_OK);
+    const bp_recipe recipe = {.loss = BP_CROSS_ENTROPY,
+                              .optimiser = BP_SGD,
+                              .learning_rate = 0.1,
+                              .epoch_steps = 40,
+                              .trivial_loss = 1.386};
+    bp_model_set_recipe(h->model, &recipe);
+    bp_watch_options options = BP_WATCH_OPTIONS_INIT;
+    options.run_folder = h->folder;
+    options.every = every;
+    options.on_message = on_message;
+    options.on_finding = on_finding;
+    options.context = h;
+    if (allocator) options.allocator = *allocator;
+    assert_int_equal(bp_watch_open(&h->watch, h->model, &options, NULL), BP_OK);
+}
+
+static void remove_folder(const char *folder) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void close_host(host *h) {
+    bp_model_close(h->model);
+    remove_folder(h->folder);
+}
+
+static void tell_step(host *h, int64_t step, double loss) {
+    const bp_observer *o = bp_watch_observer(h->watch);
+    float x[32 * 4], delta[32 * 4], w[16], after[16], g[16];
+    for (int i = 0; i < 32 * 4; i++) {
+        x[i] = (float)(i % 7) - 3;
+        delta[i] = (float)(i % 5 - 2) / 32;
+    }
+    for (int i = 0; i < 16; i++) {
+        w[i] = (float)i / 16;
+        g[i] = 0.5f;
+        after[i] = w[i] - 0.05f;
+    }
+    const bp_step info = {sizeof info, step, 32, 32, 0.1};
+    const bp_plan plan = o->step_begin(o->context, &info);
+    const bp_tensor tx = bp_tensor_matrix(x, BP_F32, 32, 4);
+    const bp_tensor td = bp_tensor_matrix(delta, BP_F32, 32, 4);
+    const bp_tensor tw = bp_tensor_matrix(w, BP_F32, 4, 4);
+    const bp_tensor ta = bp_tensor_matrix(after, BP_F32, 4, 4);
+    const bp_tensor tg = bp_tensor_matrix(g, BP_F32, 4, 4);
+    for (uint32_t layer = 0; layer <= 2; layer++)
+        if (bp_plan_wants(&plan, layer, BP_ROLE_ACTIVATION))
+            o->tensor(o->context, layer, BP_ROLE_ACTIVATION, 0, &tx);
+    o->scalar(o->context, BP_METRIC_LOSS, loss);
+    for (uint32_t layer = 2; layer >= 1; layer--) {
+        if (bp_plan_wants(&plan, layer, BP_ROLE_ERROR_OUTPUT))
+            o->tensor(o->context, layer, BP_ROLE_ERROR_OUTPUT, 0, &td);
+        if (bp_plan_wants(&plan, layer, BP_ROLE_PARAMETER))
+            o->tensor(o->context, layer, BP_ROLE_PARAMETER, BP_SLOT_WEIGHT, &tw);
+        if (bp_plan_wants(&plan, layer, BP_ROLE_UPDATE))
+            o->update(o->context, layer, BP_SLOT_WEIGHT, &tg, &tw, &ta);
+    }
+    o->step_end(o->context);
+}
+
+static bp_runlog_reader *read_back(const host *h) {
+    bp_runlog_reader *reader;
+    assert_int_equal(bp_runlog_reader_open(&reader, h->folder, NULL, NULL), BP_OK);
+    return reader;
+}
+
+static void what_was_told_stands_in_the_log(void **state) {
+    (void)state;
+    host h;
+    open_host(&h, 1, NULL);
+    tell_step(&h, 0, 1.25);
+    const bp_observer *o = bp_watch_observer(h.watch);
+    o->scalar(o->context, BP_METRIC_VALIDATION_LOSS, 1.5); /* after the step: belongs to it */
+    tell_step(&h, 1, 1.0);
+    assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
+    bp_runlog_reader *reader = read_back(&h);
+    const bp_record *r;
+    assert_int_equal(bp_runlog_reader_next(reader, &r, NULL), BP_OK);
+    assert_non_null(r);
+    assert_true(bp_record_get(r, BP_Q_LOSS, 0) == 1.25);
+    assert_true(bp_record_get(r, BP_Q_VALIDATION_LOSS, 0) == 1.5);
+    /* delta = (-2 ... 2)/32, scaled by 32 terms: rms of {-2 ... 2} is sqrt(2), norm of 4 units 2 */
+    assert_true(fabs(bp_record_get(r, BP_Q_ERROR_RMS, 2) - sqrt(2)) < 0.02);
+    assert_true(fabs(bp_record_get(r, BP_Q_ERROR_NORM, 1) / sqrt(8) - 1) < 0.02);
+    /* effect = -sum g dw = 16 * 0.5 * 0.05 */
+    assert_true(fabs(bp_record_get(r, BP_Q_EFFECT, 1) - 0.4) < 1e-6);
+    assert_true(fabs(bp_record_get(r, BP_Q_UPDATE_RMS, 1) - 0.05) < 1e-4);
+    assert_true(bp_record_has(r, BP_Q_VARIATION, 1));
+    assert_int_equal(bp_runlog_reader_next(reader, &r, NULL), BP_OK);
+    assert_non_null(r);
+    assert_int_equal(r->step, 1);
+    assert_false(bp_record_has(r, BP_Q_VALIDATION_LOSS, 0));
+    assert_int_equal(bp_runlog_reader_next(reader, &r, NULL), BP_OK);
+    assert_null(r);
+    assert_int_equal(bp_runlog_reader_end(reader), BP_RUN_FINISHED);
+    bp_runlog_reader_close(reader);
+    close_host(&h);
+}
+
+static void between_full_steps_only_loss_and_tripwire_are_asked(void **state) {
+    (void)state;
+    host h;
+    open_host(&h, 4, NULL);
+    for (int64_t step = 0; step < 8; step++) tell_step(&h, step, 1);
+    assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
+    bp_runlog_reader *reader = read_back(&h);
+    const bp_record *r;
+    for (int64_t step = 0; step < 8; step++) {
+        assert_int_equal(bp_runlog_reader_next(reader, &r, NULL), BP_OK);
+        assert_true(bp_record_has(r, BP_Q_LOSS, 0));
+        assert_true(bp_record_has(r, BP_Q_ERROR_NAN, 2));
+        assert_int_equal(bp_record_has(r, BP_Q_WEIGHT_RMS, 1), step % 4 == 0);
+    }
+    bp_runlog_reader_close(reader);
+    close_host(&h);
+}
+
+static int64_t n_allocations;
+static void *counting_resize(void *context, void *block, size_t old_bytes, size_t new_bytes) {
+    n_allocations++;
+    return bp_allocator_system.resize(context, block, old_bytes, new_bytes);
+}
+
+static void a_step_allocates_nothing(void **state) {
+    (void)state;
+    host h;
+    const bp_allocator counting = {counting_resize, NULL};
+    open_host(&h, 1, &counting);
+    assert_true(n_allocations > 0);
+    const int64_t before = n_allocations;
+    for (int64_t step = 0; step < 100; step++) tell_step(&h, step, step == 50 ? (double)NAN : 1);
+    assert_int_equal(n_allocations, before);
+    assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
+    close_host(&h);
+}
+
+static int64_t allocations_left;
+static void *failing_resize(void *context, void *block, size_t old_bytes, size_t new_bytes) {
+    if (new_bytes && allocations_left-- <= 0) return NULL;
+    return bp_allocator_system.resize(context, block, old_bytes, new_bytes);
+}
+
+static void every_failing_allocation_is_a_clean_error(void **state) {
+    (void)state;
+    host h;
+    open_host(&h, 1, NULL);
+    bp_watch_options options = BP_WATCH_OPTIONS_INIT;
+    options.allocator = (bp_allocator){failing_resize, NULL};
+    bool opened = false;
+    for (int64_t n = 0; n < 1000 && !opened; n++) {
+        bp_watch *watch = NULL;
+        bp_error error = {0};
+        allocations_left = n;
+        const bp_status status = bp_watch_open(&watch, h.model, &options, &error);
+        opened = status == BP_OK;
+        if (!opened) assert_int_equal(status, BP_ERROR_MEMORY);
+        if (opened) bp_watch_close(watch, BP_RUN_FINISHED, NULL);
+    }
+    assert_true(opened);
+    assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
+    close_host(&h);
+}
+
+static int failing_writes;
+static ssize_t failing_write(void *context, int file, const void *bytes, size_t n_bytes) {
+    (void)context;
+    if (failing_writes) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return bp_io_system.write(NULL, file, bytes, n_bytes);
+}
+
+static void a_full_disk_blinds_the_watch_and_nobody_else(void **state) {
+    (void)state;
+    host h;
+    open_host(&h, 1, NULL);
+    assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
+    remove_folder(h.folder);
+    strcpy(h.folder, "/tmp/backprobe-watch-XXXXXX");
+    assert_non_null(mkdtemp(h.folder));
+    bp_io io = bp_io_system;
+    io.write = failing_write;
+    bp_watch_options options = BP_WATCH_OPTIONS_INIT;
+    options.run_folder = h.folder;
+    options.on_message = on_message;
+    options.context = &h;
+    assert_int_equal(bp_watch_open_with(&h.watch, h.model, &options, &io, NULL), BP_OK);
+    for (int64_t step = 0; step < 10; step++) {
+        failing_writes = step >= 5;
+        tell_step(&h, step, 1);
+    }
+    bp_error error = {0};
+    tell_step(&h, 10, 1);
+    assert_int_equal(bp_watch_status(h.watch, &error), BP_ERROR_BLIND);
+    assert_non_null(strstr(error.text, "No space left"));
+    assert_int_equal(h.n_messages, 1);
+    bp_diagnosis_overview overview;
+    bp_diagnosis_overview_of(bp_watch_diagnosis(h.watch), &overview);
+    assert_int_equal(overview.n_records, 11); /* the diagnosis goes on without the disk */
+    assert_int_not_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, &error), BP_OK);
+    failing_writes = 0;
+    close_host(&h);
+}
+
+static void a_finding_is_told_once(void **state) {
+    (void)state;
+    host h;
+    open_host(&h, 1, NULL);
+    for (int64_t step = 0; step < 5; step++) tell_step(&h, step, step >= 2 ? (double)NAN : 1);
+    bp_watch_diagnosis(h.watch);
+    assert_int_equal(h.n_findings, 1);
+    assert_int_equal(bp_watch_close(h.watch, BP_RUN_STOPPED, NULL), BP_OK);
+    close_host(&h);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_told_stands_in_the_log),
+        cmocka_unit_test(between_full_steps_only_loss_and_tripwire_are_asked),
+        cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(every_failing_allocation_is_a_clean_error),
+        cmocka_unit_test(a_full_disk_blinds_the_watch_and_nobody_else),
+        cmocka_unit_test(a_finding_is_told_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
