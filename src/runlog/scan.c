@@ -101,10 +101,11 @@ bp_status bp_scan_header(bp_scan *scan, bp_scan_start *start, bp_error *error) {
     return BP_OK;
 }
 
-/* To the next place where these bytes stand, this one too; or to the few last bytes, in which they
- * could be cut. */
-static bp_status skip_to(bp_scan *scan, const void *bytes, size_t n_bytes, bp_error *error) {
-    for (;;) {
+/* To the next place where these bytes stand, this one too; else to the few last bytes, in which
+ * they could be cut, or to the limit. */
+static bp_status skip_to(bp_scan *scan, const void *bytes, size_t n_bytes, uint64_t limit,
+                         bp_error *error) {
+    while (scan->place < limit) {
         const bp_status status = need(scan, n_bytes, error);
         if (status != BP_OK) return status;
         const size_t n = available(scan);
@@ -114,13 +115,15 @@ static bp_status skip_to(bp_scan *scan, const void *bytes, size_t n_bytes, bp_er
         consume(scan, found ? (size_t)(found - window) : n - (n_bytes - 1));
         if (found) return BP_OK;
     }
+    return BP_OK;
 }
 
 bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *found,
                               bp_error *error) {
     *found = false;
     while (!*found && scan->place < MAX_SEARCH_BYTES) {
-        bp_status status = skip_to(scan, BP_SEGMENT_MAGIC, BP_SEGMENT_MAGIC_BYTES, error);
+        bp_status status =
+            skip_to(scan, BP_SEGMENT_MAGIC, BP_SEGMENT_MAGIC_BYTES, MAX_SEARCH_BYTES, error);
         if (status == BP_OK) status = need(scan, BP_SEGMENT_HEADER_BYTES, error);
         if (status != BP_OK) return status;
         if (available(scan) < BP_SEGMENT_HEADER_BYTES) return BP_OK;
@@ -167,7 +170,7 @@ static bp_status skip(bp_scan *scan, bp_error *error) {
     uint8_t magic[4];
     put_magic(magic);
     consume(scan, 1);
-    return skip_to(scan, magic, sizeof magic, error);
+    return skip_to(scan, magic, sizeof magic, UINT64_MAX, error);
 }
 
 static bp_status skip_bad_payload(bp_scan *scan, const bp_frame *frame, bp_error *error) {
