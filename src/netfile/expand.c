@@ -65,6 +65,7 @@ static bp_status add_simple(const walk *w, const bp_item *item, bp_layer *layer)
         const bp_init_pair *init = item->has_init ? &item->init : &w->netfile->init;
         layer->kind = BP_LAYER_DENSE;
         layer->output_shape[0] = item->units;
+        layer->own_init = item->has_init;
         layer->weight_init = init->weights;
         layer->bias_init = init->biases;
         layer->has_bias = item->bias;
