@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define MIN_WIDTH 40
+#define MIN_WIDTH 60
 
 static const char *const inks[] = {
     [BP_INK_PLAIN] = "",           [BP_INK_BOLD] = "\033[1m",       [BP_INK_DIM] = "\033[2m",

@@ -141,11 +141,12 @@ void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding)
         int columns = bp_text_columns(name_of(model, gains[rows[i]].layer));
         if (columns > name) name = columns < MAX_NAME ? columns : MAX_NAME;
     }
+    int rest = page->width - page->indent - MARGIN - ERROR_COLUMNS - GAIN_COLUMNS - SHARE_COLUMNS;
+    if (name > rest - digits - 1) name = rest - digits - 1;
     int label = digits + 1 + name; /* "12 dense_12" */
     if (label < 5) label = 5;
     scale s = scale_of(gains, finding->n_gains);
-    int room = page->width - page->indent - MARGIN - label - 1 - ERROR_COLUMNS - GAIN_COLUMNS -
-               SHARE_COLUMNS;
+    int room = rest - label - 1;
     s.columns = room < MIN_BAR || isinf(s.high) ? 0 : room > MAX_BAR ? MAX_BAR : room;
     put_head(page, label, &s);
     for (uint32_t i = 0; i < n; i++) {

@@ -29,7 +29,7 @@ typedef struct bp_report_run {
 
 typedef struct bp_report_style {
     bool colour;
-    int width; /* columns, at least 40 */
+    int width; /* columns; 60 at least are used */
 } bp_report_style;
 
 #define BP_REPORT_WIDTH 100

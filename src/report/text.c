@@ -28,26 +28,37 @@ static void put_headline(bp_page *page, const bp_finding *finding, int hang) {
     bp_page_end_line(page);
 }
 
-static void put_steps(bp_page *page, const bp_finding *finding) {
+static void add_steps(bp_text *text, const bp_finding *finding) {
     if (finding->open)
-        bp_page_add(page, BP_INK_PLAIN, "since step %" PRId64 " · now step %" PRId64,
-                    finding->since_step, finding->last_step);
+        bp_text_add(text, "since step %" PRId64 " · now step %" PRId64, finding->since_step,
+                    finding->last_step);
     else
-        bp_page_add(page, BP_INK_PLAIN, "from step %" PRId64 " to step %" PRId64 " · over",
-                    finding->since_step, finding->last_step);
+        bp_text_add(text, "from step %" PRId64 " to step %" PRId64 " · over", finding->since_step,
+                    finding->last_step);
 }
 
-static void put_loss(bp_page *page, const bp_report_run *run) {
+static void add_loss(bp_text *text, const bp_report_run *run) {
     bp_diagnosis_overview overview;
     bp_diagnosis_overview_of(run->diagnosis, &overview);
     if (overview.n_records == 0) return;
-    char loss[32], trivial[32];
-    bp_page_add(page, BP_INK_PLAIN, " · train loss %s",
-                bp_number_text(loss, sizeof loss, overview.last_loss, 4));
+    bp_text_add(text, " · train loss ");
+    bp_text_add_number(text, overview.last_loss, 4);
     const bp_recipe *recipe = bp_model_recipe(run->model);
-    if (recipe && isfinite(recipe->trivial_loss) && recipe->trivial_loss > 0)
-        bp_page_add(page, BP_INK_PLAIN, " (guessing is %s)",
-                    bp_number_text(trivial, sizeof trivial, recipe->trivial_loss, 4));
+    if (!recipe || !isfinite(recipe->trivial_loss) || !(recipe->trivial_loss > 0)) return;
+    bp_text_add(text, " (guessing is ");
+    bp_text_add_number(text, recipe->trivial_loss, 4);
+    bp_text_add(text, ")");
+}
+
+static void put_when(bp_page *page, const bp_finding *finding, const bp_report_run *run) {
+    char bytes[256];
+    bp_text text;
+    bp_text_init(&text, bytes, sizeof bytes);
+    add_steps(&text, finding);
+    if (run) add_loss(&text, run);
+    bp_page_pad(page, LABEL);
+    bp_page_wrap(page, BP_INK_PLAIN, LABEL, bytes, text.length);
+    bp_page_end_line(page);
 }
 
 static void put_paragraph(bp_page *page, const char *label, const char *text) {
@@ -96,10 +107,7 @@ static void put_remedy(bp_page *page, const bp_report_run *run, const bp_finding
 
 static void put_root(bp_page *page, const bp_report_run *run, const bp_finding *finding) {
     put_headline(page, finding, LABEL);
-    bp_page_pad(page, LABEL);
-    put_steps(page, finding);
-    put_loss(page, run);
-    bp_page_end_line(page);
+    put_when(page, finding, run);
     bp_picture(page, run->model, finding);
     put_paragraph(page, "cause:", finding->cause);
     put_paragraph(page, "note:", finding->note);
@@ -116,10 +124,8 @@ static void put_root(bp_page *page, const bp_report_run *run, const bp_finding *
 static void put_consequence(bp_page *page, const bp_finding *finding) {
     bp_page_put(page, BP_INK_DIM, "└ ");
     put_headline(page, finding, LABEL + 2);
-    bp_page_pad(page, LABEL + 2);
-    put_steps(page, finding);
-    bp_page_end_line(page);
     page->indent += 2;
+    put_when(page, finding, NULL);
     put_paragraph(page, "cause:", finding->cause);
     put_paragraph(page, "note:", finding->note);
     page->indent -= 2;

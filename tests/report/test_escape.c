@@ -65,7 +65,7 @@ static void test_columns(void **state) {
 }
 
 static void print_wrapped(FILE *out, void *context) {
-    bp_page page = bp_page_begin(out, &(bp_report_style){false, 40});
+    bp_page page = bp_page_begin(out, &(bp_report_style){false, 60});
     bp_page_put(&page, BP_INK_BOLD, "cause:");
     bp_page_wrap(&page, BP_INK_PLAIN, 6, context, strlen(context));
     bp_page_end_line(&page);
@@ -73,21 +73,22 @@ static void print_wrapped(FILE *out, void *context) {
 
 static void test_wrapping(void **state) {
     (void)state;
-    char text[] = "one two three four five six seven eight nine ten eleven";
+    char text[] = "one two three four five six seven eight nine ten eleven twelve";
     char *printed = fixture_printed(print_wrapped, text);
-    assert_string_equal(printed, "cause:one two three four five six seven\n"
-                                 "      eight nine ten eleven\n");
+    assert_string_equal(printed, "cause:one two three four five six seven eight nine ten\n"
+                                 "      eleven twelve\n");
     free(printed);
-    char longest[] = "a word of 0123456789012345678901234567890123456789 digits";
+    char longest[] =
+        "a word of 012345678901234567890123456789012345678901234567890123456789 digits";
     printed = fixture_printed(print_wrapped, longest);
     assert_string_equal(printed, "cause:a word of\n"
-                                 "      0123456789012345678901234567890123\n"
+                                 "      012345678901234567890123456789012345678901234567890123\n"
                                  "      456789 digits\n");
     free(printed);
 }
 
 static void print_cells(FILE *out, void *context) {
-    bp_page page = bp_page_begin(out, &(bp_report_style){true, 40});
+    bp_page page = bp_page_begin(out, &(bp_report_style){true, 60});
     bp_page_cell(&page, BP_INK_PLAIN, 6, false, context);
     bp_page_cell(&page, BP_INK_ERROR, 6, true, "12");
 }
