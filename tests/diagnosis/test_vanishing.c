@@ -209,16 +209,61 @@ static void normalised_layers_are_measured_free_of_scale(void **state) {
     chain_close(&c);
 }
 
-static void a_frozen_layer_is_not_starved(void **state) {
+/* No size of weights mends a deep sigmoid network: the activation is the cause. */
+static void a_deep_sigmoid_is_not_blamed_on_its_weights(void **state) {
     (void)state;
     chain c;
     sick_chain(&c);
-    chain_close(&c);
-    chain_open(&c, 5, BP_ACTIVATION_TANH, BP_NORM_NONE);
-    chain_all_gains(&c, 0.01);
-    for (uint32_t i = 1; i <= 5; i++) c.effect[i] = 1;
+    for (uint32_t i = 1; i <= 20; i++) {
+        c.weight_rms[i] = 1 / sqrt(3 * 64.0);
+        c.activation_part[i] = i < 20 ? 0.245 : 1;
+        c.gain[i] = c.activation_part[i] * c.weight_rms[i] * 8;
+    }
     chain_run(&c, 0, 60);
+    assert_int_equal(chain_n_findings(&c), 1);
+    assert_non_null(chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT));
+    chain_close(&c);
+}
+
+static void weights_that_have_moved_are_not_the_initialisers(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 20, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    chain_all_gains(&c, 0.3);
+    for (uint32_t i = 1; i <= 20; i++) c.weight_rms[i] = 0.3 / 8;
+    chain_run(&c, 0, 60); /* small weights from the start, and every layer learns */
+    for (uint32_t i = 1; i <= 20; i++) c.weight_rms[i] = 0.2 / 8;
+    chain_starve_below(&c, 15);
+    c.loss = 2.3;
+    chain_run(&c, 60, 160);
+    assert_non_null(chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT));
+    assert_null(chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_SMALL));
+    chain_close(&c);
+}
+
+static void shares_are_relative(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    for (uint32_t i = 1; i <= 20; i++) c.effect[i] = 1e-9; /* a tiny learning rate */
+    chain_run(&c, 0, 100);
     assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void single_steps_do_not_move_the_onset(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    for (int64_t step = 0; step < 100; step++) {
+        const bool bad = step >= 70 || step % 10 == 5;
+        chain_all_gains(&c, bad ? 0.14 : 0.95);
+        chain_starve_below(&c, bad ? 18 : 1);
+        chain_step(&c, step);
+    }
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->since_step, 70);
     chain_close(&c);
 }
 
@@ -236,7 +281,10 @@ int main(void) {
         cmocka_unit_test(learnt_weights_are_not_blamed_on_the_initialiser),
         cmocka_unit_test(the_input_that_no_longer_reaches_the_end),
         cmocka_unit_test(normalised_layers_are_measured_free_of_scale),
-        cmocka_unit_test(a_frozen_layer_is_not_starved),
+        cmocka_unit_test(a_deep_sigmoid_is_not_blamed_on_its_weights),
+        cmocka_unit_test(weights_that_have_moved_are_not_the_initialisers),
+        cmocka_unit_test(shares_are_relative),
+        cmocka_unit_test(single_steps_do_not_move_the_onset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
