@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Knobs in their ranges, layers that the trainer knows, sizes that fit the data. */
+#include "trainer/check.h"
+
+#include <math.h>
+
+/* false for NaN */
+static bool is_within(double value, double low, double high) {
+    return value >= low && value < high;
+}
+
+static bp_status check_knob(const char *name, double value, double high, bp_error *error) {
+    if (is_within(value, 0, high)) return BP_OK;
+    char found[32], limit[32];
+    bp_number_exact(found, sizeof found, value);
+    bp_number_exact(limit, sizeof limit, high);
+    return bp_fail(error, BP_ERROR_ARGUMENT,
+                   "the recipe's %s must be at least 0 and below %s, found %s", name, limit, found);
+}
+
+bp_status bp_check_recipe(const bp_recipe *recipe, bp_error *error) {
+    if (recipe->loss != BP_CROSS_ENTROPY && recipe->loss != BP_MSE)
+        return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
+                       "the trainer knows the losses cross_entropy and mse, found number %d",
+                       (int)recipe->loss);
+    if (recipe->optimiser != BP_SGD && recipe->optimiser != BP_ADAM)
+        return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
+                       "the trainer knows the optimisers sgd and adam, found number %d",
+                       (int)recipe->optimiser);
+    if (recipe->batch < 1)
+        return bp_fail(error, BP_ERROR_ARGUMENT, "a batch has at least 1 sample, found %lld",
+                       (long long)recipe->batch);
+    const struct {
+        const char *name;
+        double value, high;
+    } knobs[] = {{"learning_rate", recipe->learning_rate, INFINITY},
+                 {"momentum", recipe->momentum, INFINITY},
+                 {"beta1", recipe->beta1, 1},
+                 {"beta2", recipe->beta2, 1},
+                 {"epsilon", recipe->epsilon, INFINITY}};
+    for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++) {
+        const bp_status status = check_knob(knobs[i].name, knobs[i].value, knobs[i].high, error);
+        if (status != BP_OK) return status;
+    }
+    return BP_OK;
+}
+
+bool bp_has_batch_norm(const bp_model *model) {
+    for (uint32_t l = 1; l <= bp_model_n_layers(model); l++)
+        if (bp_model_layer(model, l)->norm == BP_NORM_BATCH) return true;
+    return false;
+}
+
+static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *error) {
+    const int32_t line = layer->line, column = layer->column;
+    if (layer->kind == BP_LAYER_OTHER)
+        return bp_fail_at(error, line, column, "layer %u (%.100s): the trainer cannot compute it",
+                          layer->id, layer->name);
+    if (bp_layer_has_weights(layer) &&
+        (layer->weight_init.kind == BP_INIT_UNKNOWN ||
+         (layer->has_bias && layer->bias_init.kind == BP_INIT_UNKNOWN)))
+        return bp_fail_at(error, line, column,
+                          "layer %u (%.100s): no initialiser for its weights or biases", layer->id,
+                          layer->name);
+    if (layer->kind == BP_LAYER_RESIDUAL && layer->skip_from + layer->n_branch + 1 != layer->id)
+        return bp_fail_at(error, line, column,
+                          "layer %u (%.100s): a branch of %u layers begins behind layer %u, but "
+                          "the skip comes from layer %u",
+                          layer->id, layer->name, layer->n_branch, layer->id - 1 - layer->n_branch,
+                          layer->skip_from);
+    if (layer->norm == BP_NORM_BATCH && batch == 1)
+        return bp_fail_at(
+            error, line, column,
+            "layer %u (%.100s): batch_norm needs batches of at least 2 samples, found "
+            "1",
+            layer->id, layer->name);
+    return BP_OK;
+}
+
+static bp_status check_ends(const bp_model *model, const bp_dataset *dataset, bp_error *error) {
+    const int64_t *have = bp_model_input(model), *want = dataset->input_shape;
+    if (have[0] * have[1] * have[2] != want[0] * want[1] * want[2])
+        return bp_fail(error, BP_ERROR_ARGUMENT,
+                       "the network's input is %lld x %lld x %lld numbers, but a sample of '%s' is "
+                       "%lld x %lld x %lld",
+                       (long long)have[0], (long long)have[1], (long long)have[2], dataset->name,
+                       (long long)want[0], (long long)want[1], (long long)want[2]);
+    const bp_layer *last = bp_model_layer(model, bp_model_n_layers(model));
+    const int64_t units = bp_model_units(model, last->id);
+    if (units != dataset->n_outputs)
+        return bp_fail_at(error, last->line, last->column,
+                          "layer %u (%.100s), the last one, has %lld units, but the data set '%s' "
+                          "has %lld %s",
+                          last->id, last->name, (long long)units, dataset->name,
+                          (long long)dataset->n_outputs,
+                          dataset->has_classes ? "classes" : "targets");
+    return BP_OK;
+}
+
+bp_status bp_check_network(const bp_model *model, const bp_dataset *dataset, bp_error *error) {
+    const bp_recipe *recipe = bp_model_recipe(model);
+    if (recipe->loss == BP_CROSS_ENTROPY && !dataset->has_classes)
+        return bp_fail(error, BP_ERROR_ARGUMENT,
+                       "the loss cross_entropy needs classes, but '%s' has none; take mse",
+                       dataset->name);
+    if (bp_model_n_layers(model) == 0)
+        return bp_fail(error, BP_ERROR_ARGUMENT, "the network has no layers");
+    for (uint32_t l = 1; l <= bp_model_n_layers(model); l++) {
+        const bp_status status = check_layer(bp_model_layer(model, l), recipe->batch, error);
+        if (status != BP_OK) return status;
+    }
+    return check_ends(model, dataset, error);
+}

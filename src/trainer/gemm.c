@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one file that knows CBLAS. */
+#include "trainer/gemm.h"
+
+#include <cblas.h>
+
+/* Weak, so that any library with the CBLAS interface links. */
+extern void openblas_set_num_threads(int n_threads) __attribute__((weak));
+
+void bp_gemm_use_one_thread(void) {
+    if (openblas_set_num_threads) openblas_set_num_threads(1);
+}
+
+void bp_gemm(bp_transpose op_a, bp_transpose op_b, int64_t m, int64_t n, int64_t k,
+             const bp_real *a, const bp_real *b, bp_real beta, bp_real *c) {
+#ifdef BP_REAL_IS_F64
+#define GEMM cblas_dgemm
+#else
+#define GEMM cblas_sgemm
+#endif
+    /* The sizes fit an int: the memory limit of a network lies below (bp_network_open). */
+    GEMM(CblasRowMajor, op_a == BP_TRANSPOSED ? CblasTrans : CblasNoTrans,
+         op_b == BP_TRANSPOSED ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1, a,
+         (int)(op_a == BP_TRANSPOSED ? m : k), b, (int)(op_b == BP_TRANSPOSED ? k : n), beta, c,
+         (int)n);
+}

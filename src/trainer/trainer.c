@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A training run: the next batch forward, its loss, backward, update; and evaluation. */
+#include "trainer/trainer.h"
+#include "trainer/check.h"
+#include "trainer/gemm.h"
+#include "trainer/run.h"
+
+#include <math.h>
+
+/* --- open and close --------------------------------------------------------------------------- */
+
+/* What the data decide of the recipe. */
+static void complete_recipe(bp_model *model, const bp_dataset *dataset) {
+    bp_recipe recipe = *bp_model_recipe(model);
+    const int64_t samples = dataset->train.n;
+    if (recipe.batch > samples) recipe.batch = samples;
+    recipe.train_samples = samples;
+    recipe.epoch_steps = bp_epoch_steps(samples, recipe.batch, bp_has_batch_norm(model));
+    recipe.trivial_loss = bp_dataset_trivial_loss(dataset, recipe.loss);
+    recipe.n_outputs = dataset->n_outputs;
+    recipe.chance_accuracy = dataset->chance_accuracy;
+    bp_model_set_recipe(model, &recipe);
+}
+
+static bp_status open_parts(bp_trainer *trainer, bp_error *error) {
+    bp_status status = bp_batches_open(&trainer->batches, trainer->dataset, &trainer->recipe,
+                                       &trainer->allocator, error);
+    if (status == BP_OK)
+        status = bp_network_open(&trainer->network, trainer->model, &trainer->allocator, error);
+    return status;
+}
+
+bp_status bp_trainer_open(bp_trainer **trainer, bp_model *model, const bp_dataset *dataset,
+                          const bp_allocator *allocator, bp_error *error) {
+    bp_status status = bp_check_recipe(bp_model_recipe(model), error);
+    if (status != BP_OK) return status;
+    complete_recipe(model, dataset);
+    status = bp_check_network(model, dataset, error);
+    if (status != BP_OK) return status;
+    allocator = bp_allocator_or_system(allocator);
+    bp_trainer *opened = bp_allocate(allocator, 1, sizeof *opened);
+    if (!opened) return bp_fail(error, BP_ERROR_MEMORY, "no memory for a trainer");
+    opened->allocator = *allocator;
+    opened->model = model;
+    opened->dataset = dataset;
+    opened->recipe = *bp_model_recipe(model);
+    bp_gemm_use_one_thread();
+    status = open_parts(opened, error);
+    if (status != BP_OK) {
+        bp_trainer_close(opened);
+        return status;
+    }
+    *trainer = opened;
+    return BP_OK;
+}
+
+void bp_trainer_close(bp_trainer *trainer) {
+    if (!trainer) return;
+    const bp_allocator allocator = trainer->allocator;
+    bp_network_close(&trainer->network);
+    bp_batches_close(&trainer->batches, &allocator);
+    bp_release(&allocator, trainer, 1, sizeof *trainer);
+}
+
+void bp_trainer_observe(bp_trainer *trainer, const bp_observer *observer) {
+    trainer->observer = observer;
+}
+
+int64_t bp_trainer_steps_done(const bp_trainer *trainer) {
+    return trainer->steps_done;
+}
+
+size_t bp_trainer_n_parameters(const bp_trainer *trainer) {
+    return trainer->network.n_parameters;
+}
+
+const bp_parameter *bp_trainer_parameter(const bp_trainer *trainer, size_t index) {
+    return index < trainer->network.n_parameters ? &trainer->network.parameters[index].parameter
+                                                 : NULL;
+}
+
+/* --- a step ----------------------------------------------------------------------------------- */
+
+static bp_teller begin_step(const bp_trainer *trainer, int64_t samples) {
+    const bool is_mse = trainer->recipe.loss == BP_MSE;
+    const bp_step step = {.struct_size = sizeof step,
+                          .step = trainer->steps_done,
+                          .samples = samples,
+                          .loss_terms = is_mse ? samples * trainer->recipe.n_outputs : samples,
+                          .learning_rate = trainer->recipe.learning_rate};
+    return bp_tell_begin(trainer->observer, &step);
+}
+
+static void tell_parameters(const bp_trainer *trainer, const bp_teller *teller) {
+    for (size_t i = 0; i < trainer->network.n_parameters; i++) {
+        const bp_parameter *parameter = &trainer->network.parameters[i].parameter;
+        bp_tell_tensor(teller, parameter->layer, BP_ROLE_PARAMETER, parameter->slot,
+                       &parameter->value);
+    }
+}
+
+static void tell_gradients(const bp_trainer *trainer, const bp_teller *teller) {
+    for (size_t i = 0; i < trainer->network.n_parameters; i++) {
+        const bp_parameter *parameter = &trainer->network.parameters[i].parameter;
+        if (parameter->trained)
+            bp_tell_tensor(teller, parameter->layer, BP_ROLE_GRADIENT, parameter->slot,
+                           &parameter->gradient);
+    }
+}
+
+/* The loss of the batch; its derivative goes to where the backward pass begins. */
+static double measure_loss(const bp_trainer *trainer, const bp_part *batch, const bp_real *output,
+                           const bp_teller *teller) {
+    const bp_node *last = &trainer->network.nodes[trainer->network.n_layers];
+    const bp_loss_sum sum = bp_loss_of(trainer->recipe.loss, batch->n, last->units, output,
+                                       batch->classes, batch->targets, last->error);
+    const double loss = sum.sum / (double)sum.terms;
+    bp_tell_scalar(teller, BP_METRIC_LOSS, loss);
+    if (batch->classes)
+        bp_tell_scalar(teller, BP_METRIC_TRAIN_ACCURACY, (double)sum.correct / (double)batch->n);
+    return loss;
+}
+
+double bp_trainer_step(bp_trainer *trainer) {
+    bp_network *network = &trainer->network;
+    const bp_part batch = bp_batches_gather(&trainer->batches, trainer->steps_done);
+    const bp_teller teller = begin_step(trainer, batch.n);
+    bp_tell_matrix(&teller, 0, BP_ROLE_ACTIVATION, batch.inputs, batch.n, network->nodes[0].units);
+    tell_parameters(trainer, &teller);
+    const bp_real *output = bp_network_forward(network, batch.inputs, batch.n, true, &teller);
+    const double loss = measure_loss(trainer, &batch, output, &teller);
+    bp_network_backward(network, batch.n, &teller);
+    tell_gradients(trainer, &teller);
+    bp_network_update(network, &trainer->recipe, trainer->steps_done + 1, &teller);
+    bp_tell_end(&teller);
+    trainer->steps_done++;
+    return loss;
+}
+
+/* --- evaluation ------------------------------------------------------------------------------- */
+
+bp_score bp_trainer_evaluate(bp_trainer *trainer, const bp_part *part) {
+    bp_network *network = &trainer->network;
+    const bp_teller nobody = {0};
+    const int64_t units = network->nodes[0].units, m = trainer->recipe.n_outputs;
+    bp_loss_sum total = {0};
+    for (int64_t first = 0; first < part->n; first += network->rows) {
+        const int64_t left = part->n - first, n = left < network->rows ? left : network->rows;
+        const bp_real *output =
+            bp_network_forward(network, part->inputs + first * units, n, false, &nobody);
+        const bp_loss_sum sum = bp_loss_of(trainer->recipe.loss, n, m, output,
+                                           part->classes ? part->classes + first : NULL,
+                                           part->targets + first * m, NULL);
+        total.sum += sum.sum;
+        total.terms += sum.terms;
+        total.correct += sum.correct;
+    }
+    return (bp_score){.loss = total.sum / (double)total.terms,
+                      .accuracy =
+                          part->classes ? (double)total.correct / (double)part->n : (double)NAN};
+}
