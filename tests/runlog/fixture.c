@@ -240,6 +240,7 @@ static void *resize(void *context, void *block, size_t old_bytes, size_t new_byt
         if (memory->left > 0) memory->left--;
     }
     memory->in_use += (int64_t)new_bytes - (block ? (int64_t)old_bytes : 0);
+    if (memory->in_use > memory->peak) memory->peak = memory->in_use;
     if (new_bytes > 0) return realloc(block, new_bytes);
     free(block);
     return NULL;

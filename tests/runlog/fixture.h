@@ -70,7 +70,7 @@ fixture_reading fixture_read_log(const char *path);
 /* An allocator that refuses the n-th request, and counts. */
 typedef struct fixture_memory {
     int64_t left; /* requests until the refusal; negative: never */
-    int64_t in_use;
+    int64_t in_use, peak;
     int64_t requests;
 } fixture_memory;
 bp_allocator fixture_allocator(fixture_memory *memory);
