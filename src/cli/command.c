@@ -49,7 +49,8 @@ static int run(int argc, char **argv) {
 }
 
 int bp_cli(int argc, char **argv) {
-    /* A closed pipe is an error of one write, not the death of a training run. */
+    /* A closed pipe or a limit on files is an error of one write, not the death of a run. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     return bp_close_output(run(argc, argv));
 }

@@ -73,7 +73,7 @@ typedef struct demo {
 typedef struct outcome {
     bp_score test;
     uint32_t n_findings;
-    char remedied[BP_ERROR_TEXT_BYTES]; /* title of the remedy that was applied; "" when none */
+    bool has_remedy;
 } outcome;
 
 static bp_status out_of_memory(bp_error *error) {
@@ -114,7 +114,7 @@ static bp_status mend(bp_network *network, bp_report_run *run, outcome *result, 
         bp_status status = bp_remedy_open(&remedy, run->model, finding, NULL, error);
         if (status != BP_OK) return status;
         if (!remedy) continue;
-        snprintf(result->remedied, sizeof result->remedied, "%s", remedy->title);
+        result->has_remedy = true;
         for (uint32_t e = 0; status == BP_OK && e < remedy->n_edits; e++)
             status = bp_network_set(network, remedy->edits[e].key, remedy->edits[e].value, error);
         bp_remedy_close(remedy);
@@ -153,14 +153,17 @@ static bp_status write_network(const demo *d, const char *name, const char *text
     return status;
 }
 
-static void put_accuracy(const char *label, const outcome *result) {
-    char accuracy[32], loss[32];
-    printf("  %-8s accuracy %s on the test digits, loss %s\n", label,
-           bp_number_text(accuracy, sizeof accuracy, result->test.accuracy, 3),
-           bp_number_text(loss, sizeof loss, result->test.loss, 3));
+static void put_accuracy(const outcome *before, const outcome *result) {
+    char old[32], new[32], loss[32];
+    printf("  accuracy on the test digits: ");
+    if (before) printf("%s before → ", bp_number_text(old, sizeof old, before->test.accuracy, 3));
+    printf("%s%s (loss %s)\n", bp_number_text(new, sizeof new, result->test.accuracy, 3),
+           before ? " after" : "", bp_number_text(loss, sizeof loss, result->test.loss, 3));
 }
 
-static bp_status show(const demo *d, const char *name, const char *text, const char *label,
+/* Trains, checks and shows a network; *mended_text, where asked for, is what its remedy makes of
+ * it, NULL without one; released with free(). */
+static bp_status show(const demo *d, const char *name, const char *text, const outcome *before,
                       char **mended_text, outcome *result, bp_error *error) {
     bp_network network = {0}, mended = {0};
     *result = (outcome){.test = {NAN, NAN}};
@@ -169,8 +172,8 @@ static bp_status show(const demo *d, const char *name, const char *text, const c
     if (status == BP_OK && mended_text)
         status = bp_network_copy(&mended, network.path, network.text, error);
     if (status == BP_OK) status = check(d, name, mended_text ? &mended : NULL, result, error);
-    if (status == BP_OK) put_accuracy(label, result);
-    if (status == BP_OK && mended_text && *result->remedied) *mended_text = strdup(mended.text);
+    if (status == BP_OK) put_accuracy(before, result);
+    if (status == BP_OK && mended_text && result->has_remedy) *mended_text = strdup(mended.text);
     bp_network_free(&network);
     bp_network_free(&mended);
     fflush(stdout);
@@ -185,7 +188,7 @@ static bool helped(const outcome *before, const outcome *after) {
 static bp_status sick_case(const demo *d, const bp_demo_case *c, bool *expected, bp_error *error) {
     outcome before, after;
     char *text = NULL, name[64];
-    bp_status status = show(d, c->name, c->text, "before", &text, &before, error);
+    bp_status status = show(d, c->name, c->text, NULL, &text, &before, error);
     if (status != BP_OK) return status;
     if (!text) {
         printf("  no remedy was found\n");
@@ -193,14 +196,11 @@ static bp_status sick_case(const demo *d, const bp_demo_case *c, bool *expected,
         return BP_OK;
     }
     snprintf(name, sizeof name, "%s-mended", c->name);
-    printf("\nThe remedy applied (%s/%s.yaml: ", d->folder, name);
-    bp_report_escaped(stdout, before.remedied);
-    printf("), and trained again:\n\n");
+    printf("\nThe remedy, applied to %s/%s.yaml, and trained again:\n\n", d->folder, name);
     fflush(stdout);
-    status = show(d, name, text, "after", NULL, &after, error);
+    status = show(d, name, text, &before, NULL, &after, error);
     free(text);
     if (status != BP_OK) return status;
-    put_accuracy("before", &before);
     if (!helped(&before, &after)) *expected = false;
     return BP_OK;
 }
@@ -208,7 +208,7 @@ static bp_status sick_case(const demo *d, const bp_demo_case *c, bool *expected,
 static bp_status healthy_case(const demo *d, const bp_demo_case *c, bool *expected,
                               bp_error *error) {
     outcome result;
-    bp_status status = show(d, c->name, c->text, "", NULL, &result, error);
+    bp_status status = show(d, c->name, c->text, NULL, NULL, &result, error);
     if (status == BP_OK && result.n_findings > 0) *expected = false;
     return status;
 }

@@ -1,1 +1,6 @@
-int main(void) { return 0; }
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+int main(int argc, char **argv) {
+    return bp_cli(argc, argv);
+}

@@ -24,9 +24,9 @@ typedef struct train_options {
 static const bp_option options[] = {
     {"set", 's', BP_OPTION_LIST, "KEY=VALUE", NULL, 0, 0,
      "override a key of the network file; may be given several times", AT(set)},
-    {"epochs", 'e', BP_OPTION_INTEGER, "N", NULL, 1, 1000000000, "passes over the training data",
+    {"epochs", 'e', BP_OPTION_INTEGER, "N", NULL, 1, 1000000, "passes over the training data",
      AT(epochs)},
-    {"seed", 0, BP_OPTION_INTEGER, "N", NULL, 0, INT64_MAX,
+    {"seed", 0, BP_OPTION_INTEGER, "N", NULL, 0, 9007199254740991,
      "of all random numbers; the same seed gives the same run, bit for bit", AT(seed)},
     {"run", 'r', BP_OPTION_FILE, "FOLDER", NULL, 0, 0,
      "new folder for log, weights and findings; else runs/NAME-N", AT(run)},

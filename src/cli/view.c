@@ -188,10 +188,10 @@ static void end_findings(bp_view *view, bp_session *session) {
 
 static void end_text(bp_view *view, bp_session *session) {
     char seconds[32];
-    const char *word = session->end == BP_RUN_FINISHED ? "trained" : end_word(session->end);
-    printf("%s%s%s after %" PRId64 " steps, %s s\n", word,
-           session->end == BP_RUN_STOPPED ? ": " : "", session->stop_reason, session->step,
-           bp_number_text(seconds, sizeof seconds, session->seconds, 3));
+    printf("%s after %" PRId64 " steps, %s s",
+           session->end == BP_RUN_FINISHED ? "trained" : end_word(session->end), session->step,
+           bp_number_text(seconds, sizeof seconds, session->seconds, 2));
+    printf(session->end == BP_RUN_STOPPED ? ": %s\n" : "\n", session->stop_reason);
     put_score("loss", session->final_train.loss, session->final_validation.loss,
               session->final_test.loss);
     if (session->dataset->has_classes)
