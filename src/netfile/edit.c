@@ -185,7 +185,7 @@ static void write_long(const edit *e, const bp_node *node, const char *leaf, bp_
                          (item.dense && strcmp(leaf, "dense") == 0) ||
                          (activation + 1 < n_words && strcmp(leaf, "slope") == 0) ||
                          (n_words > head && strcmp(leaf, parts.words[head]) == 0);
-    if (!written) add_pair(text, e, leaf, leaf, e->value);
+    if (*leaf && !written) add_pair(text, e, leaf, leaf, e->value);
     bp_text_add(text, "}");
 }
 
@@ -202,12 +202,25 @@ static bp_status make_long(const edit *e, const bp_node *node, const char *leaf)
     return status;
 }
 
+/* In "8 x [dense 64, relu]", a plain scalar, no item can be in long form. Those along the first
+ * n_steps of the path become {repeat: 8, net: [dense 64, relu]}. */
+static bp_status open_repeats(const edit *e, size_t n_steps) {
+    for (size_t i = 1; i <= n_steps; i++) {
+        const bp_node *node = find(e, i);
+        if (!node || !bp_node_inner(&e->splicer->tree, node)) continue;
+        const bp_status status = make_long(e, node, "");
+        if (status != BP_OK) return status;
+    }
+    return BP_OK;
+}
+
 /* --- activations ---------------------------------------------------------------------------- */
 
 /* The value "leaky_relu 0.1" is a word and perhaps a slope. */
 typedef struct activation_value {
     bp_short parts;
     const char *word, *slope; /* slope NULL when there is none */
+    bool keeps_slope;         /* leaky_relu without one leaves that of the file */
 } activation_value;
 
 static bp_status read_activation(const edit *e, activation_value *value) {
@@ -220,10 +233,14 @@ static bp_status read_activation(const edit *e, activation_value *value) {
     double slope;
     bp_status status = bp_schema_word(&reader, bp_schema_key(&bp_schema_item, "activation"),
                                       value->word, 0, 0, e->key, &number);
-    if (status == BP_OK && value->slope)
+    if (status == BP_OK && value->slope) {
+        char place[BP_PLACE_BYTES];
+        snprintf(place, sizeof place, "the slope in %s", e->key);
         status = bp_schema_word(&reader, bp_schema_key(&bp_schema_item, "slope"), value->slope, 0,
-                                0, e->key, &slope);
-    if (status == BP_OK && value->slope && number != BP_ACTIVATION_LEAKY_RELU)
+                                0, place, &slope);
+    }
+    value->keeps_slope = number == BP_ACTIVATION_LEAKY_RELU;
+    if (status == BP_OK && value->slope && !value->keeps_slope)
         return bad_key(e, "only leaky_relu has a slope");
     return status;
 }
@@ -238,8 +255,11 @@ static bp_status set_short_activation(const edit *e, const bp_node *node,
     char text[256];
     bp_text built;
     bp_text_init(&built, text, sizeof text);
+    const char *slope = value->slope;
+    if (!slope && value->keeps_slope && word + 1 < parts.n_words && word + 1 < BP_SHORT_WORDS)
+        slope = parts.words[word + 1];
     bp_text_add(&built, "%.*s%s%s%s%s", (int)kept, old, word < parts.n_words ? "" : " ",
-                value->word, value->slope ? " " : "", value->slope ? value->slope : "");
+                value->word, slope ? " " : "", slope ? slope : "");
     return built.cut ? bad_key(e, "the item is too long") : bp_splice_node(e->splicer, node, text);
 }
 
@@ -248,8 +268,8 @@ static bp_status set_long_activation(const edit *e, size_t n_steps, const activa
     bp_splicer *splicer = e->splicer;
     bp_status status = bp_splice_key(splicer, find(e, n_steps), "activation", value->word);
     if (status != BP_OK) return status;
-    return value->slope ? bp_splice_key(splicer, find(e, n_steps), "slope", value->slope)
-                        : bp_splice_remove(splicer, find(e, n_steps), "slope");
+    if (value->slope) return bp_splice_key(splicer, find(e, n_steps), "slope", value->slope);
+    return value->keeps_slope ? BP_OK : bp_splice_remove(splicer, find(e, n_steps), "slope");
 }
 
 /* "dense 64", "batch_norm", "relu" are one layer: the activation of the first is the third.
@@ -318,8 +338,11 @@ static bp_status set_on_item(edit *e, size_t n_steps, const char *leaf, bool eve
                              size_t *n_set) {
     const bp_node *node = find(e, n_steps);
     const item_view item = view_item(&e->splicer->tree, node);
-    if (item.list && means_all_inside(leaf))
+    if (item.list && means_all_inside(leaf)) {
+        const bp_status opened = strcmp(leaf, "activation") == 0 ? BP_OK : open_repeats(e, n_steps);
+        if (opened != BP_OK) return opened;
         return set_on_all_inside(e, n_steps, item.list, leaf, n_set);
+    }
     if (!everywhere && !has_such(&item, leaf)) return BP_OK;
     ++*n_set;
     if (strcmp(leaf, "activation") == 0) return set_activation(e, n_steps);
@@ -356,6 +379,23 @@ static bp_status set_in_new_section(const edit *e, const char *section, const ch
     return status;
 }
 
+/* A key of an item or of another mapping; the path leads to something. */
+static bp_status set_key_of(edit *e, const char *leaf) {
+    const size_t n_parent = e->n_steps - 1;
+    const bp_node *parent = find(e, n_parent);
+    const bool is_item = strcmp(e->steps[0].name, "net") == 0 && !*e->steps[n_parent - 1].name;
+    if (is_item && parent->kind != BP_NODE_LIST) {
+        size_t n_set = 0;
+        bp_status status = BP_OK;
+        if (strcmp(leaf, "activation") != 0) status = open_repeats(e, n_parent - 1);
+        if (status == BP_OK) status = set_on_item(e, n_parent, leaf, true, &n_set);
+        return status == BP_OK && n_set == 0 ? bad_key(e, "no layer in that block has one")
+                                             : status;
+    }
+    return parent->kind == BP_NODE_MAP ? bp_splice_key(e->splicer, parent, leaf, e->value)
+                                       : bad_key(e, "what holds that key is not a mapping");
+}
+
 static bp_status set_value(edit *e) {
     const size_t n = e->n_steps;
     const step last = e->steps[n - 1], *leaf = &last; /* a block writes deeper paths there */
@@ -366,18 +406,10 @@ static bp_status set_value(edit *e) {
     if (in_train && (!parent || parent->start == parent->end))
         return set_in_new_section(e, "train", leaf->name);
     if (!parent) return bad_key(e, "the file has nothing at that path");
-    if (!*leaf->name)
-        return node ? bp_splice_node(e->splicer, node, e->value)
-                    : bad_key(e, "the list has no such item");
-    const bool is_item = strcmp(e->steps[0].name, "net") == 0 && !*e->steps[n - 2].name;
-    if (is_item && parent->kind != BP_NODE_LIST) {
-        size_t n_set = 0;
-        const bp_status status = set_on_item(e, n - 1, leaf->name, true, &n_set);
-        return status == BP_OK && n_set == 0 ? bad_key(e, "no layer in that block has one")
-                                             : status;
-    }
-    return parent->kind == BP_NODE_MAP ? bp_splice_key(e->splicer, parent, leaf->name, e->value)
-                                       : bad_key(e, "what holds that key is not a mapping");
+    if (*leaf->name) return set_key_of(e, leaf->name);
+    if (!node) return bad_key(e, "the list has no such item");
+    const bp_status opened = strchr(e->value, ':') ? open_repeats(e, n - 1) : BP_OK;
+    return opened == BP_OK ? bp_splice_node(e->splicer, find(e, n), e->value) : opened;
 }
 
 static bp_status apply_one(bp_splicer *splicer, const bp_netfile_edit *wanted, bp_error *error) {

@@ -75,6 +75,14 @@ static bp_status refuse_word(const item_reader *r, const bp_short *parts, size_t
                       r->place, sentence);
 }
 
+static bp_status word_too_many(const item_reader *r, const bp_short *parts, size_t word) {
+    char sentence[BP_ERROR_TEXT_BYTES], safe[BP_FOUND_BYTES];
+    const char *found = parts->words[word];
+    snprintf(sentence, sizeof sentence, "the item should end here, found '%s'",
+             bp_safe_text(found, strlen(found), safe));
+    return refuse_word(r, parts, word, sentence);
+}
+
 static bp_status word_value(const item_reader *r, const bp_short *parts, size_t word,
                             const char *key, void *out) {
     char place[BP_PLACE_BYTES];
@@ -112,8 +120,7 @@ static bp_status short_activation(const item_reader *r, const bp_short *parts, s
         if (status != BP_OK) return status;
         word++;
     }
-    return word < parts->n_words ? refuse_word(r, parts, word, "nothing more may follow here")
-                                 : BP_OK;
+    return word < parts->n_words ? word_too_many(r, parts, word) : BP_OK;
 }
 
 static bp_status short_head(const item_reader *r, const bp_short *parts, size_t head) {
@@ -131,14 +138,12 @@ static bp_status short_head(const item_reader *r, const bp_short *parts, size_t 
             word_value(r, parts, head + 1, word, is_dense ? &item->units : &item->pool);
         if (status != BP_OK) return status;
         if (is_dense) return short_activation(r, parts, head + 2);
-        return parts->n_words > head + 2
-                   ? refuse_word(r, parts, head + 2, "nothing more may follow here")
-                   : BP_OK;
+        return parts->n_words > head + 2 ? word_too_many(r, parts, head + 2) : BP_OK;
     }
     item->norm = bp_word_number(bp_norm_words, word);
     if (item->norm) {
         item->kind = BP_ITEM_NORM;
-        return has_number ? refuse_word(r, parts, head + 1, "nothing more may follow here") : BP_OK;
+        return has_number ? word_too_many(r, parts, head + 1) : BP_OK;
     }
     if (strcmp(word, "residual") == 0)
         return refuse_word(r, parts, head,

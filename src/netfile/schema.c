@@ -144,9 +144,13 @@ bp_status bp_schema_value(const bp_reader *reader, const bp_key *key, const bp_n
     const char *text = bp_node_text(reader->tree, node);
     if (key->type == BP_VALUE_OTHER) return BP_OK;
     if (node->kind == BP_NODE_SCALAR && store(key, text, node->plain, out)) return BP_OK;
-    char found[BP_FOUND_BYTES];
-    return wrong_value(reader, key, text, bp_node_found(reader->tree, node, found), node->line,
-                       node->column, place);
+    char found[BP_FOUND_BYTES], sentence[BP_FOUND_BYTES + 16];
+    const bool quoted =
+        node->kind == BP_NODE_SCALAR && !node->plain &&
+        (key->type == BP_VALUE_WHOLE || key->type == BP_VALUE_NUMBER || key->type == BP_VALUE_FLAG);
+    snprintf(sentence, sizeof sentence, "%s%s", quoted ? "the quoted text " : "",
+             bp_node_found(reader->tree, node, found));
+    return wrong_value(reader, key, text, sentence, node->line, node->column, place);
 }
 
 bp_status bp_schema_word(const bp_reader *reader, const bp_key *key, const char *word, int32_t line,

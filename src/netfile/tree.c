@@ -10,7 +10,9 @@ typedef struct builder {
     bp_tree *tree;
     const char *text; /* the whole source */
     size_t n_bytes;
-    size_t base; /* where this run starts, and what place that is */
+    size_t limit;  /* the source goes on up to here */
+    bool is_inner; /* a list in a scalar, see list_in_repeat */
+    size_t base;   /* where this run starts, and what place that is */
     int32_t base_line, base_column;
     size_t characters, bytes; /* one known pair of a libyaml index and its byte */
     uint32_t open[BP_NETFILE_MAX_DEPTH];
@@ -70,6 +72,15 @@ static bool follows_times(const builder *b, size_t at) {
            b->text[at - 3] <= '9';
 }
 
+/* The text of an inner run ends where YAML ends the plain scalar, perhaps too early. */
+static bp_status inner_refused(const builder *b) {
+    const bool cut_at_colon = b->n_bytes < b->limit && b->text[b->n_bytes] == ':';
+    return bp_fail_at(
+        b->error, b->base_line, b->base_column,
+        cut_at_colon ? "a repeated list with long items is written {repeat: 8, net: [{dense: 64}]}"
+                     : "the list of '8 x [dense 64]' is not closed, or more follows it");
+}
+
 static bp_status yaml_refused(builder *b, const yaml_parser_t *parser) {
     if (parser->error == YAML_MEMORY_ERROR) return no_memory(b);
     const yaml_mark_t *mark = &parser->problem_mark;
@@ -79,10 +90,13 @@ static bp_status yaml_refused(builder *b, const yaml_parser_t *parser) {
         return refuse(b, mark,
                       only_blanks_before(b, at) ? "a tab cannot indent; use spaces"
                                                 : "a tab cannot stand here; use a space");
+    if (b->is_inner) return inner_refused(b);
     if (found == '[' && follows_times(b, at))
         return refuse(b, mark,
                       "inside brackets a repeated list is written {repeat: 8, net: [dense 64]}");
     const char *problem = parser->problem ? parser->problem : "it cannot be read";
+    if (strstr(problem, "<document start>"))
+        return refuse(b, mark, "unexpected text behind the end of the file's mapping");
     if (parser->context && parser->context_mark.line != mark->line)
         return bp_fail_at(b->error, line_of(b, mark), column_of(b, mark),
                           "not valid YAML: %s %s that starts at line %d", problem, parser->context,
@@ -184,6 +198,8 @@ static bp_status read_inner(builder *b, uint32_t id) {
     builder inner = {.tree = b->tree,
                      .text = b->text,
                      .n_bytes = node.end,
+                     .limit = b->limit,
+                     .is_inner = true,
                      .base = list,
                      .base_line = node.line,
                      .base_column = node.column + (int32_t)(list - node.start),
@@ -314,6 +330,7 @@ bp_status bp_tree_parse(bp_tree *tree, const char *text, size_t n_bytes,
     builder b = {.tree = &built,
                  .text = text,
                  .n_bytes = n_bytes,
+                 .limit = n_bytes,
                  .base = base,
                  .base_line = 1,
                  .base_column = 1,
@@ -362,7 +379,10 @@ const char *bp_node_text(const bp_tree *tree, const bp_node *node) {
 }
 
 const char *bp_node_found(const bp_tree *tree, const bp_node *node, char found[BP_FOUND_BYTES]) {
-    if (node->kind != BP_NODE_SCALAR) return node->kind == BP_NODE_LIST ? "a list" : "a mapping";
+    if (node->kind != BP_NODE_SCALAR) {
+        if (node->kind == BP_NODE_LIST) return node->n_children ? "a list" : "an empty list";
+        return node->n_children ? "a mapping" : "an empty mapping";
+    }
     if (node->text_length == 0) return "nothing";
     char safe[BP_FOUND_BYTES];
     bp_text text;

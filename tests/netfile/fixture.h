@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of the corpus, and a network in words. */
+#ifndef BP_TESTS_NETFILE_FIXTURE_H
+#define BP_TESTS_NETFILE_FIXTURE_H
+
+#include "netfile/netfile.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FIXTURE_PATH_BYTES 1024
+
+/* A file of the source tree as a text; fails the test when it is missing. Freed by the caller. */
+static inline char *fixture_read(const char *path, size_t *n_bytes) {
+    FILE *file = fopen(path, "rb");
+    if (!file) fail_msg("cannot open %s", path);
+    char *text = calloc(1, BP_NETFILE_MAX_BYTES + 1);
+    assert_non_null(text);
+    *n_bytes = fread(text, 1, BP_NETFILE_MAX_BYTES, file);
+    fclose(file);
+    return text;
+}
+
+/* Calls visit for every file *.yaml of a folder and returns how many there were. */
+static inline size_t fixture_each(const char *folder, void (*visit)(const char *path)) {
+    struct dirent **entries;
+    const int n = scandir(folder, &entries, NULL, alphasort);
+    if (n < 0) fail_msg("cannot read the folder %s", folder);
+    size_t n_visited = 0;
+    for (int i = 0; i < n; i++) {
+        const char *name = entries[i]->d_name;
+        const size_t length = strlen(name);
+        if (length > 5 && strcmp(name + length - 5, ".yaml") == 0) {
+            char path[FIXTURE_PATH_BYTES];
+            snprintf(path, sizeof path, "%s/%s", folder, name);
+            visit(path);
+            n_visited++;
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return n_visited;
+}
+
+/* "x/y.yaml" to the text of "x/y.txt". */
+static inline char *fixture_expected(const char *path) {
+    char expected[FIXTURE_PATH_BYTES];
+    size_t n_bytes;
+    snprintf(expected, sizeof expected, "%.*s.txt", (int)(strlen(path) - 5), path);
+    return fixture_read(expected, &n_bytes);
+}
+
+static inline void fixture_add_init(bp_text *text, const char *what, const bp_init *init) {
+    bp_text_add(text, " %s %s", what, bp_init_name(init->kind));
+    if (init->parameter != 0) {
+        bp_text_add(text, " ");
+        bp_text_add_number(text, init->parameter, 6);
+    }
+}
+
+static inline void fixture_add_layer(bp_text *text, const bp_layer *layer) {
+    bp_text_add(text, "%u %s: %s", layer->id, layer->name, bp_layer_kind_name(layer->kind));
+    if (layer->kind == BP_LAYER_DENSE)
+        bp_text_add(text, " %lld", (long long)layer->output_shape[0]);
+    if (layer->kind == BP_LAYER_AVG_POOL) bp_text_add(text, " %d", layer->pool);
+    if (layer->norm != BP_NORM_NONE && !layer->norm_after_activation)
+        bp_text_add(text, " %s", bp_norm_name(layer->norm));
+    bp_text_add(text, " %s", bp_activation_name(layer->activation));
+    if (layer->activation_slope != 0) {
+        bp_text_add(text, " ");
+        bp_text_add_number(text, layer->activation_slope, 6);
+    }
+    if (layer->norm_after_activation) bp_text_add(text, " %s", bp_norm_name(layer->norm));
+    if (layer->kind == BP_LAYER_DENSE) {
+        fixture_add_init(text, "weights", &layer->weight_init);
+        fixture_add_init(text, "biases", &layer->bias_init);
+        if (!layer->has_bias) bp_text_add(text, " without-bias");
+    }
+    if (layer->frozen) bp_text_add(text, " frozen");
+    if (layer->kind == BP_LAYER_RESIDUAL) {
+        bp_text_add(text, " of %u from %u scale ", layer->n_branch, layer->skip_from);
+        bp_text_add_number(text, layer->branch_scale, 6);
+    }
+    if (layer->parent) bp_text_add(text, " in %s", layer->parent);
+    if (layer->depth_in_blocks) bp_text_add(text, " depth %u", layer->depth_in_blocks);
+    bp_text_add(text, " @ item %u, %d:%d\n", layer->item, layer->line, layer->column);
+}
+
+static inline void fixture_add_number(bp_text *text, const char *what, double value) {
+    bp_text_add(text, " %s ", what);
+    bp_text_add_number(text, value, 9);
+}
+
+/* The whole file in words: one line for the recipe, one for each layer. */
+static inline void fixture_describe(bp_text *text, const bp_netfile *netfile) {
+    bp_model *model = NULL;
+    bp_error error;
+    assert_int_equal(bp_netfile_model(netfile, &model, &error), BP_OK);
+    const bp_recipe *recipe = bp_model_recipe(model);
+    bp_text_add(text, "%s %s %s", bp_netfile_data(netfile), bp_loss_name(recipe->loss),
+                bp_optimiser_name(recipe->optimiser));
+    fixture_add_number(text, "learning_rate", recipe->learning_rate);
+    fixture_add_number(text, "momentum", recipe->momentum);
+    fixture_add_number(text, "beta1", recipe->beta1);
+    fixture_add_number(text, "beta2", recipe->beta2);
+    fixture_add_number(text, "epsilon", recipe->epsilon);
+    bp_text_add(text, " batch %lld epochs %lld seed %llu\n", (long long)recipe->batch,
+                (long long)recipe->epochs, (unsigned long long)recipe->seed);
+    for (uint32_t id = 1; id <= bp_model_n_layers(model); id++)
+        fixture_add_layer(text, bp_model_layer(model, id));
+    bp_model_close(model);
+}
+
+#endif
