@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a diagnosis says: a finding, with what it rests on and what would mend it."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Literal
+
+_COLUMNS = 100
+
+# A name that stands in a log may hold anything; a terminal must not obey it.
+_SHOWN_AS_IS = {"\n": "\n"}
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        c if c.isprintable() else _SHOWN_AS_IS.get(c, c.encode("unicode_escape").decode("ascii"))
+        for c in text
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A measured number that a finding rests on."""
+
+    name: str
+    meaning: str
+    layer: str | None
+    """The layer's name; None for the network as a whole."""
+    layer_id: int
+    """1 ... L in forward order; 0 for the network as a whole."""
+    step: int
+    """The step at which it was measured."""
+    value: float | None
+    """May be NaN or infinite: a reading. None where it was not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """The gain of one layer, s_(l-1) / s_l, and its parts. None is a part that was not measured."""
+
+    layer: str | None
+    layer_id: int
+    error_norm: float | None
+    """s_l: norm per sample of the error signal at the layer's output."""
+    share: float | None
+    """The layer's share of learning, 0 ... 1."""
+    gain: float | None
+    """Measured; the product of activation, norm and weight."""
+    activation: float | None
+    norm: float | None
+    weight: float | None
+    alignment: float | None
+    """weight over the value that independent weights would give."""
+    branch: float | None
+    """Residual block: error signal through the branch alone over that at the sum."""
+    contribution: float | None
+    """Share of the whole log gain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """A row of the lecture's table of symptoms, filled with this run's numbers."""
+
+    exploding: str
+    vanishing: str
+    measured: str
+    speaks_for_exploding: bool
+    speaks_for_vanishing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of the network file: a key path and YAML flow text."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Changes that would mend a finding, in the order in which they are to be applied."""
+
+    title: str
+    reason: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Finding:
+    """What is wrong, where, since when, how bad, why, and what to do. Its text is meant to be read;
+    the attributes are meant for programs."""
+
+    problem: str
+    """The problem in words, "vanishing-gradient"; `backprobe explain` takes it."""
+    severity: Literal["error", "warning", "hint"]
+    since_step: int
+    """Onset: the first step at which it held."""
+    last_step: int
+    """The last step at which it held."""
+    open: bool
+    """It still held at the end of the log."""
+    layers: tuple[str, ...]
+    """Names of the layers concerned, in forward order."""
+    layer_ids: tuple[int, ...]
+    """The same as numbers, 1 ... L."""
+    title: str
+    cause: str
+    """Why, with measured numbers."""
+    note: str
+    """What the evidence cannot tell, or what would not help; may be empty."""
+    evidence: tuple[Evidence, ...]
+    gains: tuple[Gain, ...]
+    """The profile over depth, from the input to the loss."""
+    symptoms: tuple[Symptom, ...]
+    remedy: Remedy | None
+    consequences: tuple[Finding, ...]
+    """Findings that follow from this one."""
+
+    def __str__(self) -> str:
+        until = "now step" if self.open else "until step"
+        lines = [
+            f"{self.severity}[{self.problem}]: {self.title}",
+            f"  since step {self.since_step} · {until} {self.last_step}",
+        ]
+        paragraphs = [("cause:", self.cause), ("note:", self.note)]
+        if self.remedy is not None:
+            paragraphs.append(("help:", self.remedy.title))
+            paragraphs += [("", f"{edit.key}: {edit.value}") for edit in self.remedy.edits]
+        paragraphs.append(("see:", f"backprobe explain {self.problem}"))
+        for label, text in paragraphs:
+            if text:
+                lines += textwrap.wrap(
+                    text,
+                    _COLUMNS,
+                    initial_indent=f"  {label:<7}",
+                    subsequent_indent=" " * 9,
+                    break_on_hyphens=False,
+                )
+        for finding in self.consequences:
+            lines.append("  which brings:")
+            lines += textwrap.indent(str(finding), "    ").splitlines()
+        return _printable("\n".join(lines))
+
+    __repr__ = __str__

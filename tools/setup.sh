@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Set-up that ./start and ./check share; to be sourced, with $root and $me set. Every step is one
+# line that says what it does and why; what it prints goes to $log, which a failure shows.
+
+venv="$root/.venv"
+log="$root/build/$me.log"
+
+build_packages=(gcc libc6-dev pkg-config python3 python3-venv python3-dev
+    libopenblas-dev libyaml-dev libjson-c-dev)
+check_packages=(g++ binutils libcmocka-dev)
+
+say() { printf '%s: %s\n' "$me" "$*"; }
+
+# fail WHAT WHAT-TO-DO: the last lines of the log, then both.
+fail() {
+    [ -s "$log" ] && { echo "--- end of $log"; tail -n 25 -- "$log"; echo "---"; } >&2
+    say "failed: $1" >&2
+    say "what to do: $2" >&2
+    exit 2
+}
+
+logged() {
+    printf '\n$ %s\n' "$*" >>"$log"
+    "$@" >>"$log" 2>&1 </dev/null
+}
+
+open_log() {
+    mkdir -p -- "$root/build" || { echo "$me: cannot write in $root" >&2; exit 2; }
+    : >"$log"
+}
+
+installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# need_packages WHY PACKAGE...
+need_packages() {
+    local why=$1 package missing=()
+    shift
+    if ! command -v dpkg-query >/dev/null; then
+        say "system packages: not a Debian-like system, so yours to install: $*"
+        return
+    fi
+    for package; do installed "$package" || missing+=("$package"); done
+    if [ ${#missing[@]} -eq 0 ]; then
+        say "system packages: all there ($why)"
+        return
+    fi
+    local as_root=()
+    local by_hand="apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || fail "missing system packages ($why), and no right to install them" \
+            "run this as root, then $me again:  $by_hand"
+        as_root=(sudo -n)
+    fi
+    say "system packages: installing ${missing[*]} ($why)"
+    logged "${as_root[@]}" apt-get update ||
+        say "apt-get update failed; going on with the package lists that are there"
+    logged "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "${missing[@]}" ||
+        fail "apt-get could not install ${missing[*]}" "run this as root and see:  $by_hand"
+}
+
+# The first Python that can build the extension: new enough, with venv and headers.
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-python3}" python3 /usr/bin/python3 \
+        python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" - >>"$log" 2>&1 <<'PYTHON'; then
+import ensurepip, os, sys, sysconfig, venv
+header = os.path.join(sysconfig.get_path("include"), "Python.h")
+print(sys.executable, sys.version.split()[0], header, os.path.exists(header))
+sys.exit(sys.version_info < (3, 11) or not os.path.exists(header))
+PYTHON
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# Where the folder lies is part of it: scripts in a .venv hold its absolute path.
+need_venv() {
+    local python
+    if [ -f "$venv/.backprobe-root" ] && [ "$(cat -- "$venv/.backprobe-root")" = "$root" ] &&
+        "$venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        say ".venv: there ($("$venv/bin/python" --version))"
+        return
+    fi
+    python=$(find_python) || fail \
+        "no Python of at least 3.11 with venv and Python.h among PYTHON, python3, python3.11 ... 3.14" \
+        "install one (Debian 12 and Ubuntu 24.04 have it: python3 python3-venv python3-dev), or name it:  PYTHON=/path/to/python3 $me"
+    say ".venv: making it with $python ($("$python" --version 2>&1)); tools and package stay inside the clone"
+    logged "$python" -m venv --clear -- "$venv" ||
+        fail "$python -m venv could not make $venv" "see the lines above; on Debian install python3-venv"
+    printf '%s\n' "$root" >"$venv/.backprobe-root"
+}
+
+# need_tools WHY FILE: what a requirements file pins, from PyPI. Its copy in .venv is the stamp.
+need_tools() {
+    local why=$1 file=$2
+    local stamp="$venv/.backprobe-${file##*/}"
+    if cmp -s -- "$file" "$stamp"; then
+        say "tools: all there ($why)"
+        return
+    fi
+    say "tools: installing those of tools/${file##*/} from PyPI ($why)"
+    logged "$venv/bin/python" -m pip install --disable-pip-version-check -r "$file" ||
+        fail "pip could not install the tools of tools/${file##*/}" \
+            "check the network (or set PIP_INDEX_URL, PIP_FIND_LINKS or PIP_CERT as your site needs), then run $me again"
+    cp -- "$file" "$stamp"
+}
+
+# A hash over all that the installed command and package are made of.
+inputs() {
+    (
+        cd -- "$root" || exit
+        "$venv/bin/python" --version
+        find src include python data tools meson.build meson.options pyproject.toml LICENSE \
+            -type f -not -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    ) | sha256sum
+}
+
+need_backprobe() {
+    local stamp="$venv/.backprobe-inputs" now
+    now=$(inputs)
+    if [ -f "$stamp" ] && [ "$(cat -- "$stamp")" = "$now" ] && [ -x "$venv/bin/backprobe" ]; then
+        say "backprobe: installed and up to date"
+        return
+    fi
+    say "backprobe: building and installing into .venv (command, Python package)"
+    rm -f -- "$stamp"
+    # --no-build-isolation: the pinned tools of .venv build it, nothing else is fetched.
+    PATH="$venv/bin:$PATH" logged "$venv/bin/python" -m pip install --disable-pip-version-check \
+        --no-build-isolation --no-deps --no-index --force-reinstall \
+        -C build-dir="$root/build/install" "$root" ||
+        fail "the build" "see the lines above; if a library is said to be missing, check that its -dev package is installed"
+    logged "$venv/bin/backprobe" --version || fail "the installed command does not start" "see the lines above"
+    (cd / && logged "$venv/bin/python" -c 'import backprobe; print(backprobe.__version__)') ||
+        fail "the installed Python package cannot be imported" "see the lines above"
+    printf '%s\n' "$now" >"$stamp"
+}
+
+set_up() {
+    open_log
+    need_packages "compiler, Python headers, OpenBLAS, libyaml, json-c" "${build_packages[@]}"
+    need_venv
+    need_tools "to build: Meson, ninja, meson-python" "$root/tools/requirements-build.txt"
+    need_backprobe
+}
