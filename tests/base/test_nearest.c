@@ -57,6 +57,8 @@ static void what_is_far_is_not_guessed(void **state) {
     const char *const long_words[] = {endless};
     assert_null(bp_nearest_word("sigmoid", long_words, 1));
     assert_null(bp_nearest_word("sigmoid", NULL, 0));
+    const char *const letters[] = {"a", "b"};
+    assert_null(bp_nearest_word("x", letters, 2)); /* one edit, but nothing in common */
 }
 
 int main(void) {

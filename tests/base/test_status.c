@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <wchar.h>
 
 #include <cmocka.h>
 
@@ -40,6 +41,18 @@ static void a_failure_fills_the_error(void **state) {
     assert_int_equal(bp_fail_os(&error, ENOSPC, "cannot write %s", "f"), BP_ERROR_IO);
     assert_int_equal(error.os_errno, ENOSPC);
     assert_string_equal(error.text, "cannot write f: No space left on device");
+}
+
+static void errno_is_kept(void **state) {
+    (void)state;
+    bp_error error;
+    errno = ENOTTY; /* a character that the locale cannot print makes vsnprintf set errno */
+    (void)bp_fail(&error, BP_ERROR_INPUT, "%lc", (wint_t)0x20ac);
+    assert_int_equal(errno, ENOTTY);
+    (void)bp_fail_at(&error, 1, 1, "%lc", (wint_t)0x20ac);
+    assert_int_equal(errno, ENOTTY);
+    (void)bp_fail_os(&error, 99999, "%lc", (wint_t)0x20ac);
+    assert_int_equal(errno, ENOTTY);
 }
 
 static void an_error_is_optional(void **state) {
@@ -81,6 +94,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_and_names_are_pinned),
         cmocka_unit_test(a_failure_fills_the_error),
+        cmocka_unit_test(errno_is_kept),
         cmocka_unit_test(an_error_is_optional),
         cmocka_unit_test(a_long_sentence_is_cut_but_keeps_its_reason),
         cmocka_unit_test(an_error_may_quote_itself),

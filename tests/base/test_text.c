@@ -21,12 +21,20 @@ int __wrap_snprintf(char *bytes, size_t capacity, const char *format, ...) BP_PR
 double __real_strtod(const char *text, char **end);
 double __wrap_strtod(const char *text, char **end);
 
+static bool prints_a_double(const char *format) {
+    while ((format = strchr(format, '%'))) {
+        format += 1 + strspn(format + 1, "0123456789.*+-# ");
+        if (*format && strchr("aefgAEFG", *format)) return true;
+    }
+    return false;
+}
+
 int __wrap_snprintf(char *bytes, size_t capacity, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     const int length = vsnprintf(bytes, capacity, format, arguments);
     va_end(arguments);
-    if (!strpbrk(format, "efgEFG")) return length;
+    if (!prints_a_double(format)) return length;
     n_printed++;
     for (char *at = bytes; *at; at++)
         if (*at == '.') *at = separator;

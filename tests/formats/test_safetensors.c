@@ -105,6 +105,8 @@ static void a_file_comes_back(void **state) {
             const bp_status status = bp_safetensors_open(&file, &bp_io_system, path, NULL, &error);
             if (status != BP_OK) fail_msg("%s", error.text);
             assert_same_file(file, tensors, n);
+            if (n) /* the data begin aligned */
+                assert_int_equal((uintptr_t)bp_safetensors_get(file, 0)->tensor.data % 8, 0);
             bp_safetensors_close(file);
         }
     bp_safetensors_close(NULL);

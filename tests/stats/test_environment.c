@@ -87,6 +87,22 @@ static void compare_environments(bool subnormal) {
     }
 }
 
+/* The C library's ldexp tells overflow and underflow by errno. */
+static void results_beyond_the_range_leave_errno(void **state) {
+    (void)state;
+    double huge[4] = {DBL_MAX, DBL_MAX, DBL_MAX, DBL_MAX}, tiny = 5e-324;
+    const bp_tensor tensors[2] = {bp_tensor_matrix(huge, BP_F64, 4, 0),
+                                  bp_tensor_matrix(&tiny, BP_F64, 1, 0)};
+    bp_summary summaries[2];
+    errno = ENOTTY;
+    for (int i = 0; i < 2; i++) bp_summarise(&summaries[i], &tensors[i]);
+    assert_int_equal(errno, ENOTTY);
+    assert_true(bp_summary_norm(&summaries[0]) == DBL_MAX);
+    assert_int_equal(errno, ENOTTY);
+    bp_summary_merge(&summaries[0], &summaries[1]);
+    assert_int_equal(errno, ENOTTY);
+}
+
 static void ordinary_values(void **state) {
     (void)state;
     compare_environments(false);
@@ -99,6 +115,7 @@ static void subnormal_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(results_beyond_the_range_leave_errno),
         cmocka_unit_test(ordinary_values),
         cmocka_unit_test(subnormal_values),
     };

@@ -51,6 +51,21 @@ static void any_split_gives_the_whole(void **state) {
     }
 }
 
+static void the_sign_of_zero_survives(void **state) {
+    (void)state;
+    const float data[] = {0.0f, -0.0f, 0.0f, -0.0f};
+    const bp_summary whole = part_of(data, BP_F32, 0, 4);
+    assert_true(signbit(whole.min) && !signbit(whole.max));
+    for (size_t cut = 1; cut < 4; cut++)
+        for (int swapped = 0; swapped < 2; swapped++) {
+            const bp_summary parts[2] = {part_of(data, BP_F32, 0, cut),
+                                         part_of(data, BP_F32, cut, 4)};
+            bp_summary merged = parts[swapped];
+            bp_summary_merge(&merged, &parts[1 - swapped]);
+            assert_same_counts_and_extremes(&merged, &whole);
+        }
+}
+
 static void nothing_is_neutral(void **state) {
     (void)state;
     const double data[] = {1e300, -3, (double)NAN, 1e-300};
@@ -87,6 +102,7 @@ static void scales_are_reconciled(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_split_gives_the_whole),
+        cmocka_unit_test(the_sign_of_zero_survives),
         cmocka_unit_test(nothing_is_neutral),
         cmocka_unit_test(scales_are_reconciled),
     };
