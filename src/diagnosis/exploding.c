@@ -42,8 +42,8 @@ static void add_layers(bp_diagnosis *d, bp_finding_slot *slot) {
 
 static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
     const bp_profile *profile = &slot->profile;
-    uint32_t layer = 0;
-    const double ratio = largest_update_ratio(d, &layer);
+    uint32_t layer = d->jump_layer;
+    const double ratio = slot->temporal ? d->jump_ratio : largest_update_ratio(d, &layer);
     bp_finding_add_evidence(slot, "backward_span_log",
                             "ln of the error signal's growth from the loss to the input", 0,
                             profile->step, profile->explode_span, profile->measured);
@@ -107,8 +107,13 @@ static void note_candidates(bp_diagnosis *d, const bp_record *record) {
         d->explode_step = record->step;
         bp_profile_copy(&d->explode, &d->now);
     }
-    if (largest_update_ratio(d, &layer) > 1) {
-        if (d->jump_step < 0 || record->step - d->jump_step > RUN_UP) d->jump_since = record->step;
+    const double ratio = largest_update_ratio(d, &layer);
+    if (ratio > 1) {
+        if (d->jump_step < 0 || record->step - d->jump_step > RUN_UP) {
+            d->jump_since = record->step;
+            d->jump_ratio = ratio;
+            d->jump_layer = layer;
+        }
         d->jump_step = record->step;
     }
 }
@@ -117,14 +122,17 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     uint32_t layer;
     if (!d->non_finite.seen) note_candidates(d, record);
     const int64_t step = record->step;
-    const bool over_depth = d->explode_step >= 0 && step - d->explode_step <= RUN_UP;
     const bool over_steps = d->jump_step >= 0 && step - d->jump_step <= RUN_UP;
+    const bool over_depth = d->explode_step >= 0 && step - d->explode_step <= RUN_UP;
+    const bool steps_first = over_steps && d->jump_since < d->explode_since;
     const bool harm = d->non_finite.seen || loss_out_of_bounds(d);
-    if (over_depth && (harm || (d->explode_step == step && largest_update_ratio(d, &layer) > 1)))
-        return open_over_depth(d, step);
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
-    const bool explained = slot->exists && !slot->temporal; /* what depth began, steps continue */
-    if (over_steps && harm && !explained) return open_over_steps(d, step);
+    const bool is_depth = slot->exists && !slot->temporal; /* what one began, the other continues */
+    const bool is_steps = slot->exists && slot->temporal;
+    const bool long_step = d->explode_step == step && largest_update_ratio(d, &layer) > 1;
+    if (over_depth && (harm || long_step) && !is_steps && (is_depth || !steps_first))
+        return open_over_depth(d, step);
+    if (over_steps && harm && !is_depth) return open_over_steps(d, step);
     if (!slot->exists || !slot->finding.open) return 0;
     if (!harm && !over_depth && !over_steps) slot->finding.open = false;
     return update_severity(d, slot, true);

@@ -61,11 +61,20 @@ static bool shown(const bp_diagnosis *d, bp_problem problem) {
     return d->slots[problem].exists;
 }
 
+/* An explosion drives units into saturation or death, and then nothing flows back. */
+static bool exploded_before(const bp_diagnosis *d, bp_problem problem) {
+    return shown(d, BP_PROBLEM_EXPLODING_GRADIENT) &&
+           d->slots[BP_PROBLEM_EXPLODING_GRADIENT].finding.since_step <=
+               d->slots[problem].finding.since_step;
+}
+
 /* Which finding explains which: weights -> vanishing or exploding -> non-finite. */
 static int parent_of(const bp_diagnosis *d, bp_problem problem) {
     switch (problem) {
     case BP_PROBLEM_VANISHING_GRADIENT:
-        return shown(d, BP_PROBLEM_WEIGHTS_TOO_SMALL) ? (int)BP_PROBLEM_WEIGHTS_TOO_SMALL : 0;
+        if (shown(d, BP_PROBLEM_WEIGHTS_TOO_SMALL)) return BP_PROBLEM_WEIGHTS_TOO_SMALL;
+        return exploded_before(d, BP_PROBLEM_VANISHING_GRADIENT) ? BP_PROBLEM_EXPLODING_GRADIENT
+                                                                 : 0;
     case BP_PROBLEM_EXPLODING_GRADIENT:
         return shown(d, BP_PROBLEM_WEIGHTS_TOO_LARGE) ? (int)BP_PROBLEM_WEIGHTS_TOO_LARGE : 0;
     case BP_PROBLEM_NON_FINITE:

@@ -6,7 +6,9 @@
 
 double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer) {
     const bp_layer *spec = bp_model_layer(d->model, layer);
-    if (!bp_layer_has_weights(spec) || !bp_record_has(record, BP_Q_UPDATE_RMS, layer) ||
+    /* Weights before a normalisation have no scale: a long step there only shortens the next. */
+    if (!bp_layer_has_weights(spec) || spec->norm != BP_NORM_NONE ||
+        !bp_record_has(record, BP_Q_UPDATE_RMS, layer) ||
         !bp_record_has(record, BP_Q_WEIGHT_RMS, layer) || spec->fan_in < 1)
         return (double)NAN;
     /* Weights near 0 (zeros, tiny initialisers) would make any first update look enormous. */

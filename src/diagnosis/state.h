@@ -147,8 +147,10 @@ struct bp_diagnosis {
     double forward_input;
     int64_t explode_step; /* the last record that was a candidate; -1: none */
     int64_t explode_since;
-    bp_profile explode;                   /* its bp_profile */
-    int64_t jump_step, jump_since;        /* last record with an update ratio > 1, and its series */
+    bp_profile explode;            /* its bp_profile */
+    int64_t jump_step, jump_since; /* last record with an update ratio > 1, and its series */
+    double jump_ratio;             /* the largest one where the series began */
+    uint32_t jump_layer;
     bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */
     uint32_t order[BP_N_PROBLEMS];        /* problems in the order of output */
     uint32_t n_order;

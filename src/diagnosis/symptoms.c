@@ -37,6 +37,7 @@ static third measure_third(const bp_diagnosis *d, bool late) {
     if (found.n) {
         found.growth = exp(found.growth / found.n);
         found.change = exp(found.change / found.n);
+        if (found.change < 1e-40) found.change = 0; /* not a bit has moved */
     }
     return found;
 }

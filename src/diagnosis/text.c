@@ -85,9 +85,7 @@ static mean_parts mean_over(const bp_diagnosis *d, const bp_profile *profile, ui
     for (uint32_t cut = from + 1; cut <= to; cut++) {
         const bp_gain *gain = &profile->gain[cut];
         const bp_layer *layer = bp_model_layer(d->model, gain->layer);
-        if (mean.layer && layer->activation != mean.layer->activation)
-            mean.same_activation = cut == to && layer->activation == BP_ACTIVATION_LINEAR &&
-                                   mean.same_activation; /* the output layer */
+        if (mean.layer && layer->activation != mean.layer->activation) mean.same_activation = false;
         if (!mean.layer) mean.layer = layer;
         mean.gain += log(gain->gain);
         mean.activation += log(gain->activation);
@@ -145,12 +143,16 @@ static void text_chain(const bp_diagnosis *d, const bp_finding_slot *slot, bp_te
         text_parts(text, &mean);
         return;
     }
-    const mean_parts mean = mean_over(d, profile, from, to);
-    const double gain = exp(-sign * span / (to - from));
+    /* The output layer is of another kind than the hidden ones: the mean is theirs. */
+    const bool output = to == profile->n_cuts && to - from > 2;
+    const uint32_t last = output ? to - 1 : to;
+    const mean_parts mean = mean_over(d, profile, from, last);
+    const double level = profile->level[last] - profile->level[from];
+    const double gain = exp(-level / (last - from));
     number(text, "the chain rule multiplies the layers' gains, about ", gain, " each: ");
     bp_text_add_number(text, gain, 2);
-    bp_text_add(text, "^%u = ", to - from);
-    bp_text_add_number(text, exp(-sign * span), 1);
+    bp_text_add(text, "^%u = ", last - from);
+    bp_text_add_number(text, exp(-level), 1);
     text_parts(text, &mean);
 }
 
@@ -190,15 +192,9 @@ static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, b
     if (!slot->temporal) {
         text_chain(d, slot, text, -1);
     } else {
-        double largest = 0;
-        uint32_t layer = 0;
-        for (uint32_t id = 1; id <= d->n_layers; id++)
-            if (d->history.layer[id].largest_update_ratio > largest) {
-                largest = d->history.layer[id].largest_update_ratio;
-                layer = id;
-            }
-        number(text, "one update changed the weights of layer ", layer, " by ");
-        bp_text_add_number(text, largest, 2);
+        bp_text_add(text, "the update of step %lld changed the weights of layer %u by ",
+                    (long long)d->jump_since, d->jump_layer);
+        bp_text_add_number(text, d->jump_ratio, 2);
         number(text, " times their size: a step of learning rate ",
                bp_model_recipe(d->model)->learning_rate, " is too long for what the gradient says");
         if (slot->profile.measured)

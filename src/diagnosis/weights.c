@@ -30,8 +30,11 @@ static double weight_scale(const bp_diagnosis *d, uint32_t id) {
     return sigma_w / bp_activation_critical_gain(layer->activation, layer->activation_slope);
 }
 
-static bool is_off(double scale, double sign) {
-    return sign > 0 ? scale < TOO_SMALL : scale > TOO_LARGE;
+/* A linear layer, the output as a rule, is right between 1 and He's sqrt(2). */
+static bool is_off(const bp_diagnosis *d, uint32_t id, double sign) {
+    const double scale = weight_scale(d, id);
+    const bool linear = bp_model_layer(d->model, id)->activation == BP_ACTIVATION_LINEAR;
+    return sign > 0 ? scale < TOO_SMALL : scale > TOO_LARGE * (linear ? sqrt(2) : 1);
 }
 
 /* What the measured weights give by theory where the gain itself was not measured. */
@@ -64,8 +67,8 @@ static verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint32_t
         if (cut <= from) continue;
         const double own = own_log_gain(d, cut, scale, &field);
         v.own += own;
-        v.mended += is_off(scale, sign) ? log(field.gain) : own;
-        v.n_off += is_off(scale, sign);
+        v.mended += is_off(d, id, sign) ? log(field.gain) : own;
+        v.n_off += is_off(d, id, sign);
         if (d->first.measured && d->first.gain[cut].alignment > 0) {
             v.log_alignment += log(d->first.gain[cut].alignment);
             v.n_alignments++;
@@ -87,7 +90,7 @@ static bool weights_as_initialised(const bp_diagnosis *d, double sign, uint32_t 
     uint32_t n = 0;
     for (uint32_t cut = from + 1; cut <= to; cut++) {
         const uint32_t id = bp_model_cut(d->model, cut);
-        if (!is_off(weight_scale(d, id), sign)) continue;
+        if (!is_off(d, id, sign)) continue;
         const bp_layer_history *layer = &d->history.layer[id];
         sum +=
             fabs(log(fmax(layer->last_weight_rms, 1e-300) / fmax(layer->first_weight_rms, 1e-300)));
@@ -103,9 +106,10 @@ static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint
     for (uint32_t cut = from + 1; cut <= to; cut++) {
         const uint32_t id = bp_model_cut(d->model, cut);
         const double scale = weight_scale(d, id);
-        if (!is_off(scale, sign)) continue;
+        if (!is_off(d, id, sign)) continue;
         bp_finding_add_layer(slot, id);
-        if (worst_layer && fabs(log(scale)) <= fabs(log(worst))) continue;
+        const bool output = id == d->n_layers && worst_layer; /* a hidden layer tells more */
+        if (output || (worst_layer && fabs(log(scale)) <= fabs(log(worst)))) continue;
         worst = scale;
         worst_layer = id;
     }
@@ -143,7 +147,7 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
     if (slot->exists) {
         const bool changed = slot->finding.severity != severity;
         slot->finding.severity = severity;
-        slot->finding.last_step = record->step;
+        if (slot->finding.open) slot->finding.last_step = record->step;
         return changed;
     }
     if (!stretch(d, sign, &from, &to) || !weights_as_initialised(d, sign, from, to)) return 0;
@@ -161,21 +165,27 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
     return 1;
 }
 
-/* Too large without an explosion still costs when nothing is learnt: chaos, not signal. */
-static bool chaos(const bp_diagnosis *d) {
-    return !d->non_finite.seen && bp_window_length(&d->window) >= WINDOW_MIN &&
-           bp_window_majority(&d->window, d->window.explode) && !bp_loss_left_trivial(d);
+/* One direction. The initialiser is judged when what it causes has been found, when the first pass
+ * overflowed, and when the error signal keeps to the same span for a whole window in which nothing
+ * is learnt: layers may then be starved of a use for what they learn rather than of gradients. */
+static uint32_t judge_direction(bp_diagnosis *d, const bp_record *record, bp_problem problem,
+                                double sign, const bp_finding_slot *effect,
+                                const uint8_t *candidates) {
+    const bool wide = bp_window_majority(&d->window, candidates);
+    const bool whole_window = bp_window_length(&d->window) == d->window.size;
+    const bool stuck = wide && whole_window && !bp_loss_left_trivial(d);
+    bp_finding_slot *slot = &d->slots[problem];
+    if (effect->exists && effect->finding.open && !effect->temporal)
+        return judge(d, record, problem, sign, effect->finding.severity);
+    if ((sign < 0 && d->non_finite.seen) || stuck) return judge(d, record, problem, sign, BP_ERROR);
+    if (!slot->exists || d->non_finite.seen) return 0;
+    slot->finding.open = wide;
+    return judge(d, record, problem, sign, wide ? BP_WARNING : BP_HINT);
 }
 
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record) {
-    uint32_t changed = 0;
-    const bp_finding_slot *vanishing = &d->slots[BP_PROBLEM_VANISHING_GRADIENT];
-    const bp_finding_slot *exploding = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
-    if (vanishing->exists && vanishing->finding.open)
-        changed += judge(d, record, BP_PROBLEM_WEIGHTS_TOO_SMALL, 1, vanishing->finding.severity);
-    if (exploding->exists && !exploding->temporal)
-        changed += judge(d, record, BP_PROBLEM_WEIGHTS_TOO_LARGE, -1, exploding->finding.severity);
-    else if (d->non_finite.seen || chaos(d))
-        changed += judge(d, record, BP_PROBLEM_WEIGHTS_TOO_LARGE, -1, BP_ERROR);
-    return changed;
+    return judge_direction(d, record, BP_PROBLEM_WEIGHTS_TOO_SMALL, 1,
+                           &d->slots[BP_PROBLEM_VANISHING_GRADIENT], d->window.backward) +
+           judge_direction(d, record, BP_PROBLEM_WEIGHTS_TOO_LARGE, -1,
+                           &d->slots[BP_PROBLEM_EXPLODING_GRADIENT], d->window.explode);
 }
