@@ -274,7 +274,9 @@ static void wrong_columns_are_refused(void **state) {
     assert_refused(&b);
     BY_HAND(&b, 2, 1, 82, 2, 4, 9); /* presence that is none */
     assert_refused(&b);
-    BY_HAND(&b, 2, 1, 82, 3, 3, 0x08, 9); /* a row that is none */
+    BY_HAND(&b, 2, 1, 82, 3, 3, 0x04, 9);
+    assert_int_equal(decode(&b, b.length), BP_OK);
+    BY_HAND(&b, 2, 1, 82, 3, 3, 0x0c, 9); /* a row that is none */
     assert_refused(&b);
     BY_HAND(&b, 2, 1, 48, 3, 0, 0xf0, 0xff); /* a logarithm that is none */
     assert_refused(&b);

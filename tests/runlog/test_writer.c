@@ -91,7 +91,10 @@ static void the_model_comes_again(void **state) {
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(frames[i].frame.sequence, i);
         models += frames[i].frame.type == BP_RUNLOG_MODEL;
-        headers += frames[i].frame.type == BP_RUNLOG_HEADER;
+        if (frames[i].frame.type != BP_RUNLOG_HEADER) continue;
+        headers++;
+        assert_true(frames[i].place >= 16384 && frames[i].place < 16384 + 1024);
+        assert_int_equal(frames[i + 1].frame.type, BP_RUNLOG_MODEL);
     }
     assert_int_equal(frames[0].frame.type, BP_RUNLOG_MODEL);
     assert_int_equal(frames[n - 1].frame.type, BP_RUNLOG_END);
