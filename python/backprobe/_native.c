@@ -117,7 +117,9 @@ static PyObject *symptoms_of(const bp_finding *finding) {
     return list;
 }
 
+/* Of a root: what mends it mends its consequences. */
 static PyObject *remedy_of(const bp_model *model, const bp_finding *finding) {
+    if (finding->parent >= 0) Py_RETURN_NONE;
     bp_remedy *remedy = NULL;
     bp_error error;
     if (bp_remedy_open(&remedy, model, finding, NULL, &error) != BP_OK) return raise_error(&error);

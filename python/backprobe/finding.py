@@ -115,18 +115,20 @@ class Finding:
     """The profile over depth, from the input to the loss."""
     symptoms: tuple[Symptom, ...]
     remedy: Remedy | None
+    """None where nothing is known to help, and in consequences."""
     consequences: tuple[Finding, ...]
     """Findings that follow from this one."""
 
     def __str__(self) -> str:
-        until = "now step" if self.open else "until step"
-        lines = [
-            f"{self.severity}[{self.problem}]: {self.title}",
-            f"  since step {self.since_step} · {until} {self.last_step}",
-        ]
+        steps = (
+            f"since step {self.since_step} · now step {self.last_step}"
+            if self.open
+            else f"from step {self.since_step} to step {self.last_step} · over"
+        )
+        lines = [f"{self.severity}[{self.problem}]: {self.title}", f"  {steps}"]
         paragraphs = [("cause:", self.cause), ("note:", self.note)]
         if self.remedy is not None:
-            paragraphs.append(("help:", self.remedy.title))
+            paragraphs += [("help:", self.remedy.title), ("", self.remedy.reason)]
             paragraphs += [("", f"{edit.key}: {edit.value}") for edit in self.remedy.edits]
         paragraphs.append(("see:", f"backprobe explain {self.problem}"))
         for label, text in paragraphs:
@@ -139,7 +141,6 @@ class Finding:
                     break_on_hyphens=False,
                 )
         for finding in self.consequences:
-            lines.append("  which brings:")
             lines += textwrap.indent(str(finding), "    ").splitlines()
         return _printable("\n".join(lines))
 

@@ -41,13 +41,16 @@ def _tree(flat: list[dict[str, Any]]) -> list[Finding]:
     children: dict[int, list[int]] = {}
     for index, row in enumerate(flat):
         children.setdefault(row["parent"], []).append(index)
+    return _below(-1, flat, children)
 
-    def below(parent: int) -> list[Finding]:
-        return [
-            _finding(flat[index], tuple(below(index))) for index in children.get(parent, [])
-        ]
 
-    return below(-1)
+def _below(
+    parent: int, flat: list[dict[str, Any]], children: dict[int, list[int]]
+) -> list[Finding]:
+    return [
+        _finding(flat[index], tuple(_below(index, flat, children)))
+        for index in children.get(parent, [])
+    ]
 
 
 def _finding(row: dict[str, Any], consequences: tuple[Finding, ...]) -> Finding:
