@@ -26,10 +26,12 @@ int bp_command_unknown(const char *what, const char *given, const char *const *w
 }
 
 static int unknown_command(const char *given) {
+    static const char *const top_options[] = {"--help", "--version"};
     const char *names[32];
     size_t n = 0;
     for (const bp_command *const *c = bp_commands; *c; c++) names[n++] = (*c)->name;
-    int code = bp_command_unknown(given[0] == '-' ? "option" : "command", given, names, n);
+    int code = given[0] == '-' ? bp_command_unknown("option", given, top_options, 2)
+                               : bp_command_unknown("command", given, names, n);
     bp_say("try 'backprobe help'");
     return code;
 }

@@ -12,34 +12,37 @@
 #include <string.h>
 
 const bp_demo_case bp_demo_cases[] = {
-    {"vanishing", "a deep network of sigmoids",
-     "Twenty layers of sigmoids, initialised as PyTorch does it by default, trained by SGD.",
-     "# Twenty sigmoid layers, initialised as PyTorch does it by default: the gradients vanish.\n"
+    {"vanishing", "A deep network of sigmoids",
+     "Twenty layers, initialised as PyTorch does it by default, trained by SGD.",
+     "# Twenty sigmoid layers as they come out of the box. Each passes on at most a quarter of the "
+     "error\n"
+     "# signal, so the early layers do not learn: a vanishing gradient.\n"
      "version: 1\n"
-     "data:  digits\n"
-     "net:   [20 x dense 64 sigmoid, dense 10]\n"
-     "init:  pytorch_default\n"
-     "loss:  cross_entropy\n"
-     "train: {optimiser: sgd, learning_rate: 0.1, batch: 32, epochs: 15, seed: 1}\n",
-     true},
-    {"exploding", "a deep network with weights that are too large",
-     "Ten layers of ReLUs whose initial weights are three times what He et al. advise.",
-     "# Ten ReLU layers with weights three times as large as He et al. advise: they explode.\n"
-     "version: 1\n"
-     "data:  digits\n"
-     "net:   [10 x dense 64 relu, dense 10]\n"
-     "init:  {he: {gain: 3}}\n"
-     "loss:  cross_entropy\n"
+     "data: digits\n"
+     "net: [20 x dense 64 sigmoid, dense 10]\n"
+     "init: pytorch_default\n"
+     "loss: cross_entropy\n"
      "train: {optimiser: sgd, learning_rate: 0.05, batch: 32, epochs: 15, seed: 1}\n",
      true},
-    {"healthy", "a healthy network",
-     "Four layers of ReLUs with He initialisation: nothing to tell.",
-     "# Four ReLU layers with He initialisation: healthy.\n"
+    {"exploding", "A deep network with weights that are too large",
+     "Ten layers of ReLUs whose initial weights are three times what He et al. advise.",
+     "# Ten ReLU layers with weights three times as large as He et al. advise. Each layer makes "
+     "the error\n"
+     "# signal about three times larger: an exploding gradient, and soon NaN.\n"
      "version: 1\n"
-     "data:  digits\n"
-     "net:   [4 x dense 64 relu, dense 10]\n"
-     "init:  he\n"
-     "loss:  cross_entropy\n"
+     "data: digits\n"
+     "net: [10 x dense 64 relu, dense 10]\n"
+     "init: {weights: {he: {gain: 3}}, biases: zeros}\n"
+     "loss: cross_entropy\n"
+     "train: {optimiser: sgd, learning_rate: 0.05, batch: 32, epochs: 15, seed: 1}\n",
+     true},
+    {"healthy", "A healthy network", "Four layers of ReLUs with the initialisation made for them.",
+     "# A small ReLU network with the initialisation made for it. Nothing is wrong here.\n"
+     "version: 1\n"
+     "data: digits\n"
+     "net: [4 x dense 64 relu, dense 10]\n"
+     "init: he\n"
+     "loss: cross_entropy\n"
      "train: {optimiser: sgd, learning_rate: 0.05, batch: 32, epochs: 15, seed: 1}\n",
      false},
     {NULL, NULL, NULL, NULL, false},

@@ -36,8 +36,10 @@ static void put_option(bp_page *page, const bp_option *option) {
     int column = 2 + 4 + OPTION_COLUMNS;
     if (page->column + 1 > column) bp_page_end_line(page);
     bp_page_pad(page, column);
-    bp_page_wrap(page, BP_INK_PLAIN, column, option->help, strlen(option->help));
-    if (option->choices) bp_page_add(page, BP_INK_PLAIN, " (%s)", option->choices);
+    char help[512];
+    int length = snprintf(help, sizeof help, option->choices ? "%s (%s)" : "%s", option->help,
+                          option->choices);
+    bp_page_wrap(page, BP_INK_PLAIN, column, help, (size_t)length);
     bp_page_end_line(page);
 }
 

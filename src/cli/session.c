@@ -19,6 +19,14 @@ static void told_message(void *context, const char *text) {
     session->listener->on_message(session->listener->context, session, text);
 }
 
+/* The data room knows the name, not the file that gave it. */
+static bp_status open_data(bp_session *session, const char *name, bp_error *error) {
+    bp_error reason = {.status = BP_OK};
+    bp_status status = bp_dataset_open(&session->dataset, name, NULL, &reason);
+    if (status == BP_OK) return BP_OK;
+    return bp_fail(error, status, "%s: data: %s", session->network.path, reason.text);
+}
+
 /* Network file to a trainer that is ready for its first step; no file is written yet. */
 static bp_status open_trainer(bp_session *session, const char *weights, bp_error *error) {
     bp_netfile *file = NULL;
@@ -26,8 +34,7 @@ static bp_status open_trainer(bp_session *session, const char *weights, bp_error
     bp_status status =
         bp_netfile_parse(&file, network->path, network->text, strlen(network->text), NULL, error);
     if (status == BP_OK) status = bp_netfile_model(file, &session->model, error);
-    if (status == BP_OK)
-        status = bp_dataset_open(&session->dataset, bp_netfile_data(file), NULL, error);
+    if (status == BP_OK) status = open_data(session, bp_netfile_data(file), error);
     if (status == BP_OK)
         status = bp_model_set_input(session->model, session->dataset->input_shape, error);
     if (status == BP_OK)
