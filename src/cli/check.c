@@ -127,6 +127,7 @@ static int check_all(FILE *out, const bp_words *paths, const check_options *give
         if (i > 0 && strcmp(given->format, "text") == 0) fputc('\n', out);
         int code = check_one(out, paths->items[i], given, style);
         if (code > worst) worst = code;
+        if (fflush(out) != 0) break; /* nobody reads on: bp_close_output says why */
     }
     return worst;
 }
