@@ -99,9 +99,8 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
         return update_finding(d, record->step, backward,
                               since > flowing_since ? since : flowing_since);
     }
-    if (slot->exists && slot->finding.open) {
-        slot->finding.open = false;
-        if (bp_loss_left_trivial(d)) slot->finding.severity = BP_HINT; /* it healed by itself */
-    }
+    if (!slot->exists) return 0;
+    slot->finding.open = false;
+    if (bp_loss_left_trivial(d)) slot->finding.severity = BP_HINT; /* it healed by itself */
     return 0;
 }

@@ -140,8 +140,9 @@ static bool stretch(const bp_diagnosis *d, double sign, uint32_t *from, uint32_t
     return (sign > 0 ? d->first.vanish_span : d->first.explode_span) > LN_SPAN;
 }
 
+/* since: the step from which on what the weights are blamed for has held. */
 static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem problem, double sign,
-                      bp_severity severity) {
+                      bp_severity severity, int64_t since) {
     uint32_t from, to;
     bp_finding_slot *slot = &d->slots[problem];
     if (slot->exists) {
@@ -150,7 +151,10 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
         if (slot->finding.open) slot->finding.last_step = record->step;
         return changed;
     }
-    if (!stretch(d, sign, &from, &to) || !weights_as_initialised(d, sign, from, to)) return 0;
+    if (!stretch(d, sign, &from, &to)) return 0;
+    /* What has held since the first step began with the initialiser, whatever Adam's noise has made
+     * of the weights since; what came later only if they still are the initialiser's. */
+    if (since > d->history.first_step && !weights_as_initialised(d, sign, from, to)) return 0;
     const verdict v = weigh(d, sign, from, to);
     if (!is_to_blame(d, &v)) return 0;
     slot = bp_finding_open(d, problem, d->history.first_step, record->step);
@@ -176,11 +180,15 @@ static uint32_t judge_direction(bp_diagnosis *d, const bp_record *record, bp_pro
     const bool stuck = wide && whole_window && !bp_loss_left_trivial(d);
     bp_finding_slot *slot = &d->slots[problem];
     if (effect->exists && effect->finding.open && !effect->temporal)
-        return judge(d, record, problem, sign, effect->finding.severity);
-    if ((sign < 0 && d->non_finite.seen) || stuck) return judge(d, record, problem, sign, BP_ERROR);
+        return judge(d, record, problem, sign, effect->finding.severity,
+                     effect->finding.since_step);
+    if (sign < 0 && d->non_finite.seen)
+        return judge(d, record, problem, sign, BP_ERROR, d->non_finite.step);
+    if (stuck)
+        return judge(d, record, problem, sign, BP_ERROR, bp_window_onset(&d->window, candidates));
     if (!slot->exists || d->non_finite.seen) return 0;
     slot->finding.open = wide;
-    return judge(d, record, problem, sign, wide ? BP_WARNING : BP_HINT);
+    return judge(d, record, problem, sign, wide ? BP_WARNING : BP_HINT, record->step);
 }
 
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record) {
