@@ -144,6 +144,51 @@ static void a_step_that_is_too_long_is_told_from_depth(void **state) {
     chain_close(&c);
 }
 
+/* A long step makes the weights large, and then the error signal grows over depth too. */
+static void what_came_first_is_the_cause(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 8, BP_ACTIVATION_RELU, BP_NORM_NONE);
+    c.update_rms[3] = 2;
+    chain_step(&c, 0);
+    chain_all_gains(&c, 20);
+    c.loss = 1e5;
+    chain_step(&c, 1);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->since_step, 0);
+    assert_true(bp_finding_evidence(f, "over_steps") > 0);
+    assert_true(fabs(bp_finding_evidence(f, "update_ratio") / (2 / 0.125) - 1) < 0.01);
+    chain_close(&c);
+}
+
+static void weights_before_a_norm_have_no_size_to_exceed(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 40, BP_ACTIVATION_RELU, BP_NORM_BATCH);
+    chain_all_gains(&c, 1.21); /* sqrt(1.467): what batch norm does without skips (Yang 2019) */
+    for (uint32_t i = 1; i <= 39; i++) c.update_rms[i] = 1;
+    chain_run(&c, 0, 100);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void layers_that_an_explosion_saturated_hang_under_it(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    chain_step(&c, 0);
+    chain_all_gains(&c, 0.2);
+    chain_starve_below(&c, 15);
+    c.loss = 2.4;
+    chain_run(&c, 1, 60);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(bp_diagnosis_finding(c.diagnosis, (uint32_t)f->parent)->problem,
+                     BP_PROBLEM_EXPLODING_GRADIENT);
+    chain_close(&c);
+}
+
 static void a_first_pass_that_overflows_is_blamed_on_the_weights(void **state) {
     (void)state;
     chain c;
@@ -167,6 +212,9 @@ int main(void) {
         cmocka_unit_test(a_nan_soon_after_growth_is_blamed_on_it),
         cmocka_unit_test(producers_are_told_from_passers),
         cmocka_unit_test(a_step_that_is_too_long_is_told_from_depth),
+        cmocka_unit_test(what_came_first_is_the_cause),
+        cmocka_unit_test(weights_before_a_norm_have_no_size_to_exceed),
+        cmocka_unit_test(layers_that_an_explosion_saturated_hang_under_it),
         cmocka_unit_test(a_first_pass_that_overflows_is_blamed_on_the_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
