@@ -143,7 +143,7 @@ double bp_dataset_trivial_loss(const bp_dataset *dataset, bp_loss loss) {
 
 static bp_status check_part(const char *name, const char *part_name, const bp_part *part,
                             int64_t n_outputs, bool has_classes, bp_error *error) {
-    if (part->n <= 0) return BP_OK; /* an empty one; less is refused with the sizes */
+    if (part->n == 0) return BP_OK;
     if (!part->inputs || (has_classes ? !part->classes : !part->targets))
         return bp_fail(error, BP_ERROR_ARGUMENT, "data set '%s': the %s part has no %s", name,
                        part_name,
@@ -180,18 +180,21 @@ bp_status bp_dataset_from_memory(bp_dataset **dataset, const char *name,
     const bp_part *given[3] = {train, validation ? validation : &empty, test ? test : &empty};
     const int64_t n[3] = {given[0]->n, given[1]->n, given[2]->n};
     const bool has_classes = train->classes != NULL;
-    for (int i = 0; i < 3; i++) {
-        const bp_status status =
-            check_part(name, part_names[i], given[i], n_outputs, has_classes, error);
-        if (status != BP_OK) return status;
-    }
     bp_part_memory parts[3];
-    const bp_status status = bp_dataset_new(dataset, parts, name, input_shape, n_outputs,
-                                            has_classes, n, allocator, error);
+    bp_dataset *made;
+    bp_status status = bp_dataset_new(&made, parts, name, input_shape, n_outputs, has_classes, n,
+                                      allocator, error);
     if (status != BP_OK) return status;
+    for (int i = 0; i < 3 && status == BP_OK; i++)
+        status = check_part(name, part_names[i], given[i], n_outputs, has_classes, error);
+    if (status != BP_OK) {
+        bp_dataset_close(made);
+        return status;
+    }
     const int64_t units = input_shape[0] * input_shape[1] * input_shape[2];
     for (int i = 0; i < 3; i++) copy_part(&parts[i], given[i], units, n_outputs);
-    bp_dataset_finish(*dataset, parts);
+    bp_dataset_finish(made, parts);
+    *dataset = made;
     return BP_OK;
 }
 
@@ -204,6 +207,7 @@ bp_status bp_dataset_open(bp_dataset **dataset, const char *name, const bp_alloc
     if (strcmp(name, "digits") == 0) return bp_digits_open(dataset, allocator, error);
     const char *meant = bp_nearest_word(name, bp_dataset_names,
                                         sizeof bp_dataset_names / sizeof *bp_dataset_names - 1);
-    return bp_fail(error, BP_ERROR_INPUT, "unknown data set '%.100s'; %s '%s'", name,
-                   meant ? "did you mean" : "there is", meant ? meant : bp_dataset_names[0]);
+    return bp_fail(error, BP_ERROR_INPUT, "unknown data set '%.100s'; %s '%s'%s", name,
+                   meant ? "did you mean" : "there is", meant ? meant : bp_dataset_names[0],
+                   meant ? "?" : "");
 }

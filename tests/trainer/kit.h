@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Small networks and data sets for the trainer's tests. */
+#ifndef BP_TESTS_TRAINER_KIT_H
+#define BP_TESTS_TRAINER_KIT_H
+
+/* clang-format off */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include "trainer/trainer.h"
+
+/* Layers, initialised by PyTorch's default. */
+bp_layer kit_dense(int64_t units, bp_activation activation);
+bp_layer kit_normed(int64_t units, bp_activation activation, bp_norm norm, bool norm_last);
+bp_layer kit_norm(bp_norm norm); /* standalone when it follows no dense layer */
+bp_layer kit_activation(bp_activation activation);
+bp_layer kit_pool(int32_t window);
+/* Ends a block whose branch is the n_branch layers before. */
+bp_layer kit_residual(uint32_t n_branch, double scale);
+
+/* sgd, no momentum, learning rate 0: a step measures and changes nothing. */
+bp_recipe kit_recipe(bp_loss loss, int64_t batch);
+
+/* Ends at kind 0. Residual sums are joined to their blocks. */
+bp_model *kit_model(const bp_layer *layers, const bp_recipe *recipe, const int64_t shape[3]);
+
+/* Normally distributed inputs with random classes (or targets): n to train and n to validate. */
+bp_dataset *kit_data(const int64_t shape[3], int64_t n_outputs, bool has_classes, int64_t n);
+
+bp_trainer *kit_trainer(bp_model *model, const bp_dataset *dataset);
+
+/* The trainer's own memory behind a view. */
+bp_real *kit_values(const bp_tensor *tensor);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Forward passes against the formulas written out plainly, in f64. */
+#include "kit.h"
+#include "trainer/gemm.h"
+#include "trainer/operators.h"
+
+#include <math.h>
+
+#define assert_near(found, expected) assert_true(fabs((found) - (expected)) < 1e-12)
+
+static void test_gemm(void **state) {
+    (void)state;
+    const bp_real a[6] = {1, 2, 3, 4, 5, 6}, b[6] = {1, -1, 2, 0, 3, 1};
+    bp_real c[4] = {NAN, NAN, NAN, NAN};
+    bp_gemm(BP_AS_IS, BP_AS_IS, 2, 2, 3, a, b, 0, c); /* [2, 3] [3, 2] */
+    const bp_real plain[4] = {14, 2, 32, 2};
+    for (int i = 0; i < 4; i++) assert_near(c[i], plain[i]);
+    bp_gemm(BP_AS_IS, BP_TRANSPOSED, 2, 2, 3, a, b, 1, c); /* [2, 3] [2, 3]^T */
+    const bp_real second[4] = {14 + 5, 2 + 9, 32 + 11, 2 + 21};
+    for (int i = 0; i < 4; i++) assert_near(c[i], second[i]);
+    bp_gemm(BP_TRANSPOSED, BP_AS_IS, 2, 2, 3, a, b, 0, c); /* [3, 2]^T [3, 2] */
+    const bp_real first[4] = {22, 4, 28, 4};
+    for (int i = 0; i < 4; i++) assert_near(c[i], first[i]);
+}
+
+static void test_dense(void **state) {
+    (void)state;
+    bp_real weight[6] = {1, 2, 3, 4, 5, 6}, bias[2] = {0.5, -0.5};
+    const bp_dense_operator dense = {.fan_in = 3, .fan_out = 2, .weight = weight, .bias = bias};
+    const bp_real x[6] = {1, 0, -1, 2, 1, 0};
+    bp_real y[4];
+    bp_dense_forward(&dense, 2, x, y);
+    const bp_real expected[4] = {-1.5, -2.5, 4.5, 12.5};
+    for (int i = 0; i < 4; i++) assert_near(y[i], expected[i]);
+}
+
+/* The model's formulas are the reference; large arguments must not overflow into NaN. */
+static void test_activations(void **state) {
+    (void)state;
+    const bp_real z[] = {-1000, -20, -3, -0.5, -0.0, 0.25, 1, 7, 30, 1000};
+    const int64_t n = sizeof z / sizeof *z;
+    bp_real a[sizeof z / sizeof *z], error[sizeof z / sizeof *z];
+    for (int kind = BP_ACTIVATION_LINEAR; kind <= BP_ACTIVATION_GELU; kind++) {
+        const bp_activation_operator activation = {(bp_activation)kind, 0.3};
+        for (int64_t i = 0; i < n; i++) error[i] = 2;
+        bp_activation_forward(&activation, n, z, a);
+        bp_activation_backward(&activation, n, z, a, error);
+        for (int64_t i = 0; i < n; i++) {
+            assert_near(a[i], bp_activation_value(activation.kind, 0.3, z[i]));
+            assert_near(error[i], 2 * bp_activation_derivative(activation.kind, 0.3, z[i]));
+        }
+    }
+}
+
+/* A NaN that relu takes for a negative number would be hidden from every observer. */
+static void test_nan_passes(void **state) {
+    (void)state;
+    const bp_real z[1] = {NAN};
+    bp_real a[1];
+    for (int kind = BP_ACTIVATION_LINEAR; kind <= BP_ACTIVATION_GELU; kind++) {
+        const bp_activation_operator activation = {(bp_activation)kind, 0.3};
+        bp_activation_forward(&activation, 1, z, a);
+        assert_true(isnan(a[0]));
+    }
+}
+
+static void test_pool(void **state) {
+    (void)state;
+    const int64_t vector[3] = {6, 1, 1}, image[3] = {2, 2, 4};
+    const bp_real x[16] = {1, 3, 5, 7, 9, 11, 2, 4, 0, 0, 8, 8, 0, 4, 8, 8};
+    bp_real y[4];
+    bp_pool_operator pool = bp_pool_of(vector, 3);
+    bp_pool_forward(&pool, 2, x, y); /* two samples of 6 units */
+    const bp_real of_vector[4] = {3, 9, 2, 16.0 / 3};
+    for (int i = 0; i < 4; i++) assert_near(y[i], of_vector[i]);
+    pool = bp_pool_of(image, 2);
+    bp_pool_forward(&pool, 1, x, y); /* two channels of 2 x 4 */
+    const bp_real of_image[4] = {(1 + 3 + 9 + 11) / 4.0, (5 + 7 + 2 + 4) / 4.0, 1, 8};
+    for (int i = 0; i < 4; i++) assert_near(y[i], of_image[i]);
+}
+
+static void test_residual(void **state) {
+    (void)state;
+    const bp_real x[2] = {1, 2}, branch[2] = {10, 20}, dy[2] = {1, -1};
+    bp_real y[2], dx[2] = {5, 5}, dbranch[2];
+    bp_residual_forward(0.5, 2, x, branch, y);
+    assert_near(y[0], 6);
+    assert_near(y[1], 12);
+    bp_residual_backward(0.5, 2, dy, dx, dbranch);
+    assert_near(dx[0], 6);
+    assert_near(dx[1], 4);
+    assert_near(dbranch[0], 0.5);
+    assert_near(dbranch[1], -0.5);
+}
+
+/* --- norms ------------------------------------------------------------------------------------ */
+
+enum { N = 3, UNITS = 2 };
+static const bp_real norm_x[N * UNITS] = {1, 10, 2, 30, 6, 80};
+
+typedef struct norm_memory {
+    bp_real gain[UNITS], bias[UNITS], mean[UNITS], running_mean[UNITS], running_variance[UNITS];
+    bp_real normalised[N * UNITS], inverse_std[N];
+} norm_memory;
+
+static bp_norm_operator make_norm(bp_norm kind, norm_memory *memory) {
+    *memory = (norm_memory){.gain = {2, 3}, .bias = {0.5, -1}, .running_variance = {1, 1}};
+    return (bp_norm_operator){.kind = kind,
+                              .units = UNITS,
+                              .gain = memory->gain,
+                              .bias = memory->bias,
+                              .mean = memory->mean,
+                              .running_mean = memory->running_mean,
+                              .running_variance = memory->running_variance,
+                              .normalised = memory->normalised,
+                              .inverse_std = memory->inverse_std};
+}
+
+static void test_layer_norm(void **state) {
+    (void)state;
+    norm_memory memory;
+    const bp_norm_operator norm = make_norm(BP_NORM_LAYER, &memory);
+    bp_real y[N * UNITS];
+    bp_norm_forward(&norm, true, N, norm_x, y);
+    for (int i = 0; i < N; i++) {
+        const double mean = (norm_x[i * UNITS] + norm_x[i * UNITS + 1]) / 2;
+        const double distance = norm_x[i * UNITS] - mean;
+        const double std = sqrt(distance * distance + 1e-5);
+        assert_near(y[i * UNITS], 2 * distance / std + 0.5);
+        assert_near(y[i * UNITS + 1], 3 * -distance / std - 1);
+    }
+}
+
+/* Unit 0 of the batch: 1, 2, 6: mean 3, biased variance 14/3, unbiased 7. */
+static void test_batch_norm(void **state) {
+    (void)state;
+    norm_memory memory;
+    const bp_norm_operator norm = make_norm(BP_NORM_BATCH, &memory);
+    bp_real y[N * UNITS];
+    bp_norm_forward(&norm, true, N, norm_x, y);
+    for (int i = 0; i < N; i++)
+        assert_near(y[i * UNITS], 2 * (norm_x[i * UNITS] - 3) / sqrt(14.0 / 3 + 1e-5) + 0.5);
+    assert_near(memory.running_mean[0], 0.1 * 3);
+    assert_near(memory.running_mean[1], 0.1 * 40);
+    assert_near(memory.running_variance[0], 0.9 + 0.1 * 7);
+    assert_near(memory.running_variance[1], 0.9 + 0.1 * 1300);
+    const norm_memory kept = memory;
+    bp_norm_forward(&norm, false, 1, norm_x, y);
+    assert_near(y[0], 2 * (1 - 0.3) / sqrt(1.6 + 1e-5) + 0.5);
+    assert_near(y[1], 3 * (10 - 4.0) / sqrt(130.9 + 1e-5) - 1);
+    assert_memory_equal(kept.running_mean, memory.running_mean, sizeof kept.running_mean);
+    assert_memory_equal(kept.running_variance, memory.running_variance,
+                        sizeof kept.running_variance);
+}
+
+/* --- losses ----------------------------------------------------------------------------------- */
+
+static void test_cross_entropy(void **state) {
+    (void)state;
+    const bp_real y[6] = {1, 2, 3, 1000, -1000, 0};
+    const int32_t classes[2] = {2, 1};
+    bp_real dy[6];
+    const bp_loss_sum sum = bp_loss_of(BP_CROSS_ENTROPY, 2, 3, y, classes, NULL, dy);
+    const double partition = exp(1) + exp(2) + exp(3);
+    assert_near(sum.sum, log(partition) - 3 + 2000);
+    assert_int_equal(sum.terms, 2);
+    assert_int_equal(sum.correct, 1);
+    assert_near(dy[0], exp(1) / partition / 2);
+    assert_near(dy[2], (exp(3) / partition - 1) / 2);
+    assert_near(dy[3], 0.5);
+    assert_near(dy[4], -0.5);
+    assert_near(dy[5], 0);
+}
+
+static void test_mse(void **state) {
+    (void)state;
+    const bp_real y[4] = {1, 2, 3, 4}, targets[4] = {0, 2, 5, 4};
+    bp_real dy[4];
+    const bp_loss_sum sum = bp_loss_of(BP_MSE, 2, 2, y, NULL, targets, dy);
+    assert_near(sum.sum, 5);
+    assert_int_equal(sum.terms, 4);
+    assert_near(dy[0], 0.5);
+    assert_near(dy[2], -1);
+}
+
+/* A bad value is a reading: the loss says NaN, and no NaN is a right answer. */
+static void test_nan_loss(void **state) {
+    (void)state;
+    const bp_real y[4] = {NAN, NAN, 1, 2};
+    const int32_t classes[2] = {0, 1};
+    const bp_loss_sum sum = bp_loss_of(BP_CROSS_ENTROPY, 2, 2, y, classes, NULL, NULL);
+    assert_true(isnan(sum.sum));
+    assert_int_equal(sum.correct, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gemm),          cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_activations),   cmocka_unit_test(test_nan_passes),
+        cmocka_unit_test(test_pool),          cmocka_unit_test(test_residual),
+        cmocka_unit_test(test_layer_norm),    cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_mse),
+        cmocka_unit_test(test_nan_loss),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
