@@ -72,7 +72,10 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
 static uint32_t update_severity(bp_diagnosis *d, bp_finding_slot *slot, bool existed) {
     const bp_severity before = existed ? slot->finding.severity : 0;
     const bool recovered = bp_loss_left_trivial(d) && !loss_out_of_bounds(d);
-    slot->finding.severity = d->non_finite.seen || !recovered ? BP_ERROR : BP_WARNING;
+    if (d->non_finite.seen || !recovered)
+        slot->finding.severity = BP_ERROR;
+    else
+        slot->finding.severity = slot->finding.open ? BP_WARNING : BP_HINT; /* hint: it passed */
     return before != slot->finding.severity;
 }
 
@@ -133,7 +136,7 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     if (over_depth && (harm || long_step) && !is_steps && (is_depth || !steps_first))
         return open_over_depth(d, step);
     if (over_steps && harm && !is_depth) return open_over_steps(d, step);
-    if (!slot->exists || !slot->finding.open) return 0;
+    if (!slot->exists) return 0;
     if (!harm && !over_depth && !over_steps) slot->finding.open = false;
     return update_severity(d, slot, true);
 }

@@ -144,6 +144,22 @@ static void a_step_that_is_too_long_is_told_from_depth(void **state) {
     chain_close(&c);
 }
 
+static void an_explosion_that_passed_is_a_closed_hint(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    chain_step(&c, 0);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT);
+    assert_int_equal(f->severity, BP_ERROR);
+    chain_all_gains(&c, 1);
+    c.loss = 1.5;
+    chain_run(&c, 1, 300);
+    assert_false(f->open);
+    assert_int_equal(f->severity, BP_HINT);
+    assert_int_equal(f->last_step, 0);
+    chain_close(&c);
+}
+
 /* A long step makes the weights large, and then the error signal grows over depth too. */
 static void what_came_first_is_the_cause(void **state) {
     (void)state;
@@ -212,6 +228,7 @@ int main(void) {
         cmocka_unit_test(a_nan_soon_after_growth_is_blamed_on_it),
         cmocka_unit_test(producers_are_told_from_passers),
         cmocka_unit_test(a_step_that_is_too_long_is_told_from_depth),
+        cmocka_unit_test(an_explosion_that_passed_is_a_closed_hint),
         cmocka_unit_test(what_came_first_is_the_cause),
         cmocka_unit_test(weights_before_a_norm_have_no_size_to_exceed),
         cmocka_unit_test(layers_that_an_explosion_saturated_hang_under_it),
