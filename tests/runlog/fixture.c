@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
+#include "runlog/reader.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -197,13 +198,13 @@ size_t fixture_frames(fixture_bytes log, fixture_frame *frames, bp_segment_id *s
     return n;
 }
 
-fixture_reading fixture_read_log(const char *path) {
+static fixture_reading read_log(const char *path, const bp_io *io) {
     fixture_reading reading = {0};
     bp_runlog_reader *reader;
     const bp_record *record;
     bp_record expected;
     int64_t last = -1;
-    reading.opened = bp_runlog_reader_open(&reader, path, NULL, &reading.error);
+    reading.opened = bp_runlog_reader_open_through(&reader, io, path, NULL, &reading.error);
     if (reading.opened != BP_OK) {
         assert_int_equal(reading.error.status, reading.opened);
         assert_non_null(strstr(reading.error.text, path));
@@ -227,6 +228,56 @@ fixture_reading fixture_read_log(const char *path) {
     reading.end = bp_runlog_reader_end(reader);
     bp_record_finish(&expected, NULL);
     bp_runlog_reader_close(reader);
+    return reading;
+}
+
+fixture_reading fixture_read_log(const char *path) {
+    return read_log(path, &bp_io_system);
+}
+
+/* The reader opens a file twice at most: once to read it and once to look ahead. */
+typedef struct memory_file {
+    const uint8_t *bytes;
+    size_t length, position[2];
+    bool is_open[2];
+} memory_file;
+
+static int memory_open(void *context, const char *path, int flags, mode_t mode) {
+    memory_file *file = context;
+    (void)path, (void)flags, (void)mode;
+    const int handle = file->is_open[0] ? 1 : 0;
+    assert_false(file->is_open[handle]);
+    file->is_open[handle] = true;
+    file->position[handle] = 0;
+    return handle;
+}
+
+static ssize_t memory_read(void *context, int handle, void *bytes, size_t n_bytes) {
+    memory_file *file = context;
+    const size_t rest = file->length - file->position[handle];
+    const size_t n = n_bytes < rest ? n_bytes : rest;
+    assert_true(file->is_open[handle]);
+    memcpy(bytes, file->bytes + file->position[handle], n);
+    file->position[handle] += n;
+    return (ssize_t)n;
+}
+
+static int memory_close(void *context, int handle) {
+    memory_file *file = context;
+    assert_true(file->is_open[handle]);
+    file->is_open[handle] = false;
+    return 0;
+}
+
+fixture_reading fixture_read_bytes(const char *path, const uint8_t *bytes, size_t length) {
+    memory_file file = {.bytes = bytes, .length = length};
+    bp_io io = bp_io_system;
+    io.open = memory_open;
+    io.read = memory_read;
+    io.close = memory_close;
+    io.context = &file;
+    const fixture_reading reading = read_log(path, &io);
+    assert_false(file.is_open[0] || file.is_open[1]);
     return reading;
 }
 

@@ -66,6 +66,9 @@ typedef struct fixture_reading {
     bp_run_end end;
 } fixture_reading;
 fixture_reading fixture_read_log(const char *path);
+/* The same over bytes in memory, as if they stood in path, which must exist: thousands of damaged
+ * files need no disk. */
+fixture_reading fixture_read_bytes(const char *path, const uint8_t *bytes, size_t length);
 
 /* An allocator that refuses the n-th request, and counts. */
 typedef struct fixture_memory {
