@@ -169,7 +169,8 @@ bp_status bp_netfile_parse(bp_netfile **netfile, const char *path, const char *t
     parsed->allocator = *allocator;
     parsed->tree.allocator = *allocator;
     parsed->n_bytes = n_bytes;
-    parsed->recipe.trivial_loss = parsed->recipe.chance_accuracy = NAN;
+    parsed->recipe.trivial_loss = NAN;
+    parsed->recipe.chance_accuracy = NAN;
     parsed->text = bp_allocate(allocator, n_bytes + 1, 1);
     bp_status status;
     if (parsed->text) {

@@ -117,9 +117,12 @@ static char *apply(const char *text, const char *key, const char *value) {
 static char *with(const char *text, const char *old, const char *new) {
     const char *at = strstr(text, old);
     if (!at || strstr(at + 1, old)) fail_msg("'%s' must stand once in the file", old);
-    char *built = calloc(1, strlen(text) + strlen(new) + 1);
+    const size_t capacity = strlen(text) + strlen(new) + 1;
+    char *built = calloc(1, capacity);
     assert_non_null(built);
-    sprintf(built, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old));
+    bp_text all;
+    bp_text_init(&all, built, capacity);
+    bp_text_add(&all, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old));
     return built;
 }
 
