@@ -74,21 +74,26 @@ void bp_diagnosis_close(bp_diagnosis *d) {
     bp_release(&allocator, d, 1, sizeof *d);
 }
 
-/* The spread over samples: a cut point at which all samples look alike while the inputs differ. */
+/* The spread over samples: the first cut point at which all samples look alike although the inputs
+ * differ. */
 static bool note_forward(bp_diagnosis *d, const bp_record *record) {
     if (bp_record_has(record, BP_Q_VARIATION, 0))
         d->forward_input = bp_record_get(record, BP_Q_VARIATION, 0);
     double worst = (double)INFINITY;
-    for (uint32_t k = 1; k <= bp_model_n_cuts(d->model); k++) {
+    uint32_t worst_cut = 0;
+    for (uint32_t k = 1; k <= bp_model_n_cuts(d->model) && !(worst < FORWARD_LIMIT); k++) {
         const uint32_t id = bp_model_cut(d->model, k);
         if (!bp_record_has(record, BP_Q_VARIATION, id)) continue;
         const double variation = bp_record_get(record, BP_Q_VARIATION, id);
         if (!(variation < worst)) continue;
         worst = variation;
-        d->forward_cut = k;
+        worst_cut = k;
     }
-    if (isfinite(worst)) d->forward_worst = worst; /* else what was seen last still stands */
-    return d->forward_worst < 1e-3 && d->forward_input > 0.1;
+    if (worst_cut) { /* else what was seen last still stands */
+        d->forward_worst = worst;
+        d->forward_cut = worst_cut;
+    }
+    return d->forward_worst < FORWARD_LIMIT && d->forward_input > 0.1;
 }
 
 static void note_depth(bp_diagnosis *d, const bp_record *record) {

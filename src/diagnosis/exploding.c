@@ -103,7 +103,7 @@ static uint32_t open_over_steps(bp_diagnosis *d, int64_t step) {
 }
 
 static void note_candidates(bp_diagnosis *d, const bp_record *record) {
-    uint32_t layer;
+    uint32_t layer = 0;
     if (d->now.measured && d->now.step == record->step && d->now.explode_span > LN_SPAN) {
         if (d->explode_step < 0 || record->step - d->explode_step > RUN_UP)
             d->explode_since = record->step;
@@ -122,7 +122,7 @@ static void note_candidates(bp_diagnosis *d, const bp_record *record) {
 }
 
 uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
-    uint32_t layer;
+    uint32_t layer = 0;
     if (!d->non_finite.seen) note_candidates(d, record);
     const int64_t step = record->step;
     const bool over_steps = d->jump_step >= 0 && step - d->jump_step <= RUN_UP;

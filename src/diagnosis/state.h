@@ -9,6 +9,7 @@
 #define WINDOW_MAX 200            /* records that a judgement over time looks back on */
 #define WINDOW_MIN 20             /* fewer are not judged */
 #define LN_SPAN 6.907755278982137 /* ln 1e3: a candidate for vanishing or exploding */
+#define FORWARD_LIMIT 1e-3        /* spread over samples / size: below it they look alike (f32) */
 #define SPAN_HEALTHY 3.4          /* ln 30: what a repaired chain may span */
 
 /* --- profile.c ---------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ struct bp_diagnosis {
     bp_history history;
     double *shares; /* [n_layers + 1], scratch */
     bp_non_finite non_finite;
-    double forward_worst; /* last measured: smallest variation over the cut points */
+    double forward_worst; /* last measured: the spread at the first cut point without any */
     uint32_t forward_cut;
     double forward_input;
     int64_t explode_step; /* the last record that was a candidate; -1: none */

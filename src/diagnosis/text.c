@@ -158,18 +158,19 @@ static void text_chain(const bp_diagnosis *d, const bp_finding_slot *slot, bp_te
 
 static void text_forward(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
     const uint32_t id = bp_model_cut(d->model, slot->forward_cut);
-    bp_text_add(text,
-                "%sthe input no longer reaches the end: at layer %u the activations of "
-                "different samples differ by only ",
+    bp_text_add(text, "%sthe input does not reach the end: from layer %u on the activations of ",
                 text->length ? "; " : "", id);
-    bp_text_add_number(text, d->forward_worst, 2);
-    number(text, " of their size (", d->forward_input, " at the input)");
+    if (d->forward_worst > 0)
+        number(text, "different samples differ by only ", d->forward_worst, " of their size");
+    else
+        bp_text_add(text, "all samples are the same");
+    number(text, " (spread of the input: ", d->forward_input, ")");
 }
 
 static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
                            bp_text *note) {
     text_chain(d, slot, text, 1);
-    if (slot->forward || d->forward_worst < 1e-3) text_forward(d, slot, text);
+    if (slot->forward || d->forward_worst < FORWARD_LIMIT) text_forward(d, slot, text);
     const bp_recipe *recipe = bp_model_recipe(d->model);
     if (slot->profile.vanish_span > 4 * LN_SPAN / 3)
         bp_text_add(note,

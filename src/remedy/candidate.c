@@ -91,7 +91,7 @@ const bp_candidate *bp_candidates_choose(const bp_candidate *list) {
     return best;
 }
 
-/* The best one that was not chosen, for comparison. */
+/* The one of the others whose gain alone is best: what would be chosen by gains only. */
 const bp_candidate *bp_candidates_second(const bp_candidate *list, const bp_candidate *best) {
     const bp_candidate *second = NULL;
     for (size_t i = 0; i < BP_N_CANDIDATES; i++) {
@@ -99,7 +99,8 @@ const bp_candidate *bp_candidates_second(const bp_candidate *list, const bp_cand
         if (c == best || (c->activation == best->activation && c->change == best->change &&
                           c->init == best->init))
             continue;
-        if (!second || c->score < second->score) second = c;
+        const double gain = fabs(c->predicted.log_gain);
+        if (!second || gain < fabs(second->predicted.log_gain)) second = c;
     }
     return second;
 }

@@ -24,7 +24,7 @@ void bp_candidate_now(bp_candidate *now, const bp_model *model);
 void bp_candidates_list(bp_candidate *list, const bp_model *model);
 /* The smallest change among those that theory admits; the best one of all when it admits none. */
 const bp_candidate *bp_candidates_choose(const bp_candidate *list);
-/* The best one that was not chosen, for comparison; may be NULL. */
+/* The one of the others whose gain alone is best, for comparison; may be NULL. */
 const bp_candidate *bp_candidates_second(const bp_candidate *list, const bp_candidate *best);
 
 const char *bp_init_title(bp_init_kind init); /* "Xavier" */
