@@ -15,6 +15,9 @@ from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+SPDX = "SPDX-License-Identifier: Apache-2.0"
+# Whole programs on a terminal and long series of damage; not for `./check fast`.
+SLOW_SUITES = ("cli", "slow")
 PARTS = ("src", "include", "tests", "python", "bench", "examples", "tools")
 
 
@@ -95,17 +98,16 @@ def build(name: str, *options: str) -> bool:
         if not run("meson", "setup", *again, *options, folder)[0]:
             return False
         stamp.write_text(wanted)
-    return run("ninja", "-C", folder)[0]
+    return run("ninja", "--quiet", "-k", "0", "-C", folder)[0]
 
 
-def meson_tests(name: str, env: dict[str, str] | None = None) -> Count:
+def meson_tests(name: str, *choice: str, env: dict[str, str] | None = None) -> Count:
     """Runs the tests of build/<name> and counts what is inside the programs."""
     folder = BUILD / name
     log = folder / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    good, _ = run(
-        "meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", "-t", "4", env=env
-    )
+    options = ["--no-rebuild", "--quiet", "--print-errorlogs", "--timeout-multiplier", "4"]
+    good, _ = run("meson", "test", "-C", folder, *options, *choice, env=env)
     if not log.is_file():
         print(f"{log} is missing: no test ran")
         return Count(0, 1)
@@ -124,12 +126,6 @@ def meson_tests(name: str, env: dict[str, str] | None = None) -> Count:
     return total
 
 
-def built_and_tested(name: str, *options: str, env: dict[str, str] | None = None) -> Count:
-    if not build(name, *options):
-        return Count(0, 1)
-    return Count(1, 0) + meson_tests(name, env)
-
-
 # --- the stages ---------------------------------------------------------------------------------
 
 
@@ -140,20 +136,21 @@ def unit_files(*names: str) -> Count:
 
 def check_format() -> Count:
     files = sources(".c", ".h")
+    parts = [files[i :: os.cpu_count() or 1] for i in range(os.cpu_count() or 1)]
 
-    def formatted(path: pathlib.Path) -> bool:
-        return run("clang-format", "--dry-run", "-Werror", path)[0]
+    def formatted(part: list[pathlib.Path]) -> bool:
+        return not part or run("clang-format", "--dry-run", "-Werror", *part)[0]
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        good = list(pool.map(formatted, files))
-    count = Count(sum(good), len(good) - sum(good))
+    with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
+        count = one(bool(files) and all(list(pool.map(formatted, parts))))
+    bare = []
     for path in sources(".c", ".h", ".py", ".sh", ".pyi", ".build"):
         with open(path, encoding="utf-8") as file:
-            head = [file.readline(), file.readline()]
-        if not any("SPDX-License-Identifier: Apache-2.0" in line for line in head):
-            print(f"{path}: the first line is no SPDX line")
-            count.failed += 1
-    return count if files else Count(0, 1)
+            if SPDX not in file.readline() + file.readline():
+                bare.append(path)
+    for path in bare:
+        print(f"{path}: no line '{SPDX}' at its head")
+    return count + one(not bare)
 
 
 def check_rooms() -> Count:
@@ -169,27 +166,36 @@ def check_warnings() -> Count:
 
 
 def check_sanitizers() -> Count:
-    return built_and_tested(
-        "sanitize",
-        "--buildtype=debugoptimized",
-        "-Db_sanitize=address,undefined",
-        "-Db_lundef=false",
-        "-Dc_args=-fno-sanitize-recover=all",
-        env={
-            "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
-            "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
-        },
-    )
+    options = ["-Db_sanitize=address,undefined", "-Dc_args=-fno-sanitize-recover=all"]
+    if not build("sanitize", "--buildtype=debugoptimized", "-Db_lundef=false", *options):
+        return Count(0, 1)
+    env = {
+        "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    }
+    return one(True) + meson_tests("sanitize", env=env)
+
+
+def build_release() -> bool:
+    return build("release", "--buildtype=release")
 
 
 def check_release() -> Count:
-    return built_and_tested("release", "--buildtype=release")
+    return one(True) + meson_tests("release") if build_release() else Count(0, 1)
+
+
+def check_units() -> Count:
+    if not build_release():
+        return Count(0, 1)
+    return one(True) + meson_tests("release", *(f"--no-suite={name}" for name in SLOW_SUITES))
 
 
 def check_symbols() -> Count:
-    if not build("release", "--buildtype=release"):
-        return Count(0, 1)
-    return unit_files("tests/house/test_symbols.py")
+    return unit_files("tests/house/test_symbols.py") if build_release() else Count(0, 1)
+
+
+def check_install() -> Count:
+    return unit_files("tests/house/test_install.py") if build_release() else Count(0, 1)
 
 
 def check_readme() -> Count:
@@ -204,34 +210,35 @@ def check_python() -> Count:
 @dataclasses.dataclass
 class Stage:
     name: str
-    fast: bool
     function: Callable[[], Count]
     what: str
 
 
 STAGES = [
-    Stage("format", True, check_format, "clang-format finds nothing to change; SPDX lines"),
-    Stage("rooms", True, check_rooms, "includes follow the table in ARCHITECTURE.md"),
-    Stage("headers", True, check_headers, "headers alone, public ones as C99 ... C++11"),
-    Stage("release", True, check_release, "release build with all tests"),
-    Stage("symbols", False, check_symbols, "what the libraries export, need and never call"),
-    Stage("warnings", False, check_warnings, "build with warnings as errors"),
-    Stage("sanitize", False, check_sanitizers, "address and undefined sanitizers, all tests"),
-    Stage("python", False, check_python, "the installed Python package"),
-    Stage("readme", False, check_readme, "the README's commands, with the installed command"),
+    Stage("format", check_format, "clang-format finds nothing to change; SPDX lines"),
+    Stage("rooms", check_rooms, "includes follow the table in ARCHITECTURE.md; how tests are counted"),
+    Stage("headers", check_headers, "headers alone, public ones as C99 ... C++11"),
+    Stage("units", check_units, f"release build, tests but the suites {', '.join(SLOW_SUITES)}"),
+    Stage("release", check_release, "release build, all tests"),
+    Stage("symbols", check_symbols, "what the libraries export, need and never call"),
+    Stage("install", check_install, "a program that knows pkg-config alone"),
+    Stage("warnings", check_warnings, "build with warnings as errors"),
+    Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests"),
+    Stage("python", check_python, "the installed Python package"),
+    Stage("readme", check_readme, "the README's commands, with the installed command"),
 ]
+# `release` holds all of `units`: one of them is enough.
+FAST = ("format", "rooms", "headers", "units")
+FULL = tuple(stage.name for stage in STAGES if stage.name != "units")
 
 
 def chosen(words: list[str]) -> list[Stage]:
-    if not words:
-        return STAGES
-    if words == ["fast"]:
-        return [stage for stage in STAGES if stage.fast]
     known = {stage.name: stage for stage in STAGES}
-    for word in words:
-        if word not in known:
-            sys.exit(f"check: unknown stage '{word}'; known: fast, {', '.join(known)}")
-    return [known[word] for word in words]
+    names = FULL if not words else FAST if words == ["fast"] else words
+    for name in names:
+        if name not in known:
+            sys.exit(f"check: unknown stage '{name}'; known: fast, {', '.join(known)}")
+    return [known[name] for name in names]
 
 
 def main() -> int:
@@ -243,7 +250,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.list:
         for stage in STAGES:
-            print(f"{stage.name:<10}{'fast' if stage.fast else '':<6}{stage.what}")
+            print(f"{stage.name:<10}{'fast' if stage.name in FAST else '':<6}{stage.what}")
         return 0
     done: list[tuple[Stage, float, Count]] = []
     for stage in chosen(arguments.stage):
