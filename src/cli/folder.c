@@ -105,3 +105,8 @@ void bp_folder_remove(const char *path, int depth) {
     closedir(folder);
     rmdir(path);
 }
+
+void bp_folder_remove_numbered(const char *path) {
+    bp_folder_remove(path, 0);
+    rmdir(RUNS); /* fails where other runs are, and should */
+}

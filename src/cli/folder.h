@@ -17,6 +17,8 @@ BP_MUST_USE bp_status bp_folder_name_of(char *name, size_t capacity, const char 
 bool bp_path_is_folder(const char *path);
 /* "folder/name", released with free(); NULL without memory. */
 char *bp_path_join(const char *folder, const char *name);
+/* Undoes bp_folder_make_numbered: also the folder runs/ when nothing else is in it. */
+void bp_folder_remove_numbered(const char *path);
 /* Removes the files in a folder, and it; folders within likewise, `depth` levels deep. */
 void bp_folder_remove(const char *path, int depth);
 

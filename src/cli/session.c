@@ -107,7 +107,8 @@ bp_status bp_session_open(bp_session *session, bp_network *network,
         status = write_in_folder(session, "network.yaml", session->network.text, error);
     if (status == BP_OK) status = open_watch(session, options, error);
     if (status == BP_OK) return BP_OK;
-    if (made) bp_folder_remove(session->run_folder, 0);
+    if (made && options->run_folder) bp_folder_remove(session->run_folder, 0);
+    if (made && !options->run_folder) bp_folder_remove_numbered(session->run_folder);
     release(session);
     return status;
 }

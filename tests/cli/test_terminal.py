@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 import unittest
 
 from support import COMMAND, HEALTHY, VANISHING, CommandTest
@@ -43,14 +44,20 @@ class Signals(CommandTest):
         self.assertEqual((end["event"], end["end"]), ("end", "interrupted"))
 
     def test_second_interrupt_leaves_at_once(self):
+        """While it cannot go on: nobody reads its output, and the pipe is full."""
         self.write("net.yaml", ENDLESS)
         process = self.start("train", "net.yaml")
-        process.stdout.readline()
+        fcntl.fcntl(process.stdout, 1031, 4096)  # F_SETPIPE_SZ
+        before = -1
+        while (now := waiting_bytes(process.stdout)) != before or now < 3000:
+            before = now
+            time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        while process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130)
+        time.sleep(0.3)
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=60), 130)
+        process.communicate()
 
     def test_killed_run_can_be_checked(self):
         self.write("net.yaml", ENDLESS)
@@ -133,6 +140,10 @@ class Progress(CommandTest):
         for bar in re.findall(r"\x1b\[K(epoch [^\r]*)", output):
             self.assertLess(len(bar), 80)  # a full line would scroll
         self.assertNotIn("samples/s", self.command("train", "net.yaml").stderr)
+
+
+def waiting_bytes(pipe):
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
 
 
 def on_terminal(command, folder, environment):

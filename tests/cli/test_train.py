@@ -120,6 +120,29 @@ class Disk(CommandTest):
         self.assertIn("no findings", checked.stdout)
         self.assertIn("damaged", checked.stderr)
 
+    def test_nothing_fits(self):
+        self.write("net.yaml", HEALTHY)
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+
+        for more in ([], ["--run", "here"]):
+            result = self.command("train", "net.yaml", *more, code=2, preexec_fn=limit)
+            self.assertEqual(result.stdout, "")
+            self.assertIn("network.yaml", result.stderr)
+            self.assertIn("File too large", result.stderr)
+            self.assertEqual(self.files(), ["net.yaml"])
+
+    def test_log_cannot_begin(self):
+        self.write("net.yaml", HEALTHY)
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+
+        result = self.command("train", "net.yaml", code=2, preexec_fn=limit)
+        self.assertIn(".bplog", result.stderr)
+        self.assertEqual(self.files(), ["net.yaml"])
+
     def test_weights_do_not_fit(self):
         self.write("net.yaml", HEALTHY.replace("dense 16", "dense 256"))
 
