@@ -75,14 +75,15 @@ BP_API void bp_trainer_close(bp_trainer *trainer);
 BP_API void bp_trainer_observe(bp_trainer *trainer, const bp_observer *observer);
 
 /* One optimiser update on the next batch (a fresh permutation each epoch; the last batch of an
- * epoch may be short). Returns the loss of that batch before the update. Never allocates. A
- * non-finite loss is a reading, not an error: the caller decides whether to go on. */
+ * epoch may be short, but in a network with batch norm one of a single sample is left out). Returns
+ * the loss of that batch before the update. Never allocates. A non-finite loss is a reading, not an
+ * error: the caller decides whether to go on. */
 BP_API double bp_trainer_step(bp_trainer *trainer);
 BP_API int64_t bp_trainer_steps_done(const bp_trainer *trainer);
 
 typedef struct bp_score {
     double loss;
-    double accuracy; /* NaN without classes */
+    double accuracy; /* NaN without classes; outputs that are NaN are never right */
 } bp_score;
 /* Forward pass over a part in evaluation mode (batch norm uses its running statistics). */
 BP_API bp_score bp_trainer_evaluate(bp_trainer *trainer, const bp_part *part);

@@ -92,6 +92,9 @@ static void test_names_and_shapes(void **state) {
     assert_int_equal(weight->shape[1], 5);
     const bp_tensor *own = &bp_trainer_parameter(r.trainer, 0)->value;
     assert_memory_equal(weight->data, own->data, 20 * sizeof(bp_real));
+    const bp_real *mean = bp_safetensors_find(file, names[6])->tensor.data;
+    const bp_real *variance = bp_safetensors_find(file, names[7])->tensor.data;
+    for (int i = 0; i < 4; i++) assert_true(mean[i] == 0 && variance[i] == 1); /* no step yet */
     bp_safetensors_close(file);
     close_run(&r);
 }

@@ -142,6 +142,33 @@ static void test_evaluation_changes_nothing(void **state) {
     bp_dataset_close(digits);
 }
 
+/* Frozen statistics: what a sample scores does not depend on its neighbours. */
+static void test_evaluation_by_sample(void **state) {
+    (void)state;
+    bp_dataset *digits = open_digits();
+    const bp_recipe recipe = digits_recipe(1);
+    bp_model *model = kit_model(mixed_layers(), &recipe, digits->input_shape);
+    bp_trainer *trainer = kit_trainer(model, digits);
+    for (int step = 0; step < 40; step++) bp_trainer_step(trainer);
+    const bp_part *test = &digits->test;
+    const bp_score whole = bp_trainer_evaluate(trainer, test);
+    double loss = 0, accuracy = 0;
+    for (int64_t i = 0; i < test->n; i++) {
+        const bp_part one = {1, test->inputs + 64 * i, test->classes + i, test->targets + 10 * i};
+        const bp_score score = bp_trainer_evaluate(trainer, &one);
+        loss += score.loss / (double)test->n;
+        accuracy += score.accuracy / (double)test->n;
+    }
+    assert_true(fabs(loss / whole.loss - 1) < 1e-5);
+    assert_true(fabs(accuracy - whole.accuracy) < 1e-9);
+    const bp_part none = {0, test->inputs, test->classes, test->targets};
+    assert_true(isnan(bp_trainer_evaluate(trainer, &none).loss));
+    assert_true(isnan(bp_trainer_evaluate(trainer, &none).accuracy));
+    bp_trainer_close(trainer);
+    bp_model_close(model);
+    bp_dataset_close(digits);
+}
+
 /* --- batches ---------------------------------------------------------------------------------- */
 
 typedef struct batch_log {
@@ -374,6 +401,7 @@ int main(void) {
         cmocka_unit_test(test_learns_digits),
         cmocka_unit_test(test_same_seed_same_bits),
         cmocka_unit_test(test_evaluation_changes_nothing),
+        cmocka_unit_test(test_evaluation_by_sample),
         cmocka_unit_test(test_epochs),
         cmocka_unit_test(test_short_batches),
         cmocka_unit_test(test_step_allocates_nothing),
