@@ -148,7 +148,7 @@ void bp_report_headline(FILE *out, const bp_report_style *style, const bp_findin
 void bp_report_finding(FILE *out, const bp_report_style *style, const bp_report_run *run,
                        const bp_finding *finding) {
     bp_page page = bp_page_begin(out, style);
-    page.indent = (depth_of(run, finding)) * CONSEQUENCE;
+    page.indent = depth_of(run, finding) * CONSEQUENCE;
     if (finding->parent >= 0)
         put_consequence(&page, finding);
     else
