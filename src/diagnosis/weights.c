@@ -81,7 +81,7 @@ static bool is_to_blame(const bp_diagnosis *d, const verdict *v) {
     const double alignment = v->n_alignments ? exp(v->log_alignment / v->n_alignments) : 1;
     return d->history.first_step == 0 && v->n_off > 0 && fabs(v->own) > LN_SPAN &&
            alignment > 0.8 && alignment < 1.25 &&
-           fabs(v->mended) < fmax(SPAN_HEALTHY, 0.25 * fabs(v->own));
+           fabs(v->mended) < fmax(SPAN_HEALTHY, fmin(LN_SPAN, 0.25 * fabs(v->own)));
 }
 
 /* The weights that are blamed still are those of the initialiser, within a tenth. */
