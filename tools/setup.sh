@@ -134,7 +134,7 @@ need_backprobe() {
     # --no-build-isolation: the pinned tools of .venv build it, nothing else is fetched.
     PATH="$venv/bin:$PATH" logged "$venv/bin/python" -m pip install --disable-pip-version-check \
         --no-build-isolation --no-deps --no-index --force-reinstall \
-        -C build-dir="$root/build/install" "$root" ||
+        --config-settings "build-dir=$root/build/install" "$root" ||
         fail "the build" "see the lines above; if a library is said to be missing, check that its -dev package is installed"
     logged "$venv/bin/backprobe" --version || fail "the installed command does not start" "see the lines above"
     (cd / && logged "$venv/bin/python" -c 'import backprobe; print(backprobe.__version__)') ||
