@@ -7,18 +7,22 @@ must exit with 0, or with what the comment above the block says of its last comm
 
     <!-- exit 1 -->
     <!-- not run: it asks for a second machine -->
+
+A ```python block is run in the same folder, by the Python that has the package.
 """
 
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECONDS = 300
 BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```console\n(?P<body>.*?)^```$", re.M | re.S)
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 
 
 def blocks(text: str) -> list[tuple[list[str], int]]:
@@ -55,6 +59,19 @@ def run_page(text: str, folder: pathlib.Path, path: str) -> list[str]:
     return wrong
 
 
+def run_python(text: str, folder: pathlib.Path, python: pathlib.Path) -> list[str]:
+    """What Python said of the blocks that failed."""
+    wrong = []
+    for code in PYTHON.findall(text):
+        result = subprocess.run(
+            [python, "-c", code], cwd=folder, capture_output=True, text=True, timeout=SECONDS,
+            check=False,
+        )  # fmt: skip
+        if result.returncode != 0:
+            wrong.append(code + result.stderr)
+    return wrong
+
+
 class TheHouse(unittest.TestCase):
     def test_every_command_exits_as_written(self):
         text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,6 +80,8 @@ class TheHouse(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             (pathlib.Path(folder) / "examples").symlink_to(ROOT / "examples")
             self.assertEqual(run_page(text, pathlib.Path(folder), str(ROOT / ".venv/bin")), [])
+            python = ROOT / ".venv/bin/python"
+            self.assertEqual(run_python(text, pathlib.Path(folder), python), [])
 
 
 class TheCheckItself(unittest.TestCase):
@@ -84,6 +103,12 @@ class TheCheckItself(unittest.TestCase):
 
     def test_a_block_that_is_not_run(self):
         self.assertEqual(blocks("<!-- not run: x -->\n```console\n$ false\n```\n"), [])
+
+    def test_python_that_fails(self):
+        page = "```python\nimport os\n```\n```python\nraise SystemExit(3)\n```\n"
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = run_python(page, pathlib.Path(folder), pathlib.Path(sys.executable))
+        self.assertEqual(wrong, ["raise SystemExit(3)\n"])
 
     def test_a_wrong_mark_or_an_empty_block(self):
         for page in ("<!-- exti 1 -->\n```console\n$ true\n```\n", "```console\ntrue\n```\n"):
