@@ -19,12 +19,15 @@ static void told_message(void *context, const char *text) {
     session->listener->on_message(session->listener->context, session, text);
 }
 
-/* The data room knows the name, not the file that gave it. */
-static bp_status open_data(bp_session *session, const char *name, bp_error *error) {
+/* The data room knows the name, not its place in the file. */
+static bp_status open_data(bp_session *session, const bp_netfile *file, bp_error *error) {
+    int32_t line, column;
     bp_error reason = {.status = BP_OK};
-    bp_status status = bp_dataset_open(&session->dataset, name, NULL, &reason);
-    if (status == BP_OK) return BP_OK;
-    return bp_fail(error, status, "%s: data: %s", session->network.path, reason.text);
+    const char *name = bp_netfile_data(file, &line, &column);
+    const bp_status status = bp_dataset_open(&session->dataset, name, NULL, &reason);
+    if (status == BP_ERROR_INPUT) return bp_fail_at(error, line, column, "%s", reason.text);
+    if (status != BP_OK && error) *error = reason;
+    return status;
 }
 
 /* Network file to a trainer that is ready for its first step; no file is written yet. */
@@ -34,7 +37,7 @@ static bp_status open_trainer(bp_session *session, const char *weights, bp_error
     bp_status status =
         bp_netfile_parse(&file, network->path, network->text, strlen(network->text), NULL, error);
     if (status == BP_OK) status = bp_netfile_model(file, &session->model, error);
-    if (status == BP_OK) status = open_data(session, bp_netfile_data(file), error);
+    if (status == BP_OK) status = open_data(session, file, error);
     if (status == BP_OK)
         status = bp_model_set_input(session->model, session->dataset->input_shape, error);
     if (status == BP_OK)

@@ -16,6 +16,7 @@ struct bp_netfile {
     uint32_t first_item; /* of net */
     int64_t version;
     const char *data;
+    int32_t data_line, data_column;
     bp_recipe recipe;
     bp_init_pair init;
 };

@@ -57,6 +57,8 @@ static bp_status check_names(const bp_netfile *netfile, bp_error *error) {
 
 static bp_status read_data(const bp_reader *reader, const bp_node *node, bp_netfile *netfile) {
     const bp_key *name = bp_schema_key(&bp_schema_data, "name");
+    netfile->data_line = node->line;
+    netfile->data_column = node->column;
     if (node->kind != BP_NODE_MAP)
         return bp_schema_value(reader, name, node, "data", &netfile->data);
     for (const bp_node *key = bp_node_first(reader->tree, node); key;
@@ -210,7 +212,9 @@ bp_status bp_netfile_model(const bp_netfile *netfile, bp_model **model, bp_error
     return BP_OK;
 }
 
-const char *bp_netfile_data(const bp_netfile *netfile) {
+const char *bp_netfile_data(const bp_netfile *netfile, int32_t *line, int32_t *column) {
+    if (line) *line = netfile->data_line;
+    if (column) *column = netfile->data_column;
     return netfile->data;
 }
 

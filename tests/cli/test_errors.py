@@ -77,7 +77,7 @@ class NetworkFiles(CommandTest):
                  "net.yaml:3:22: layer 2 (dense_2), the last one, has 5 units, but the data set "
                  "'digits' has 10 classes")
         self.bad("version: 1\ndata: digts\nnet: [dense 10]\n",
-                 "net.yaml: data: unknown data set 'digts'; did you mean 'digits'?")
+                 "net.yaml:2:7: unknown data set 'digts'; did you mean 'digits'?")
         self.bad("version: 1\n\tdata: digits\n", "net.yaml:2:1: a tab cannot indent; use spaces")
         self.bad("version: 1\0", "net.yaml: expected a text, found a NUL byte")
 
