@@ -191,6 +191,15 @@ def check_units() -> Count:
     return one(True) + meson_tests("release", *(f"--no-suite={name}" for name in SLOW_SUITES))
 
 
+def check_controls() -> Count:
+    """One seed of what docs/evidence/controls.md has ten of."""
+    if not build_release():
+        return Count(0, 1)
+    command = (ROOT / "tests/controls/run.py", BUILD / "release/src/backprobe")
+    good, output = run(sys.executable, *command)
+    return one(True) + count_program(output, good)
+
+
 def check_symbols() -> Count:
     return unit_files("tests/house/test_symbols.py") if build_release() else Count(0, 1)
 
@@ -221,6 +230,7 @@ STAGES = [
     Stage("headers", check_headers, "headers alone, public ones as C99 ... C++11"),
     Stage("units", check_units, f"release build, tests but the suites {', '.join(SLOW_SUITES)}"),
     Stage("release", check_release, "release build, all tests"),
+    Stage("controls", check_controls, "41 networks: the sick are found, the healthy are silent"),
     Stage("symbols", check_symbols, "what the libraries export, need and never call"),
     Stage("install", check_install, "a program that knows pkg-config alone"),
     Stage("warnings", check_warnings, "build with warnings as errors"),
