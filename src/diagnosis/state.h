@@ -131,6 +131,15 @@ typedef struct bp_non_finite {
     uint32_t n_passers;    /* layers that passed it on in the same step */
 } bp_non_finite;
 
+/* What the initialiser gave a stretch of layers, and what the critical one would have given. */
+typedef struct bp_verdict {
+    bool known;
+    double own, mended; /* sum of ln gain over the stretch: as it is, with critical weights */
+    double log_alignment;
+    uint32_t n_alignments;
+    uint32_t n_off; /* layers whose weights are off the critical value */
+} bp_verdict;
+
 struct bp_diagnosis {
     bp_allocator allocator;
     const bp_model *model;
@@ -143,6 +152,7 @@ struct bp_diagnosis {
     bp_history history;
     double *shares; /* [n_layers + 1], scratch */
     bp_non_finite non_finite;
+    bp_verdict too_small, too_large;
     double forward_worst; /* last measured: the spread at the first cut point without any */
     uint32_t forward_cut;
     double forward_input;

@@ -11,13 +11,6 @@
 #define TOO_SMALL 0.8
 #define TOO_LARGE 1.25
 
-typedef struct verdict {
-    double own, mended; /* sum of ln gain over the stretch: as it is, with critical weights */
-    double log_alignment;
-    uint32_t n_alignments;
-    uint32_t n_off; /* layers whose weights are off the critical value */
-} verdict;
-
 static bool is_plain(const bp_layer *layer) {
     return bp_layer_has_weights(layer) && layer->norm == BP_NORM_NONE;
 }
@@ -46,8 +39,8 @@ static double own_log_gain(const bp_diagnosis *d, uint32_t cut, double scale,
                field->activation);
 }
 
-static verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint32_t to) {
-    verdict v = {0, 0, 0, 0, 0};
+static bp_verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint32_t to) {
+    bp_verdict v = {.known = true};
     bp_mean_field field;
     bp_mean_field_init(&field, 0.5);
     for (uint32_t cut = 1; cut <= to; cut++) {
@@ -77,7 +70,7 @@ static verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint32_t
     return v;
 }
 
-static bool is_to_blame(const bp_diagnosis *d, const verdict *v) {
+static bool is_to_blame(const bp_diagnosis *d, const bp_verdict *v) {
     const double alignment = v->n_alignments ? exp(v->log_alignment / v->n_alignments) : 1;
     return d->history.first_step == 0 && v->n_off > 0 && fabs(v->own) > LN_SPAN &&
            alignment > 0.8 && alignment < 1.25 &&
@@ -155,17 +148,19 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
     /* What has held since the first step began with the initialiser, whatever Adam's noise has made
      * of the weights since; what came later only if they still are the initialiser's. */
     if (since > d->history.first_step && !weights_as_initialised(d, sign, from, to)) return 0;
-    const verdict v = weigh(d, sign, from, to);
-    if (!is_to_blame(d, &v)) return 0;
+    /* It depends on the first record alone: weighed once. */
+    bp_verdict *v = sign > 0 ? &d->too_small : &d->too_large;
+    if (!v->known) *v = weigh(d, sign, from, to);
+    if (!is_to_blame(d, v)) return 0;
     slot = bp_finding_open(d, problem, d->history.first_step, record->step);
     slot->finding.severity = severity;
     if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);
     add_layers(d, slot, sign, from, to);
     const double n = to - from;
     bp_finding_add_evidence(slot, "mean_gain", "geometric mean over the stretch at step 0", 0, 0,
-                            exp(v.own / n), true);
+                            exp(v->own / n), true);
     bp_finding_add_evidence(slot, "mended_gain", "predicted with critical weights", 0, 0,
-                            exp(v.mended / n), true);
+                            exp(v->mended / n), true);
     return 1;
 }
 
