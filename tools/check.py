@@ -65,19 +65,25 @@ def sources(*suffixes: str) -> list[pathlib.Path]:
 PASSED = re.compile(r"^\[  PASSED  \] (?:[^:\n]*: )?(\d+) test\(s\)", re.MULTILINE)
 FAILED = re.compile(r"^ *(\d+) FAILED TEST\(S\)", re.MULTILINE)
 SKIPPED = re.compile(r"^\[  SKIPPED \] (?!.*test\(s\))(\S+)", re.MULTILINE)
+UNITTEST = re.compile(r"^Ran (\d+) tests? in .*\n\n(?:OK|FAILED) ?(.*)$", re.MULTILINE)
 COUNT = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.MULTILINE)
 
 
 def count_program(output: str, good: bool) -> Count:
-    """Counts what cmocka or a last line "N passed, M failed" tells, else the program as one test.
-    A program that failed without telling a failure (a crash, a leak) is a failure more, and so is
-    one that ran no test."""
-    passed, failed, lines = PASSED.findall(output), FAILED.findall(output), COUNT.findall(output)
-    if not (passed or failed or lines):
+    """Counts what cmocka, unittest or a last line "N passed, M failed" tells, else the program as
+    one test. A program that failed without telling a failure (a crash, a leak) is a failure more,
+    and so is one that ran no test."""
+    passed, failed = PASSED.findall(output), FAILED.findall(output)
+    lines, units = COUNT.findall(output), UNITTEST.findall(output)
+    if not (passed or failed or lines or units):
         return one(good)
     count = Count(sum(map(int, passed)), sum(map(int, failed)))
     if lines:
         count += Count(int(lines[-1][0]), int(lines[-1][1]))
+    elif units:
+        ran, verdict = int(units[-1][0]), dict(re.findall(r"(\w+)=(\d+)", units[-1][1]))
+        bad = sum(int(verdict.get(word, 0)) for word in ("failures", "errors"))
+        count += Count(max(ran - bad - int(verdict.get("skipped", 0)), 0), bad)
     if not good and count.failed == 0:
         count.failed += 1
     if count == Count() and not SKIPPED.search(output):
@@ -162,8 +168,31 @@ def check_headers() -> Count:
     return unit_files("tests/house/test_headers.py")
 
 
+def build_warnings() -> bool:
+    return build("warnings", "--buildtype=debugoptimized", "-Dwerror=true", "-Dpython=true")
+
+
 def check_warnings() -> Count:
-    return one(build("warnings", "--buildtype=debugoptimized", "-Dwerror=true", "-Dpython=true"))
+    return one(build_warnings())
+
+
+def check_tidy() -> Count:
+    """.clang-tidy names the checks. It reads the compile commands of the build with warnings."""
+    if not build_warnings():
+        return Count(0, 1)
+    commands = json.loads((BUILD / "warnings/compile_commands.json").read_text())
+    own = {ROOT / part for part in ("src", "python")}
+    files = sorted(
+        {(pathlib.Path(item["directory"]) / item["file"]).resolve() for item in commands}
+    )
+    files = [path for path in files if own & set(path.parents)]
+
+    def tidy(path: pathlib.Path) -> bool:
+        options = ("--quiet", "-p", BUILD / "warnings", "--warnings-as-errors=*")
+        return run("clang-tidy", *options, path)[0]
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return one(bool(files) and all(list(pool.map(tidy, files))))
 
 
 def check_sanitizers() -> Count:
@@ -234,6 +263,7 @@ STAGES = [
     Stage("symbols", check_symbols, "what the libraries export, need and never call"),
     Stage("install", check_install, "a program that knows pkg-config alone"),
     Stage("warnings", check_warnings, "build with warnings as errors"),
+    Stage("tidy", check_tidy, "clang-tidy finds nothing in the library, the command, the binding"),
     Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests"),
     Stage("python", check_python, "the installed Python package"),
     Stage("readme", check_readme, "the README's commands, with the installed command"),

@@ -61,6 +61,13 @@ class Programs(unittest.TestCase):
         self.assertEqual(count_program("fine\n", True), Count(1, 0))
         self.assertEqual(count_program("", False), Count(0, 1))
 
+    def test_unittest_is_counted_by_test(self):
+        head = "....\n-----\n"
+        self.assertEqual(count_program(head + "Ran 7 tests in 4.1s\n\nOK\n", True), Count(7, 0))
+        failed = "Ran 7 tests in 4.1s\n\nFAILED (failures=1, errors=2, skipped=1)\n"
+        self.assertEqual(count_program(head + failed, False), Count(3, 3))
+        self.assertEqual(count_program("Ran 0 tests in 0.0s\n\nOK\n", True), Count(0, 1))
+
     def test_a_last_line_counts(self):
         self.assertEqual(count_program("x\n12 passed, 2 failed\n", False), Count(12, 2))
 
