@@ -4,7 +4,8 @@
 
 Healthy controls (healthy/*.yaml) must give no finding at all. A sick one says what it must give in
 its first line: `# expect: PROBLEM FROM-TO, PROBLEM ...`; the first is the root. Layers FROM ... TO
-must be among the finding's; where FROM equals TO they must be exactly that layer.
+must be among the finding's; where FROM equals TO they must be exactly that layer. The networks of
+examples/, the demo's among them, are run too; what they must give stands below.
 
   tests/controls/run.py build/src/backprobe                 one seed each
   tests/controls/run.py build/src/backprobe --seeds 10 -v   the evidence in docs/evidence/controls.md
@@ -19,6 +20,13 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+EXAMPLES = {
+    "vanishing": "vanishing-gradient 1-15",
+    "exploding": "weights-too-large 2-10, exploding-gradient 1-3, non-finite",
+    "healthy": "",
+    "residual": "",
+    "batch_norm_40": "",
+}
 
 
 def flatten(findings):
@@ -29,11 +37,13 @@ def flatten(findings):
 
 def expectation(path):
     """[(problem, first layer or None, last layer or None)]; empty for a healthy network."""
-    first = path.read_text().splitlines()[0]
-    if not first.startswith("# expect: "):
+    text = path.read_text().splitlines()[0].removeprefix("# expect: ")
+    if path.parent.name == "healthy":
         return []
+    if path.parent.name == "examples":
+        text = EXAMPLES[path.stem]
     expected = []
-    for part in first.removeprefix("# expect: ").split(","):
+    for part in text.split(",") if text else []:
         match = re.fullmatch(r"\s*([a-z-]+)(?:\s+(\d+)-(\d+))?\s*", part)
         if not match:
             raise SystemExit(f"{path}: cannot read the expectation {part!r}")
@@ -64,7 +74,7 @@ def differences(expected, findings):
 
 
 def run_one(command, path, seed, folder):
-    run = pathlib.Path(folder) / f"{path.stem}-{seed}"
+    run = pathlib.Path(folder) / f"{path.parent.name}-{path.stem}-{seed}"
     trained = subprocess.run(
         [command, "train", str(path), "--seed", str(seed), "--run", str(run), "--quiet"],
         capture_output=True, text=True, check=False)
@@ -88,6 +98,7 @@ def main():
     parser.add_argument("-v", "--verbose", action="store_true", help="say what each run found")
     arguments = parser.parse_args()
     paths = sorted(HERE.glob("healthy/*.yaml")) + sorted(HERE.glob("sick/*.yaml"))
+    paths += sorted((HERE.parents[1] / "examples").glob("*.yaml"))
     paths = [p for p in paths if arguments.only in p.stem]
     if not paths:
         raise SystemExit("no control network matches")
