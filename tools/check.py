@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -100,8 +101,8 @@ def build(name: str, *options: str) -> bool:
     stamp = folder / "check-options"
     wanted = "\n".join((str(ROOT), *options))
     if not (stamp.is_file() and stamp.read_text() == wanted):
-        again = ["--wipe"] if (folder / "build.ninja").exists() else []
-        if not run("meson", "setup", *again, *options, folder)[0]:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not run("meson", "setup", *options, folder)[0]:
             return False
         stamp.write_text(wanted)
     return run("ninja", "--quiet", "-k", "0", "-C", folder)[0]

@@ -51,7 +51,7 @@ need_packages() {
     local by_hand="apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     if [ "$(id -u)" != 0 ]; then
         sudo -n true 2>/dev/null || fail "missing system packages ($why), and no right to install them" \
-            "run this as root, then $me again:  $by_hand"
+            "run this as root, then ./$me again:  $by_hand"
         as_root=(sudo -n)
     fi
     say "system packages: installing ${missing[*]} ($why)"
@@ -90,8 +90,9 @@ need_venv() {
     fi
     python=$(find_python) || fail \
         "no Python of at least 3.11 with venv and Python.h among PYTHON, python3, python3.11 ... 3.14" \
-        "install one (Debian 12 and Ubuntu 24.04 have it: python3 python3-venv python3-dev), or name it:  PYTHON=/path/to/python3 $me"
+        "install one (Debian 12 and Ubuntu 24.04 have it: python3 python3-venv python3-dev), or name it:  PYTHON=/path/to/python3 ./$me"
     say ".venv: making it with $python ($("$python" --version 2>&1)); tools and package stay inside the clone"
+    rm -rf -- "$root/build/install" # as the .venv it holds the paths of a folder that was moved
     logged "$python" -m venv --clear -- "$venv" ||
         fail "$python -m venv could not make $venv" "see the lines above; on Debian install python3-venv"
     printf '%s\n' "$root" >"$venv/.backprobe-root"
@@ -108,7 +109,7 @@ need_tools() {
     say "tools: installing those of tools/${file##*/} from PyPI ($why)"
     logged "$venv/bin/python" -m pip install --disable-pip-version-check -r "$file" ||
         fail "pip could not install the tools of tools/${file##*/}" \
-            "check the network (or set PIP_INDEX_URL, PIP_FIND_LINKS or PIP_CERT as your site needs), then run $me again"
+            "check the network (or set PIP_INDEX_URL, PIP_FIND_LINKS or PIP_CERT as your site needs), then run ./$me again"
     cp -- "$file" "$stamp"
 }
 
