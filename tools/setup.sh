@@ -28,6 +28,10 @@ logged() {
 open_log() {
     mkdir -p -- "$root/build" || { echo "$me: cannot write in $root" >&2; exit 2; }
     : >"$log"
+    case $root in
+    *[\'\"\\:]*) fail "the folder $root has a quote, colon or backslash in its path, which the build tools cannot bear" \
+        "move the clone to a folder without one (spaces are fine)" ;;
+    esac
 }
 
 installed() {
@@ -80,10 +84,14 @@ PYTHON
     return 1
 }
 
-# Where the folder lies is part of it: scripts in a .venv hold its absolute path.
+# Scripts in a .venv hold its absolute path: one of a clone that was moved starts the old place's.
+lies_here() {
+    grep -qF -e "=$venv" -e "=\"$venv\"" -e "='$venv'" -- "$venv/bin/activate" 2>/dev/null
+}
+
 need_venv() {
     local python
-    if [ -f "$venv/.backprobe-root" ] && [ "$(cat -- "$venv/.backprobe-root")" = "$root" ] &&
+    if lies_here &&
         "$venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
         say ".venv: there ($("$venv/bin/python" --version))"
         return
@@ -92,10 +100,9 @@ need_venv() {
         "no Python of at least 3.11 with venv and Python.h among PYTHON, python3, python3.11 ... 3.14" \
         "install one (Debian 12 and Ubuntu 24.04 have it: python3 python3-venv python3-dev), or name it:  PYTHON=/path/to/python3 ./$me"
     say ".venv: making it with $python ($("$python" --version 2>&1)); tools and package stay inside the clone"
-    rm -rf -- "$root/build/install" # as the .venv it holds the paths of a folder that was moved
+    rm -rf -- "$root/build/install" # it holds paths, too
     logged "$python" -m venv --clear -- "$venv" ||
         fail "$python -m venv could not make $venv" "see the lines above; on Debian install python3-venv"
-    printf '%s\n' "$root" >"$venv/.backprobe-root"
 }
 
 # need_tools WHY FILE: what a requirements file pins, from PyPI. Its copy in .venv is the stamp.
