@@ -153,6 +153,8 @@ static const char *not_observed(const bp_diagnosis *d) {
     if (!depth && !effects) return "error signals over depth, updates of the parameters";
     if (!depth) return "error signals over depth";
     if (!effects) return "updates of the parameters";
+    if (d->window.n_total < WINDOW_MIN && !d->non_finite.seen)
+        return "whether layers learn (it takes 20 records)";
     return forward ? "" : "spread of the activations over samples";
 }
 

@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-#define RUN_UP 10 /* steps between an explosion and the NaN that it is blamed for */
+#define RUN_UP 10    /* steps between an explosion and the NaN that it is blamed for */
+#define PERSISTENT 5 /* a long step that the loss forgets sooner is no explosion */
 
 static double largest_update_ratio(const bp_diagnosis *d, uint32_t *layer) {
     double largest = 0;
@@ -22,6 +23,12 @@ static double largest_update_ratio(const bp_diagnosis *d, uint32_t *layer) {
 
 static bool loss_out_of_bounds(const bp_diagnosis *d) {
     return d->history.last_loss > 10 * bp_trivial_level(d);
+}
+
+/* The error signal has grown over depth for a whole window in which nothing was learnt. */
+static bool is_stuck(const bp_diagnosis *d) {
+    return bp_window_length(&d->window) == d->window.size &&
+           bp_window_majority(&d->window, d->window.explode) && !bp_loss_left_trivial(d);
 }
 
 /* Layers whose error signal is more than 1e3 times what arrived nearer the loss. */
@@ -60,7 +67,7 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
                             !isnan(bp_model_recipe(d->model)->trivial_loss));
     bp_finding_add_evidence(slot, "learning_rate", "of the optimiser", 0, step,
                             bp_model_recipe(d->model)->learning_rate, true);
-    if (slot->narrow)
+    if (slot->narrow && slot->blamed_to - slot->blamed_from == 1)
         bp_finding_add_evidence(slot, "blamed_layer", "where most of the growth happens",
                                 bp_model_cut(d->model, slot->blamed_to), step,
                                 bp_model_cut(d->model, slot->blamed_to), true);
@@ -69,10 +76,13 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
                                 step, 1, true);
 }
 
+static bool has_recovered(const bp_diagnosis *d) {
+    return !d->non_finite.seen && bp_loss_left_trivial(d) && !loss_out_of_bounds(d);
+}
+
 static uint32_t update_severity(bp_diagnosis *d, bp_finding_slot *slot, bool existed) {
     const bp_severity before = existed ? slot->finding.severity : 0;
-    const bool recovered = bp_loss_left_trivial(d) && !loss_out_of_bounds(d);
-    if (d->non_finite.seen || !recovered)
+    if (!has_recovered(d))
         slot->finding.severity = BP_ERROR;
     else
         slot->finding.severity = slot->finding.open ? BP_WARNING : BP_HINT; /* hint: it passed */
@@ -95,7 +105,7 @@ static uint32_t open_over_steps(bp_diagnosis *d, int64_t step) {
     const bool existed = d->slots[BP_PROBLEM_EXPLODING_GRADIENT].exists;
     bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_EXPLODING_GRADIENT, d->jump_since, step);
     slot->temporal = true;
-    if (d->now.measured) bp_profile_copy(&slot->profile, &d->now);
+    if (!existed && d->now.measured) bp_profile_copy(&slot->profile, &d->now);
     for (uint32_t id = 1; id <= d->n_layers; id++)
         if (d->history.layer[id].largest_update_ratio > 1) bp_finding_add_layer(slot, id);
     add_evidence(d, slot, step);
@@ -128,15 +138,17 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     const bool over_steps = d->jump_step >= 0 && step - d->jump_step <= RUN_UP;
     const bool over_depth = d->explode_step >= 0 && step - d->explode_step <= RUN_UP;
     const bool steps_first = over_steps && d->jump_since < d->explode_since;
-    const bool harm = d->non_finite.seen || loss_out_of_bounds(d);
+    const bool harm = d->non_finite.seen || loss_out_of_bounds(d) || is_stuck(d);
+    const bool lasting_harm = d->non_finite.seen || d->history.n_out_of_bounds >= PERSISTENT;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
     const bool is_depth = slot->exists && !slot->temporal; /* what one began, the other continues */
     const bool is_steps = slot->exists && slot->temporal;
     const bool long_step = d->explode_step == step && largest_update_ratio(d, &layer) > 1;
     if (over_depth && (harm || long_step) && !is_steps && (is_depth || !steps_first))
         return open_over_depth(d, step);
-    if (over_steps && harm && !is_depth) return open_over_steps(d, step);
+    if (over_steps && !is_depth && (lasting_harm || (harm && is_steps)))
+        return open_over_steps(d, step);
     if (!slot->exists) return 0;
-    if (!harm && !over_depth && !over_steps) slot->finding.open = false;
+    if (!over_depth && !over_steps && has_recovered(d)) slot->finding.open = false;
     return update_severity(d, slot, true);
 }

@@ -17,7 +17,8 @@ double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t 
            fmax(bp_record_get(record, BP_Q_WEIGHT_RMS, layer), floor);
 }
 
-static void note_loss(bp_history *history, const bp_record *record) {
+static void note_loss(bp_diagnosis *d, const bp_record *record) {
+    bp_history *history = &d->history;
     if (!bp_record_has(record, BP_Q_LOSS, 0)) return;
     const double loss = bp_record_get(record, BP_Q_LOSS, 0);
     if (!isfinite(loss)) return;
@@ -28,6 +29,8 @@ static void note_loss(bp_history *history, const bp_record *record) {
     }
     history->largest_loss = fmax(history->largest_loss, loss);
     history->last_loss = loss;
+    const bool outside = loss > 10 * bp_trivial_level(d);
+    history->n_out_of_bounds = outside ? history->n_out_of_bounds + 1 : 0;
 }
 
 static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
@@ -70,7 +73,7 @@ void bp_history_note(bp_diagnosis *d, const bp_record *record) {
     history->n_records++;
     note_nan(d, record);
     if (d->non_finite.seen) return; /* after one, nothing else is measured of the run */
-    note_loss(history, record);
+    note_loss(d, record);
     for (uint32_t id = 1; id <= d->n_layers; id++) note_layer(d, record, id);
 }
 
@@ -80,5 +83,5 @@ double bp_trivial_level(const bp_diagnosis *d) {
 }
 
 bool bp_loss_left_trivial(const bp_diagnosis *d) {
-    return d->history.best_mean < 0.95 * bp_trivial_level(d);
+    return d->history.last_mean < 0.95 * bp_trivial_level(d);
 }

@@ -29,8 +29,6 @@ static bool look(bp_non_finite *found, const bp_record *record, uint32_t layer, 
                                  .n_nan = n_nan,
                                  .n_inf = n_inf,
                                  .largest_before = (double)NAN};
-    else if (layer != found->layer)
-        found->n_passers++;
     return true;
 }
 
@@ -83,6 +81,21 @@ static void look_backward(bp_diagnosis *d, const bp_record *record) {
     }
 }
 
+/* Layers other than the producer that hold a non-finite value anywhere in this step. */
+static uint32_t count_passers(const bp_diagnosis *d, const bp_record *record) {
+    static const bp_quantity places[] = {
+        BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF, BP_Q_ERROR_NAN, BP_Q_ERROR_INF,
+        BP_Q_GRADIENT_NAN,   BP_Q_GRADIENT_INF,   BP_Q_UPDATE_BAD};
+    uint32_t n = 0;
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        uint64_t bad = 0;
+        for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+            bad += count_of(record, places[i], id);
+        n += bad > 0 && id != d->non_finite.layer;
+    }
+    return n;
+}
+
 static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot) {
     const bp_non_finite *found = &d->non_finite;
     bp_finding_add_evidence(slot, "nan", "NaN values at the first place", found->layer, found->step,
@@ -106,8 +119,9 @@ uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record) {
     look_at_data_and_parameters(d, record);
     look_forward(d, record);
     look_backward(d, record);
-    const bp_non_finite *found = &d->non_finite;
+    bp_non_finite *found = &d->non_finite;
     if (!found->seen) return 0;
+    found->n_passers = count_passers(d, record);
     bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_NON_FINITE, found->step, record->step);
     slot->finding.severity = BP_ERROR;
     if (found->layer) bp_finding_add_layer(slot, found->layer);

@@ -89,6 +89,7 @@ typedef struct bp_history {
     double largest_jump; /* loss / the loss before */
     int64_t largest_jump_step;
     double largest_loss;
+    uint32_t n_out_of_bounds; /* records in a row up to now with a loss > 10 x trivial */
     uint64_t nan_parameters;
     int64_t nan_since; /* -1: never */
     double largest_span;
@@ -115,7 +116,8 @@ typedef struct bp_finding_slot {
     bool narrow;
     bool forward; /* vanishing: the input no longer reaches the end */
     uint32_t forward_cut;
-    bool temporal; /* exploding: in steps, not over depth */
+    uint32_t n_quiet; /* weights: records since it last acted */
+    bool temporal;    /* exploding: in steps, not over depth */
 } bp_finding_slot;
 
 /* The non-finite value: where and how it came to be. */
@@ -198,7 +200,7 @@ void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_laye
 
 /* The trivial level of the loss, or the first loss where it is not known. */
 double bp_trivial_level(const bp_diagnosis *d);
-/* The loss has come below 0.95 of the trivial level (as a window mean). */
+/* The loss is below 0.95 of the trivial level (as a mean over the window up to now). */
 bool bp_loss_left_trivial(const bp_diagnosis *d);
 /* Update ratio of a layer's weights in this record: rms(update) / max(rms w, 0.1/sqrt(fan_in)). */
 double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer);

@@ -59,7 +59,7 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
     bp_finding_add_evidence(slot, "trivial_loss", "of the best constant prediction", 0, step,
                             bp_model_recipe(d->model)->trivial_loss,
                             !isnan(bp_model_recipe(d->model)->trivial_loss));
-    if (slot->narrow)
+    if (slot->narrow && slot->blamed_to - slot->blamed_from == 1)
         bp_finding_add_evidence(slot, "blamed_layer", "where most of the fall happens",
                                 bp_model_cut(d->model, slot->blamed_to), step,
                                 bp_model_cut(d->model, slot->blamed_to), true);
@@ -99,8 +99,10 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
         return update_finding(d, record->step, backward,
                               since > flowing_since ? since : flowing_since);
     }
-    if (!slot->exists) return 0;
+    /* Healed is what learns again; a loss that stays at the trivial level has not healed. */
+    if (!slot->exists || !bp_loss_left_trivial(d)) return 0;
+    const bool changed = slot->finding.severity != BP_HINT;
     slot->finding.open = false;
-    if (bp_loss_left_trivial(d)) slot->finding.severity = BP_HINT; /* it healed by itself */
-    return 0;
+    slot->finding.severity = BP_HINT;
+    return changed;
 }

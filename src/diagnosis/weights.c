@@ -70,10 +70,10 @@ static bp_verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint3
     return v;
 }
 
-static bool is_to_blame(const bp_diagnosis *d, const bp_verdict *v) {
+static bool is_to_blame(const bp_diagnosis *d, const bp_verdict *v, double limit) {
     const double alignment = v->n_alignments ? exp(v->log_alignment / v->n_alignments) : 1;
-    return d->history.first_step == 0 && v->n_off > 0 && fabs(v->own) > LN_SPAN &&
-           alignment > 0.8 && alignment < 1.25 &&
+    return d->history.first_step == 0 && v->n_off > 0 && fabs(v->own) > limit && alignment > 0.8 &&
+           alignment < 1.25 &&
            fabs(v->mended) < fmax(SPAN_HEALTHY, fmin(LN_SPAN, 0.25 * fabs(v->own)));
 }
 
@@ -92,11 +92,13 @@ static bool weights_as_initialised(const bp_diagnosis *d, double sign, uint32_t 
     return n > 0 && sum / n < 0.1;
 }
 
+/* The first layer has no gain of its own in a stretch that begins behind it, but its weights may be
+ * like the others'. */
 static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint32_t from,
                        uint32_t to) {
     double worst = 1;
     uint32_t worst_layer = 0;
-    for (uint32_t cut = from + 1; cut <= to; cut++) {
+    for (uint32_t cut = from == 1 ? 1 : from + 1; cut <= to; cut++) {
         const uint32_t id = bp_model_cut(d->model, cut);
         const double scale = weight_scale(d, id);
         if (!is_off(d, id, sign)) continue;
@@ -124,36 +126,31 @@ static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint
 
 /* The stretch of depth that is examined: as measured at the first record, or all of it where the
  * first forward pass already overflowed. */
-static bool stretch(const bp_diagnosis *d, double sign, uint32_t *from, uint32_t *to) {
+static bool stretch(const bp_diagnosis *d, double sign, double limit, uint32_t *from,
+                    uint32_t *to) {
     *from = 1;
     *to = bp_model_n_cuts(d->model);
     if (!d->first.measured) return d->non_finite.seen;
     *from = sign > 0 ? d->first.vanish_from : d->first.explode_from;
     *to = sign > 0 ? d->first.vanish_to : d->first.explode_to;
-    return (sign > 0 ? d->first.vanish_span : d->first.explode_span) > LN_SPAN;
+    return (sign > 0 ? d->first.vanish_span : d->first.explode_span) > limit;
 }
 
-/* since: the step from which on what the weights are blamed for has held. */
-static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem problem, double sign,
-                      bp_severity severity, int64_t since) {
+/* since: the step from which on what the weights are blamed for has held. limit: ln of the span
+ * over depth at step 0 that explains it. */
+static uint32_t open_finding(bp_diagnosis *d, const bp_record *record, bp_problem problem,
+                             double sign, int64_t since, double limit) {
     uint32_t from, to;
-    bp_finding_slot *slot = &d->slots[problem];
-    if (slot->exists) {
-        const bool changed = slot->finding.severity != severity;
-        slot->finding.severity = severity;
-        if (slot->finding.open) slot->finding.last_step = record->step;
-        return changed;
-    }
-    if (!stretch(d, sign, &from, &to)) return 0;
+    if (!stretch(d, sign, limit, &from, &to)) return 0;
     /* What has held since the first step began with the initialiser, whatever Adam's noise has made
      * of the weights since; what came later only if they still are the initialiser's. */
     if (since > d->history.first_step && !weights_as_initialised(d, sign, from, to)) return 0;
     /* It depends on the first record alone: weighed once. */
     bp_verdict *v = sign > 0 ? &d->too_small : &d->too_large;
     if (!v->known) *v = weigh(d, sign, from, to);
-    if (!is_to_blame(d, v)) return 0;
-    slot = bp_finding_open(d, problem, d->history.first_step, record->step);
-    slot->finding.severity = severity;
+    if (!is_to_blame(d, v, limit)) return 0;
+    bp_finding_slot *slot = bp_finding_open(d, problem, d->history.first_step, record->step);
+    slot->finding.severity = BP_ERROR;
     if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);
     add_layers(d, slot, sign, from, to);
     const double n = to - from;
@@ -164,31 +161,65 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
     return 1;
 }
 
+/* The first layer's gain leads to the input and is in no profile: what its weights strangle is the
+ * way forward. Blamed when nothing has been learnt for a whole window. */
+static uint32_t open_for_first_layer(bp_diagnosis *d, const bp_record *record) {
+    const uint32_t id = bp_model_cut(d->model, 1);
+    if (!id || d->history.first_step != 0 || d->history.best_mean < 0.95 * bp_trivial_level(d))
+        return 0;
+    const bool rescaled = bp_model_n_cuts(d->model) > 1 && bp_model_cut_is_normalised(d->model, 2);
+    const double scale = weight_scale(d, id);
+    if (rescaled || !(log(scale) < -SPAN_HEALTHY)) return 0;
+    bp_finding_slot *slot =
+        bp_finding_open(d, BP_PROBLEM_WEIGHTS_TOO_SMALL, d->history.first_step, record->step);
+    slot->finding.severity = BP_ERROR;
+    if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);
+    add_layers(d, slot, 1, 1, 1);
+    return 1;
+}
+
+/* An initialiser is never over; a finding about it is when what it causes has been quiet for a
+ * whole window and the loss has come down: then it only cost time. */
+static uint32_t keep_finding(bp_diagnosis *d, const bp_record *record, bp_finding_slot *slot,
+                             bool acts) {
+    slot->n_quiet = acts ? 0 : slot->n_quiet + 1;
+    const bool learns = !d->non_finite.seen && bp_loss_left_trivial(d);
+    const bool over = learns && slot->n_quiet >= d->window.size;
+    const bp_severity before = slot->finding.severity;
+    slot->finding.severity = !learns ? BP_ERROR : over ? BP_HINT : BP_WARNING;
+    slot->finding.open = !over;
+    if (!over) slot->finding.last_step = record->step;
+    return slot->finding.severity != before;
+}
+
 /* One direction. The initialiser is judged when what it causes has been found, when the first pass
  * overflowed, and when the error signal keeps to the same span for a whole window in which nothing
  * is learnt: layers may then be starved of a use for what they learn rather than of gradients. */
-static uint32_t judge_direction(bp_diagnosis *d, const bp_record *record, bp_problem problem,
-                                double sign, const bp_finding_slot *effect,
-                                const uint8_t *candidates) {
+static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem problem, double sign,
+                      const bp_finding_slot *effect, const uint8_t *candidates) {
     const bool wide = bp_window_majority(&d->window, candidates);
     const bool whole_window = bp_window_length(&d->window) == d->window.size;
-    const bool stuck = wide && whole_window && !bp_loss_left_trivial(d);
+    const bool stuck = whole_window && !bp_loss_left_trivial(d);
+    const bool acts = effect->exists && effect->finding.open;
     bp_finding_slot *slot = &d->slots[problem];
-    if (effect->exists && effect->finding.open && !effect->temporal)
-        return judge(d, record, problem, sign, effect->finding.severity,
-                     effect->finding.since_step);
+    if (slot->exists) return keep_finding(d, record, slot, wide || acts);
+    /* What blew up from the first step on needs less of a span over depth to be explained. */
+    const bool at_once = acts && sign < 0 && effect->finding.since_step <= d->history.first_step;
+    if (acts && (at_once || !effect->temporal))
+        return open_finding(d, record, problem, sign, effect->finding.since_step,
+                            at_once ? SPAN_HEALTHY : LN_SPAN);
     if (sign < 0 && d->non_finite.seen)
-        return judge(d, record, problem, sign, BP_ERROR, d->non_finite.step);
-    if (stuck)
-        return judge(d, record, problem, sign, BP_ERROR, bp_window_onset(&d->window, candidates));
-    if (!slot->exists || d->non_finite.seen) return 0;
-    slot->finding.open = wide;
-    return judge(d, record, problem, sign, wide ? BP_WARNING : BP_HINT, record->step);
+        return open_finding(d, record, problem, sign, d->non_finite.step, LN_SPAN);
+    if (!stuck || d->non_finite.seen) return 0;
+    if (wide)
+        return open_finding(d, record, problem, sign, bp_window_onset(&d->window, candidates),
+                            LN_SPAN);
+    return sign > 0 ? open_for_first_layer(d, record) : 0;
 }
 
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record) {
-    return judge_direction(d, record, BP_PROBLEM_WEIGHTS_TOO_SMALL, 1,
-                           &d->slots[BP_PROBLEM_VANISHING_GRADIENT], d->window.backward) +
-           judge_direction(d, record, BP_PROBLEM_WEIGHTS_TOO_LARGE, -1,
-                           &d->slots[BP_PROBLEM_EXPLODING_GRADIENT], d->window.explode);
+    return judge(d, record, BP_PROBLEM_WEIGHTS_TOO_SMALL, 1,
+                 &d->slots[BP_PROBLEM_VANISHING_GRADIENT], d->window.backward) +
+           judge(d, record, BP_PROBLEM_WEIGHTS_TOO_LARGE, -1,
+                 &d->slots[BP_PROBLEM_EXPLODING_GRADIENT], d->window.explode);
 }

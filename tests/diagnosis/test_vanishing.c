@@ -291,6 +291,66 @@ static void a_stuck_start_is_blamed_on_its_weights_even_if_all_layers_move(void 
     chain_close(&c);
 }
 
+static void a_first_layer_that_strangles_is_named(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 6, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    c.weight_rms[1] = 1e-5;
+    c.loss = 2.3;
+    chain_run(&c, 0, 39);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_step(&c, 39);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_SMALL);
+    assert_non_null(f);
+    assert_int_equal(f->n_layers, 1);
+    assert_int_equal(f->layers[0], 1);
+    chain_close(&c);
+    chain_open(&c, 6, BP_ACTIVATION_TANH, BP_NORM_BATCH); /* the next norm undoes it */
+    c.weight_rms[1] = 1e-5;
+    c.loss = 2.3;
+    chain_run(&c, 0, 100);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void what_dies_after_learning_is_an_error_and_has_not_healed(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_all_gains(&c, 0.95);
+    chain_starve_below(&c, 1);
+    c.loss = 1;
+    chain_run(&c, 0, 100);
+    chain_all_gains(&c, 0.14);
+    chain_starve_below(&c, 18);
+    c.loss = 2.31;
+    chain_run(&c, 100, 200);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->severity, BP_ERROR);
+    chain_all_gains(&c, 0.95); /* the error signal is back, and the loss does not move */
+    chain_starve_below(&c, 1);
+    chain_run(&c, 200, 300);
+    assert_true(f->open);
+    assert_int_equal(f->severity, BP_ERROR);
+    chain_close(&c);
+}
+
+static void several_layers_that_strangle_together_are_no_single_one(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 20, BP_ACTIVATION_RELU, BP_NORM_NONE);
+    for (uint32_t i = 7; i <= 10; i++) c.gain[i] = 0.02;
+    chain_starve_below(&c, 7);
+    c.loss = 2.3;
+    chain_run(&c, 0, 60);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(bp_finding_blamed_layer(f), 0);
+    assert_non_null(strstr(f->cause, "layers 7"));
+    chain_close(&c);
+}
+
 static void shares_are_relative(void **state) {
     (void)state;
     chain c;
@@ -335,6 +395,9 @@ int main(void) {
         cmocka_unit_test(weights_that_have_moved_are_not_the_initialisers),
         cmocka_unit_test(what_held_since_the_first_step_began_with_the_initialiser),
         cmocka_unit_test(a_stuck_start_is_blamed_on_its_weights_even_if_all_layers_move),
+        cmocka_unit_test(a_first_layer_that_strangles_is_named),
+        cmocka_unit_test(what_dies_after_learning_is_an_error_and_has_not_healed),
+        cmocka_unit_test(several_layers_that_strangle_together_are_no_single_one),
         cmocka_unit_test(shares_are_relative),
         cmocka_unit_test(single_steps_do_not_move_the_onset),
     };
