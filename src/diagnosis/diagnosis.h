@@ -36,7 +36,8 @@ double bp_activation_critical_gain(bp_activation activation, double slope);
 /* A run of the chain over all plain weighted layers of a model, each with the same choice or its
  * own (activation 0: the layer's own; sigma_w < 0: the layer's own initialiser). */
 typedef struct bp_chain_choice {
-    bp_activation activation;
+    bp_activation from;       /* only layers that have this one get another */
+    bp_activation activation; /* 0: all keep theirs */
     double slope;
     bp_init init; /* kind 0: each layer's own initialisers */
 } bp_chain_choice;

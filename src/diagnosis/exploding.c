@@ -7,8 +7,7 @@
 
 #include <math.h>
 
-#define RUN_UP 10    /* steps between an explosion and the NaN that it is blamed for */
-#define PERSISTENT 5 /* a long step that the loss forgets sooner is no explosion */
+#define RUN_UP 10 /* steps between an explosion and the NaN that it is blamed for */
 
 static double largest_update_ratio(const bp_diagnosis *d, uint32_t *layer) {
     double largest = 0;
@@ -129,6 +128,10 @@ static void note_candidates(bp_diagnosis *d, const bp_record *record) {
         }
         d->jump_step = record->step;
     }
+    if (d->history.n_out_of_bounds == 0)
+        d->out_by_jump = false;
+    else if (d->jump_step >= 0 && record->step - d->jump_step <= RUN_UP)
+        d->out_by_jump = true;
 }
 
 uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
@@ -139,14 +142,16 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     const bool over_depth = d->explode_step >= 0 && step - d->explode_step <= RUN_UP;
     const bool steps_first = over_steps && d->jump_since < d->explode_since;
     const bool harm = d->non_finite.seen || loss_out_of_bounds(d) || is_stuck(d);
-    const bool lasting_harm = d->non_finite.seen || d->history.n_out_of_bounds >= PERSISTENT;
+    /* A long step that the loss soon forgets is no explosion: residual networks start so. */
+    const bool lasting = d->out_by_jump && d->history.n_out_of_bounds >= WINDOW_MIN;
+    const bool blown_up = (over_steps && d->non_finite.seen) || lasting;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
     const bool is_depth = slot->exists && !slot->temporal; /* what one began, the other continues */
     const bool is_steps = slot->exists && slot->temporal;
     const bool long_step = d->explode_step == step && largest_update_ratio(d, &layer) > 1;
     if (over_depth && (harm || long_step) && !is_steps && (is_depth || !steps_first))
         return open_over_depth(d, step);
-    if (over_steps && !is_depth && (lasting_harm || (harm && is_steps)))
+    if (!is_depth && (blown_up || (is_steps && over_steps && harm)))
         return open_over_steps(d, step);
     if (!slot->exists) return 0;
     if (!over_depth && !over_steps && has_recovered(d)) slot->finding.open = false;

@@ -118,12 +118,6 @@ static bool is_bounded(bp_activation activation) {
     return activation == BP_ACTIVATION_SIGMOID || activation == BP_ACTIVATION_TANH;
 }
 
-/* A layer that was meant to be linear stays so. */
-static bp_activation chosen_activation(const bp_layer *layer, const bp_chain_choice *choice) {
-    const bool keep = !choice->activation || layer->activation == BP_ACTIVATION_LINEAR;
-    return keep ? layer->activation : choice->activation;
-}
-
 void bp_predict_chain(const bp_model *model, const bp_chain_choice *choice,
                       bp_chain_prediction *prediction) {
     *prediction = (bp_chain_prediction){.mean_gain = 1, .variation = 1, .saturation = 1};
@@ -135,8 +129,9 @@ void bp_predict_chain(const bp_model *model, const bp_chain_choice *choice,
         const bp_layer *layer = bp_model_layer(model, id);
         const bool is_output = id == bp_model_n_layers(model);
         if (!is_plain(layer) || is_output) continue;
-        const bp_activation activation = chosen_activation(layer, choice);
-        const double slope = choice->activation ? choice->slope : layer->activation_slope;
+        const bool other = choice->activation && layer->activation == choice->from;
+        const bp_activation activation = other ? choice->activation : layer->activation;
+        const double slope = other ? choice->slope : layer->activation_slope;
         const bp_init *weights = choice->init.kind ? &choice->init : &layer->weight_init;
         const double in = (double)layer->fan_in;
         const double sigma_w = bp_init_std(weights, layer->fan_in, layer->fan_out) * sqrt(in);

@@ -164,6 +164,7 @@ struct bp_diagnosis {
     int64_t jump_step, jump_since; /* last record with an update ratio > 1, and its series */
     double jump_ratio;             /* the largest one where the series began */
     uint32_t jump_layer;
+    bool out_by_jump; /* the loss is out of bounds since updates were larger than weights */
     bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */
     uint32_t order[BP_N_PROBLEMS];        /* problems in the order of output */
     uint32_t n_order;

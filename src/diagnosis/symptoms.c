@@ -66,8 +66,8 @@ static void growth_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *text
 static void weights_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *text) {
     symptom->exploding = "weights may become NaN during training";
     symptom->vanishing = "weights may become close to 0";
-    double smallest = (double)INFINITY;
-    uint32_t smallest_layer = 0;
+    double furthest = 0, its_scale = 1;
+    uint32_t its_layer = 0;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         const bp_layer *layer = bp_model_layer(d->model, id);
         const double rms = d->history.layer[id].last_weight_rms;
@@ -75,19 +75,25 @@ static void weights_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *tex
         const double scale =
             rms * sqrt((double)layer->fan_in) /
             bp_activation_critical_gain(layer->activation, layer->activation_slope);
-        if (!(scale < smallest)) continue;
-        smallest = scale;
-        smallest_layer = id;
+        const double distance = fabs(log(fmax(scale, 1e-300)));
+        if (its_layer && !(distance > furthest)) continue;
+        furthest = distance;
+        its_scale = scale;
+        its_layer = id;
     }
     if (d->history.nan_since >= 0) {
         bp_text_add(text, "%llu parameters are not finite since step %lld",
                     (unsigned long long)d->history.nan_parameters, (long long)d->history.nan_since);
         symptom->speaks_for_exploding = true;
-    } else if (smallest_layer) {
-        bp_text_add(text, "all finite; the smallest are those of layer %u, ", smallest_layer);
-        bp_text_add_number(text, smallest, 2);
-        bp_text_add(text, " of the critical size");
-        symptom->speaks_for_vanishing = smallest < 0.5;
+    } else if (its_layer) {
+        bp_text_add(text,
+                    "all finite; furthest from the critical size are those of layer %u, "
+                    "\xc3\x97",
+                    its_layer);
+        bp_text_add_number(text, its_scale, 2);
+        bp_text_add(text, " of it");
+        symptom->speaks_for_vanishing = its_scale < 0.5;
+        symptom->speaks_for_exploding = its_scale > 10;
     } else {
         bp_text_add(text, "not measured");
     }

@@ -10,10 +10,17 @@ static void number(bp_text *text, const char *before, double value, const char *
     bp_text_add(text, "%s", after);
 }
 
+#define MAX_RANGES 8 /* a title is one line: more than that becomes a count */
+
 void bp_text_layers(bp_text *text, const uint32_t *layers, uint32_t n_layers) {
-    for (uint32_t i = 0; i < n_layers;) {
+    uint32_t n_ranges = 0;
+    for (uint32_t i = 0; i < n_layers; n_ranges++) {
         uint32_t last = i;
         while (last + 1 < n_layers && layers[last + 1] == layers[last] + 1) last++;
+        if (n_ranges == MAX_RANGES) {
+            bp_text_add(text, " and %u more", n_layers - i);
+            return;
+        }
         bp_text_add(text, "%s%u", i ? ", " : "", layers[i]);
         if (last > i)
             bp_text_add(text, "%s%u", last == i + 1 ? ", " : "\xe2\x80\x93", layers[last]);
@@ -135,10 +142,15 @@ static void text_chain(const bp_diagnosis *d, const bp_finding_slot *slot, bp_te
         const double level = profile->level[slot->blamed_to] - profile->level[slot->blamed_from];
         const mean_parts mean = mean_over(d, profile, slot->blamed_from, slot->blamed_to);
         if (first == last)
-            bp_text_add(text, "layer %u (%s) alone", last, bp_model_layer(d->model, last)->name);
+            bp_text_add(text, "layer %u (%s) alone passes", last,
+                        bp_model_layer(d->model, last)->name);
         else
-            bp_text_add(text, "layers %u\xe2\x80\x93%u together", first, last);
-        number(text, " pass the error signal on \xc3\x97", exp(-level), "");
+            bp_text_add(text, "layers %u\xe2\x80\x93%u together pass", first, last);
+        if (sign > 0 && profile->error_norm[slot->blamed_from] <= 0) {
+            bp_text_add(text, " nothing on: the error signal before it is exactly 0");
+            return;
+        }
+        number(text, " the error signal on \xc3\x97", exp(-level), "");
         number(text, " of \xc3\x97", exp(-sign * span), " over all layers");
         text_parts(text, &mean);
         return;
@@ -153,6 +165,8 @@ static void text_chain(const bp_diagnosis *d, const bp_finding_slot *slot, bp_te
     bp_text_add_number(text, gain, 2);
     bp_text_add(text, "^%u = ", last - from);
     bp_text_add_number(text, exp(-level), 1);
+    if (output)
+        number(text, " (and \xc3\x97", profile->gain[to].gain, " through the output layer)");
     text_parts(text, &mean);
 }
 
@@ -172,7 +186,8 @@ static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, b
     text_chain(d, slot, text, 1);
     if (slot->forward || d->forward_worst < FORWARD_LIMIT) text_forward(d, slot, text);
     const bp_recipe *recipe = bp_model_recipe(d->model);
-    if (slot->profile.vanish_span > 4 * LN_SPAN / 3)
+    const bool from_the_start = slot->finding.since_step == d->history.first_step;
+    if (from_the_start && slot->profile.vanish_span > 4 * LN_SPAN / 3)
         bp_text_add(note,
                     recipe->optimiser == BP_ADAM
                         ? "Adam rescales what arrives, and nothing arrives: healthy-looking "
@@ -198,10 +213,12 @@ static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, b
         bp_text_add_number(text, d->jump_ratio, 2);
         number(text, " times their size: a step of learning rate ",
                bp_model_recipe(d->model)->learning_rate, " is too long for what the gradient says");
-        if (slot->profile.measured)
-            number(note, "depth is not to blame: the error signals differ by only \xc3\x97",
-                   exp(fmax(slot->profile.explode_span, slot->profile.vanish_span)),
-                   " over the layers");
+        const double span = fmax(d->first.explode_span, d->first.vanish_span);
+        if (d->first.measured && span < LN_SPAN)
+            number(note,
+                   "depth is not to blame: at the first step the error signals differed by "
+                   "only \xc3\x97",
+                   exp(span), " over the layers");
     }
     if (d->history.largest_jump > 10) {
         number(text, "; the loss jumped by \xc3\x97", d->history.largest_jump, " at step ");

@@ -11,7 +11,8 @@
  * the difference between samples, inequality of the Jacobian's singular values (Pennington,
  * Schoenholz & Ganguli 2017). */
 static void judge(bp_candidate *candidate, const bp_model *model) {
-    const bp_chain_choice choice = {.activation = candidate->activation,
+    const bp_chain_choice choice = {.from = bp_main_activation(model),
+                                    .activation = candidate->activation,
                                     .slope = 0.01,
                                     .init = {.kind = candidate->init, .parameter = 1}};
     bp_predict_chain(model, &choice, &candidate->predicted);
@@ -27,7 +28,6 @@ static bool better(const bp_candidate *a, const bp_candidate *b) {
     return a->score < b->score;
 }
 
-/* The activation that most hidden layers have. */
 bp_activation bp_main_activation(const bp_model *model) {
     uint32_t count[16] = {0}, best = BP_ACTIVATION_LINEAR;
     for (uint32_t id = 1; id < bp_model_n_layers(model); id++) {
@@ -35,7 +35,8 @@ bp_activation bp_main_activation(const bp_model *model) {
         if (!bp_layer_has_weights(layer) || (unsigned)layer->activation >= 16) continue;
         if (++count[layer->activation] > count[best]) best = (uint32_t)layer->activation;
     }
-    return (bp_activation)best;
+    /* Two sigmoids in a row cost more than all the others can: they are what to change. */
+    return count[BP_ACTIVATION_SIGMOID] > 1 ? BP_ACTIVATION_SIGMOID : (bp_activation)best;
 }
 
 static bool same_shape(bp_activation a, bp_activation b) {

@@ -16,7 +16,7 @@ typedef struct bp_candidate {
     double score; /* lower is better */
 } bp_candidate;
 
-/* The activation that most hidden layers have. */
+/* The activation to change: that of most hidden layers, or sigmoid where there are several. */
 bp_activation bp_main_activation(const bp_model *model);
 /* What is there now, judged like a candidate. */
 void bp_candidate_now(bp_candidate *now, const bp_model *model);

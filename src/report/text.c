@@ -185,9 +185,10 @@ void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_repo
     put_overview(&page, run, &overview);
     if (!isnan(overview.backward_span_log)) {
         char factor[32];
-        bp_page_add(
-            &page, BP_INK_PLAIN, " · error signals keep within ×%s over depth",
-            bp_number_text(factor, sizeof factor, exp(fabs(overview.backward_span_log)), 2));
+        const double span = exp(fabs(overview.backward_span_log));
+        bp_page_add(&page, BP_INK_PLAIN, " · error signals %s ×%s over depth",
+                    span < 1000 ? "keep within" : "differ by up to",
+                    bp_number_text(factor, sizeof factor, span, 2));
     }
     if (overview.not_observed && *overview.not_observed)
         bp_page_add(&page, BP_INK_DIM, " · not observed: %s", overview.not_observed);

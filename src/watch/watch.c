@@ -147,6 +147,8 @@ static void on_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
     if (units->samples < VARIATION_SAMPLES) return;
     if (bp_units_variation(units, VARIATION_SAMPLES, &variation))
         set(watch, BP_Q_VARIATION, layer, variation);
+    else if (!units->non_finite)
+        set(watch, BP_Q_VARIATION, layer, 0); /* all outputs are 0: a dead layer tells nothing */
     bp_units_reset(units);
 }
 

@@ -43,7 +43,8 @@ static void a_chain_with_another_choice(void **state) {
     (void)state;
     chain c;
     chain_open(&c, 21, BP_ACTIVATION_SIGMOID, BP_NORM_NONE);
-    const bp_chain_choice none = {0}, tanh_xavier = {.activation = BP_ACTIVATION_TANH,
+    const bp_chain_choice none = {0}, tanh_xavier = {.from = BP_ACTIVATION_SIGMOID,
+                                                     .activation = BP_ACTIVATION_TANH,
                                                      .init = {BP_INIT_XAVIER, 1}};
     bp_chain_prediction now, then;
     bp_predict_chain(c.model, &none, &now);
@@ -51,6 +52,10 @@ static void a_chain_with_another_choice(void **state) {
     assert_int_equal(now.n_layers, 19);
     assert_true(now.log_gain < -20);
     assert_true(fabs(then.log_gain) < 3);
+    const bp_chain_choice other = {.from = BP_ACTIVATION_RELU, .activation = BP_ACTIVATION_TANH};
+    bp_predict_chain(c.model, &other, &then); /* there is none to change */
+    assert_true(then.log_gain == now.log_gain);
+    bp_predict_chain(c.model, &tanh_xavier, &then);
     assert_true(then.variation > 0.5 && now.variation < 0.01);
     chain_close(&c);
 }

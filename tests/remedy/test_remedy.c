@@ -81,6 +81,46 @@ static void weights_get_the_activations_critical_initialiser(void **state) {
     }
 }
 
+/* Eight sigmoids between rectifiers: they are changed, and nothing else. */
+static void sigmoids_among_others_are_what_to_change(void **state) {
+    (void)state;
+    bp_model *model;
+    assert_int_equal(bp_model_open(&model, NULL), BP_OK);
+    for (uint32_t i = 0; i < 21; i++) {
+        const bool sigmoid = i >= 6 && i < 14;
+        const bp_layer layer = {.kind = BP_LAYER_DENSE,
+                                .activation = i == 20   ? BP_ACTIVATION_LINEAR
+                                              : sigmoid ? BP_ACTIVATION_SIGMOID
+                                                        : BP_ACTIVATION_RELU,
+                                .output_shape = {64, 1, 1},
+                                .weight_init = {BP_INIT_HE, 1},
+                                .bias_init = {BP_INIT_ZEROS, 0},
+                                .item = i < 6     ? 0
+                                        : sigmoid ? 1
+                                        : i < 20  ? 2
+                                                  : 3};
+        assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
+    }
+    const int64_t input[3] = {64, 1, 1};
+    assert_int_equal(bp_model_set_input(model, input, NULL), BP_OK);
+    bp_remedy *remedy = remedy_of(model, BP_PROBLEM_VANISHING_GRADIENT, NULL, 0);
+    assert_non_null(remedy);
+    assert_string_equal(remedy->edits[0].key, "net[1].activation");
+    assert_int_equal(remedy->n_edits, 2);
+    bp_remedy_close(remedy);
+    bp_model_close(model);
+}
+
+static void what_passed_needs_no_remedy(void **state) {
+    (void)state;
+    bp_model *model = model_of(21, BP_ACTIVATION_SIGMOID, (bp_init){BP_INIT_PYTORCH_DEFAULT, 1});
+    const bp_finding finding = {.problem = BP_PROBLEM_VANISHING_GRADIENT, .severity = BP_HINT};
+    bp_remedy *remedy = NULL;
+    assert_int_equal(bp_remedy_open(&remedy, model, &finding, NULL, NULL), BP_OK);
+    assert_null(remedy);
+    bp_model_close(model);
+}
+
 static void a_single_layer_is_mended_alone(void **state) {
     (void)state;
     bp_model *model;
@@ -129,6 +169,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deep_sigmoid_becomes_tanh_with_xavier),
         cmocka_unit_test(weights_get_the_activations_critical_initialiser),
+        cmocka_unit_test(sigmoids_among_others_are_what_to_change),
+        cmocka_unit_test(what_passed_needs_no_remedy),
         cmocka_unit_test(a_single_layer_is_mended_alone),
         cmocka_unit_test(a_step_that_is_too_long_is_shortened),
         cmocka_unit_test(nothing_is_proposed_where_nothing_is_known_to_help),
