@@ -214,7 +214,8 @@ static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, b
         number(text, " times their size: a step of learning rate ",
                bp_model_recipe(d->model)->learning_rate, " is too long for what the gradient says");
         const double span = fmax(d->first.explode_span, d->first.vanish_span);
-        if (d->first.measured && span < LN_SPAN)
+        const bool by_weights = d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists;
+        if (d->first.measured && span < LN_SPAN && !by_weights)
             number(note,
                    "depth is not to blame: at the first step the error signals differed by "
                    "only \xc3\x97",

@@ -103,7 +103,9 @@ static bool mend_layer(remedy_block *block, const bp_model *model, uint32_t id) 
     const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
     const double critical_std = critical / sqrt((double)layer->fan_in);
     const double std = bp_init_std(&layer->weight_init, layer->fan_in, layer->fan_out);
-    if (std > 0.8 * critical_std && std < 1.25 * critical_std) return false;
+    /* The output layer is right with He's size, too. */
+    const double most = layer->activation == BP_ACTIVATION_LINEAR ? 1.25 * sqrt(2) : 1.25;
+    if (std > 0.8 * critical_std && std < most * critical_std) return false;
     const bp_init_kind init = critical > 1 ? BP_INIT_HE : BP_INIT_XAVIER;
     add_item_edit(block, layer->item, "init", bp_init_name(init));
     bp_text_add(&block->title_text, "initialise layer %u (%.100s) by %s", id, layer->name,
@@ -141,7 +143,8 @@ static bool mend(remedy_block *block, const bp_model *model, const bp_finding *f
     if (bp_finding_evidence(finding, "over_steps") > 0)
         return mend_learning_rate(block, model, finding);
     const uint32_t blamed = bp_finding_blamed_layer(finding);
-    if (blamed && mend_layer(block, model, blamed)) return true;
+    const bool from_the_start = finding->since_step == 0; /* later it is not the initialiser */
+    if (blamed && from_the_start && mend_layer(block, model, blamed)) return true;
     if (mend_chain(block, model)) return true;
     return finding->problem == BP_PROBLEM_EXPLODING_GRADIENT &&
            bp_finding_evidence(finding, "update_ratio") > 1 &&
