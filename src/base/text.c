@@ -27,7 +27,13 @@ void bp_text_add(bp_text *text, const char *format, ...) {
         return;
     }
     text->cut = true;
-    if (wanted >= 0) text->length = text->capacity - 1;
+    if (wanted >= 0) {
+        text->length = text->capacity - 1;
+        /* Not in the middle of a UTF-8 sequence: back over its tail and its first byte. */
+        size_t at = text->length;
+        while (at > 0 && ((unsigned char)text->bytes[at - 1] & 0xC0u) == 0x80u) at--;
+        if (at > 0 && (unsigned char)text->bytes[at - 1] >= 0xC0u) text->length = at - 1;
+    }
     text->bytes[text->length] = '\0';
 }
 

@@ -31,7 +31,8 @@ static void begin(bp_diagnosis *d) {
         if (bp_layer_is_trained(bp_model_layer(d->model, id))) d->n_learning++;
     }
     d->limit = 1e-3 / (d->n_learning ? d->n_learning : 1);
-    d->history.first_loss = d->history.last_loss = (double)NAN;
+    d->history.first_loss = d->history.last_loss = d->history.largest_loss = (double)NAN;
+    d->full_step = -1;
     d->history.first_mean = d->history.best_mean = d->history.last_mean = (double)NAN;
     d->history.largest_jump_step = d->history.nan_since = -1;
     d->history.first_step = d->history.last_step = -1;
@@ -104,16 +105,21 @@ static void note_depth(bp_diagnosis *d, const bp_record *record) {
         fmax(d->history.largest_span, fmax(d->now.vanish_span, d->now.explode_span));
 }
 
-static void note_window(bp_diagnosis *d, const bp_record *record, bool forward) {
+/* False for a record without updates: nothing over time is judged by it. */
+static bool note_window(bp_diagnosis *d, const bp_record *record, bool forward) {
     bp_history *history = &d->history;
-    if (!bp_effect_shares(d, record)) return;
+    if (!bp_effect_shares(d, record)) return false;
+    d->full_distance =
+        d->full_step >= 0 && record->step > d->full_step ? record->step - d->full_step : 1;
+    d->full_step = record->step;
     bp_window_push(&d->window, record->step, bp_record_get(record, BP_Q_LOSS, 0), d->shares,
                    d->limit, d->now.measured && d->now.vanish_span > LN_SPAN,
                    d->now.measured && d->now.explode_span > LN_SPAN, forward);
-    if (bp_window_length(&d->window) < WINDOW_MIN) return;
+    if (bp_window_length(&d->window) < WINDOW_MIN) return true;
     history->last_mean = bp_window_mean_loss(&d->window);
     if (isnan(history->first_mean)) history->first_mean = history->last_mean;
     history->best_mean = fmin(history->best_mean, history->last_mean);
+    return true;
 }
 
 uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
@@ -122,8 +128,8 @@ uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
     const bool was_finite = !d->non_finite.seen;
     if (was_finite) {
         note_depth(d, record);
-        note_window(d, record, note_forward(d, record));
-        changed += bp_judge_vanishing(d, record);
+        if (note_window(d, record, note_forward(d, record)))
+            changed += bp_judge_vanishing(d, record);
     }
     if (was_finite || record->step == d->non_finite.step) {
         changed += bp_judge_exploding(d, record);

@@ -9,6 +9,13 @@
 
 #define RUN_UP 10 /* steps between an explosion and the NaN that it is blamed for */
 
+/* `then` was a moment ago: RUN_UP steps, or two distances where full records are rare. Steps may go
+ * back (a resumed run). */
+static bool recent(const bp_diagnosis *d, int64_t then, int64_t now) {
+    const int64_t run_up = d->full_distance > RUN_UP / 2 ? 2 * d->full_distance : RUN_UP;
+    return then >= 0 && now >= then && now - then <= run_up;
+}
+
 static double largest_update_ratio(const bp_diagnosis *d, uint32_t *layer) {
     double largest = 0;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
@@ -44,6 +51,8 @@ static void add_layers(bp_diagnosis *d, bp_finding_slot *slot) {
     }
     for (uint32_t id = 1; id <= bp_model_cut(d->model, last); id++)
         if (bp_layer_is_trained(bp_model_layer(d->model, id))) bp_finding_add_layer(slot, id);
+    if (slot->finding.n_layers == 0) /* all of them are frozen */
+        bp_finding_add_layer(slot, bp_model_cut(d->model, last));
 }
 
 static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
@@ -114,14 +123,13 @@ static uint32_t open_over_steps(bp_diagnosis *d, int64_t step) {
 static void note_candidates(bp_diagnosis *d, const bp_record *record) {
     uint32_t layer = 0;
     if (d->now.measured && d->now.step == record->step && d->now.explode_span > LN_SPAN) {
-        if (d->explode_step < 0 || record->step - d->explode_step > RUN_UP)
-            d->explode_since = record->step;
+        if (!recent(d, d->explode_step, record->step)) d->explode_since = record->step;
         d->explode_step = record->step;
         bp_profile_copy(&d->explode, &d->now);
     }
     const double ratio = largest_update_ratio(d, &layer);
     if (ratio > 1) {
-        if (d->jump_step < 0 || record->step - d->jump_step > RUN_UP) {
+        if (!recent(d, d->jump_step, record->step)) {
             d->jump_since = record->step;
             d->jump_ratio = ratio;
             d->jump_layer = layer;
@@ -130,7 +138,7 @@ static void note_candidates(bp_diagnosis *d, const bp_record *record) {
     }
     if (d->history.n_out_of_bounds == 0)
         d->out_by_jump = false;
-    else if (d->jump_step >= 0 && record->step - d->jump_step <= RUN_UP)
+    else if (recent(d, d->jump_step, record->step))
         d->out_by_jump = true;
 }
 
@@ -138,8 +146,8 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     uint32_t layer = 0;
     if (!d->non_finite.seen) note_candidates(d, record);
     const int64_t step = record->step;
-    const bool over_steps = d->jump_step >= 0 && step - d->jump_step <= RUN_UP;
-    const bool over_depth = d->explode_step >= 0 && step - d->explode_step <= RUN_UP;
+    const bool over_steps = recent(d, d->jump_step, step);
+    const bool over_depth = recent(d, d->explode_step, step);
     const bool steps_first = over_steps && d->jump_since < d->explode_since;
     const bool harm = d->non_finite.seen || loss_out_of_bounds(d) || is_stuck(d);
     /* A long step that the loss soon forgets is no explosion: residual networks start so. */

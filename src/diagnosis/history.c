@@ -4,6 +4,13 @@
 
 #include <math.h>
 
+uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    const double count =
+        bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row) : 0;
+    if (!(count > 0)) return 0;
+    return count < 0x1p62 ? (uint64_t)count : (uint64_t)1 << 62;
+}
+
 double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer) {
     const bp_layer *spec = bp_model_layer(d->model, layer);
     /* Weights before a normalisation have no scale: a long step there only shortens the next. */
@@ -55,8 +62,7 @@ static void note_nan(bp_diagnosis *d, const bp_record *record) {
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         const bp_quantity bad[] = {BP_Q_PARAMETER_NAN, BP_Q_PARAMETER_INF, BP_Q_UPDATE_BAD};
         for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-            if (bp_record_has(record, bad[i], id))
-                count += (uint64_t)bp_record_get(record, bad[i], id);
+            count += bp_count_of(record, bad[i], id);
     }
     if (count == 0) return;
     if (d->history.nan_since < 0) d->history.nan_since = record->step;
@@ -79,9 +85,12 @@ void bp_history_note(bp_diagnosis *d, const bp_record *record) {
 
 double bp_trivial_level(const bp_diagnosis *d) {
     const double trivial = bp_model_recipe(d->model)->trivial_loss;
-    return isfinite(trivial) && trivial > 0 ? trivial : d->history.first_mean;
+    if (isfinite(trivial) && trivial > 0) return trivial;
+    return d->history.first_mean > 0 ? d->history.first_mean : (double)NAN;
 }
 
 bool bp_loss_left_trivial(const bp_diagnosis *d) {
-    return d->history.last_mean < 0.95 * bp_trivial_level(d);
+    const double level = bp_trivial_level(d), first = d->history.first_mean;
+    if (isnan(level)) return d->history.last_mean < first - 0.05 * fabs(first);
+    return d->history.last_mean < 0.95 * level;
 }

@@ -6,11 +6,6 @@
 
 #include <math.h>
 
-static uint64_t count_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    return bp_record_has(record, quantity, row) ? (uint64_t)bp_record_get(record, quantity, row)
-                                                : 0;
-}
-
 static double largest_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
     return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
                                                 : (double)NAN;
@@ -19,7 +14,7 @@ static double largest_of(const bp_record *record, bp_quantity quantity, uint32_t
 /* True when this place holds a non-finite value; the first one found becomes the producer. */
 static bool look(bp_non_finite *found, const bp_record *record, uint32_t layer, const char *place,
                  bp_quantity nan, bp_quantity inf) {
-    const uint64_t n_nan = count_of(record, nan, layer), n_inf = count_of(record, inf, layer);
+    const uint64_t n_nan = bp_count_of(record, nan, layer), n_inf = bp_count_of(record, inf, layer);
     if (n_nan + n_inf == 0) return false;
     if (!found->seen)
         *found = (bp_non_finite){.seen = true,
@@ -28,6 +23,7 @@ static bool look(bp_non_finite *found, const bp_record *record, uint32_t layer, 
                                  .place = place,
                                  .n_nan = n_nan,
                                  .n_inf = n_inf,
+                                 .is_watched = found->is_watched,
                                  .largest_before = (double)NAN};
     return true;
 }
@@ -39,7 +35,7 @@ static void look_at_data_and_parameters(bp_diagnosis *d, const bp_record *record
     for (uint32_t id = 1; id <= d->n_layers; id++)
         if (look(found, record, id, "parameter", BP_Q_PARAMETER_NAN, BP_Q_PARAMETER_INF) &&
             found->layer == id && !found->is_data)
-            found->is_inherited = true;
+            found->is_inherited = record->step == d->history.first_step;
 }
 
 static void look_forward(bp_diagnosis *d, const bp_record *record) {
@@ -47,8 +43,10 @@ static void look_forward(bp_diagnosis *d, const bp_record *record) {
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         const bool first = !found->seen;
         if (look(found, record, id, "activation", BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF) &&
-            first)
+            first) {
             found->largest_before = largest_of(record, BP_Q_ACTIVATION_MAX, id - 1);
+            found->is_watched = bp_record_has(record, BP_Q_ACTIVATION_NAN, id - 1);
+        }
     }
     if (found->seen || !bp_record_has(record, BP_Q_LOSS, 0)) return;
     const double loss = bp_record_get(record, BP_Q_LOSS, 0);
@@ -63,12 +61,16 @@ static void look_forward(bp_diagnosis *d, const bp_record *record) {
 
 static void look_backward(bp_diagnosis *d, const bp_record *record) {
     bp_non_finite *found = &d->non_finite;
+    if (record->flags & BP_RECORD_UPDATE_SKIPPED) return; /* a loss scaler saw it, and it is gone */
     for (uint32_t id = d->n_layers; id >= 1; id--) {
         const bool first = !found->seen;
-        if (look(found, record, id, "error signal", BP_Q_ERROR_NAN, BP_Q_ERROR_INF) && first &&
-            id < d->n_layers)
-            found->largest_before = largest_of(record, BP_Q_ERROR_MAX, id + 1);
+        if (look(found, record, id, "error signal", BP_Q_ERROR_NAN, BP_Q_ERROR_INF) && first) {
+            found->is_watched = id == d->n_layers || bp_record_has(record, BP_Q_ERROR_NAN, id + 1);
+            if (id < d->n_layers)
+                found->largest_before = largest_of(record, BP_Q_ERROR_MAX, id + 1);
+        }
     }
+    if (!found->seen) found->is_watched = true; /* what comes now was made of what was finite */
     for (uint32_t id = d->n_layers; id >= 1; id--)
         look(found, record, id, "gradient", BP_Q_GRADIENT_NAN, BP_Q_GRADIENT_INF);
     for (uint32_t id = 1; id <= d->n_layers; id++) {
@@ -90,7 +92,7 @@ static uint32_t count_passers(const bp_diagnosis *d, const bp_record *record) {
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         uint64_t bad = 0;
         for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-            bad += count_of(record, places[i], id);
+            bad += bp_count_of(record, places[i], id);
         n += bad > 0 && id != d->non_finite.layer;
     }
     return n;
@@ -122,6 +124,8 @@ uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record) {
     bp_non_finite *found = &d->non_finite;
     if (!found->seen) return 0;
     found->n_passers = count_passers(d, record);
+    found->loss_is_bad =
+        bp_record_has(record, BP_Q_LOSS, 0) && !isfinite(bp_record_get(record, BP_Q_LOSS, 0));
     bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_NON_FINITE, found->step, record->step);
     slot->finding.severity = BP_ERROR;
     if (found->layer) bp_finding_add_layer(slot, found->layer);

@@ -16,7 +16,8 @@ bool bp_profile_init(bp_profile *profile, const bp_model *model, const bp_alloca
     profile->error_norm = bp_allocate(allocator, n + 1, sizeof *profile->error_norm);
     profile->level = bp_allocate(allocator, n + 1, sizeof *profile->level);
     profile->gain = bp_allocate(allocator, n + 1, sizeof *profile->gain);
-    return profile->error_norm && profile->level && profile->gain;
+    profile->queue = bp_allocate(allocator, n + 1, sizeof *profile->queue);
+    return profile->error_norm && profile->level && profile->gain && profile->queue;
 }
 
 void bp_profile_finish(bp_profile *profile, const bp_allocator *allocator) {
@@ -24,12 +25,14 @@ void bp_profile_finish(bp_profile *profile, const bp_allocator *allocator) {
     bp_release(allocator, profile->error_norm, n, sizeof *profile->error_norm);
     bp_release(allocator, profile->level, n, sizeof *profile->level);
     bp_release(allocator, profile->gain, n, sizeof *profile->gain);
+    bp_release(allocator, profile->queue, n, sizeof *profile->queue);
 }
 
 void bp_profile_copy(bp_profile *to, const bp_profile *from) {
     const size_t n = (size_t)from->n_cuts + 1;
     bp_profile kept = *to;
     *to = *from;
+    to->queue = kept.queue;
     to->error_norm = memcpy(kept.error_norm, from->error_norm, n * sizeof *from->error_norm);
     to->level = memcpy(kept.level, from->level, n * sizeof *from->level);
     to->gain = memcpy(kept.gain, from->gain, n * sizeof *from->gain);
@@ -153,12 +156,19 @@ bool bp_profile_narrow(const bp_profile *profile, double sign, uint32_t *from, u
     const double span = sign > 0 ? profile->vanish_span : profile->explode_span;
     *from = first;
     *to = last;
-    for (uint32_t a = first; a < last; a++)
-        for (uint32_t b = a + 1; b <= last && b - a < *to - *from; b++)
-            if (sign * (profile->level[b] - profile->level[a]) >= 0.8 * span) {
-                *from = a;
-                *to = b;
-                break;
-            }
+    /* The shortest stretch with at least so much, by a queue of rising starts: each cut point
+     * enters and leaves it once. */
+    uint32_t head = 0, tail = 0;
+    for (uint32_t b = first; b <= last; b++) {
+        const double level = sign * profile->level[b];
+        while (head < tail && level - sign * profile->level[profile->queue[head]] >= 0.8 * span) {
+            const uint32_t a = profile->queue[head++];
+            if (b - a >= *to - *from) continue;
+            *from = a;
+            *to = b;
+        }
+        while (head < tail && sign * profile->level[profile->queue[tail - 1]] >= level) tail--;
+        profile->queue[tail++] = b;
+    }
     return *to - *from == 1 || 2 * (*to - *from) < last - first;
 }

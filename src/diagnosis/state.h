@@ -18,6 +18,7 @@ typedef struct bp_profile {
     uint32_t n_cuts;
     bool measured;
     int64_t step;
+    uint32_t *queue;    /* scratch of bp_profile_narrow */
     double *error_norm; /* s_k */
     double *level;      /* cumulated ln of the segments' measure; level[1] = 0 */
     bp_gain *gain;      /* of the layers that end at the cut points */
@@ -126,6 +127,8 @@ typedef struct bp_non_finite {
     int64_t step;
     uint32_t layer;        /* the producer; 0 = the input data, or the loss */
     const char *place;     /* what became non-finite there: "activation", "error signal" ... */
+    bool loss_is_bad;      /* the loss of that step, too, is not finite */
+    bool is_watched;       /* what went into the place was looked at and finite */
     bool is_data;          /* the input itself: nothing in the network produced it */
     bool is_inherited;     /* the parameters came in so: produced before the first record */
     uint64_t n_nan, n_inf; /* values at the place */
@@ -160,9 +163,10 @@ struct bp_diagnosis {
     double forward_input;
     int64_t explode_step; /* the last record that was a candidate; -1: none */
     int64_t explode_since;
-    bp_profile explode;            /* its bp_profile */
-    int64_t jump_step, jump_since; /* last record with an update ratio > 1, and its series */
-    double jump_ratio;             /* the largest one where the series began */
+    int64_t full_step, full_distance; /* the last record with updates, and from the one before */
+    bp_profile explode;               /* its bp_profile */
+    int64_t jump_step, jump_since;    /* last record with an update ratio > 1, and its series */
+    double jump_ratio;                /* the largest one where the series began */
     uint32_t jump_layer;
     bool out_by_jump; /* the loss is out of bounds since updates were larger than weights */
     bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */
@@ -172,7 +176,9 @@ struct bp_diagnosis {
 
 /* --- the judges: each file one problem or family ------------------------------------------------
  */
-void bp_history_note(bp_diagnosis *d, const bp_record *record);  /* history.c */
+/* A count of the record, 0 where it is not measured; huge and impossible ones are cut. */
+uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row); /* history.c */
+void bp_history_note(bp_diagnosis *d, const bp_record *record);                    /* history.c */
 bool bp_effect_shares(bp_diagnosis *d, const bp_record *record); /* effect.c: fills d->shares */
 uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record);  /* vanishing.c */
 uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* exploding.c */
@@ -199,7 +205,8 @@ void bp_text_layers(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 /* "layer 7" or "layers 1-4, 7" */
 void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 
-/* The trivial level of the loss, or the first loss where it is not known. */
+/* The trivial level of the loss, or the first window's mean where it is not known; NaN for a loss
+ * that has no level (negative). */
 double bp_trivial_level(const bp_diagnosis *d);
 /* The loss is below 0.95 of the trivial level (as a mean over the window up to now). */
 bool bp_loss_left_trivial(const bp_diagnosis *d);

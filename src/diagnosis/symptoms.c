@@ -103,7 +103,8 @@ static void loss_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *text) 
     symptom->exploding = "the loss abruptly increases by a large amount";
     symptom->vanishing = "the model learns very slowly; training stagnates at a very early stage";
     const bp_history *history = &d->history;
-    const double trivial = bp_model_recipe(d->model)->trivial_loss;
+    const double level = bp_model_recipe(d->model)->trivial_loss;
+    const double trivial = level > 0 ? level : (double)NAN;
     bp_text_add(text, "loss ");
     bp_text_add_number(text, history->first_loss, 3);
     bp_text_add(text, " \xe2\x86\x92 ");
@@ -120,7 +121,7 @@ static void loss_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *text) 
         bp_text_add_number(text, history->largest_jump, 2);
         bp_text_add(text, " at step %lld", (long long)history->largest_jump_step);
     }
-    if (d->non_finite.seen)
+    if (d->non_finite.loss_is_bad)
         bp_text_add(text, "; no finite loss after step %lld", (long long)d->non_finite.step);
     symptom->speaks_for_exploding =
         history->largest_jump > 10 || history->largest_loss > 10 * trivial;

@@ -3,6 +3,7 @@
 #include "diagnosis/state.h"
 
 #include <math.h>
+#include <string.h>
 
 static void number(bp_text *text, const char *before, double value, const char *after) {
     bp_text_add(text, "%s", before);
@@ -111,8 +112,8 @@ static mean_parts mean_over(const bp_diagnosis *d, const bp_profile *profile, ui
 }
 
 static void text_parts(bp_text *text, const mean_parts *mean) {
-    if (isnan(mean->gain)) return;
-    if (!mean->same_activation || isnan(mean->activation) || isnan(mean->weight)) return;
+    if (!isfinite(mean->gain) || !mean->same_activation) return;
+    if (!isfinite(mean->activation) || !isfinite(mean->weight) || !isfinite(mean->norm)) return;
     const bp_layer *layer = mean->layer;
     if (layer->activation != BP_ACTIVATION_LINEAR) {
         bp_text_add(text, "; of it %s passes on ", bp_activation_name(layer->activation));
@@ -178,7 +179,7 @@ static void text_forward(const bp_diagnosis *d, const bp_finding_slot *slot, bp_
         number(text, "different samples differ by only ", d->forward_worst, " of their size");
     else
         bp_text_add(text, "all samples are the same");
-    number(text, " (spread of the input: ", d->forward_input, ")");
+    if (isfinite(d->forward_input)) number(text, " (spread of the input: ", d->forward_input, ")");
 }
 
 static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
@@ -211,8 +212,10 @@ static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, b
         bp_text_add(text, "the update of step %lld changed the weights of layer %u by ",
                     (long long)d->jump_since, d->jump_layer);
         bp_text_add_number(text, d->jump_ratio, 2);
-        number(text, " times their size: a step of learning rate ",
-               bp_model_recipe(d->model)->learning_rate, " is too long for what the gradient says");
+        bp_text_add(text, " times their size");
+        if (isfinite(bp_model_recipe(d->model)->learning_rate))
+            number(text, ": a step of learning rate ", bp_model_recipe(d->model)->learning_rate,
+                   " is too long for what the gradient says");
         const double span = fmax(d->first.explode_span, d->first.vanish_span);
         const bool by_weights = d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists;
         if (d->first.measured && span < LN_SPAN && !by_weights)
@@ -264,8 +267,16 @@ static void text_non_finite(const bp_diagnosis *d, bp_text *text, bp_text *note)
     else if (bad->is_inherited)
         bp_text_add(text, "%llu parameters are not finite before the first update that was seen",
                     (unsigned long long)n);
+    else if (strcmp(bad->place, "parameter") == 0)
+        bp_text_add(text, "%llu parameters are not finite: an update before this step made them so",
+                    (unsigned long long)n);
     else if (!bad->layer)
         bp_text_add(text, "the last layer's outputs are finite and the loss of them is not");
+    else if (!bad->is_watched)
+        bp_text_add(text,
+                    "%llu values are not finite; the layers before it were not watched at this "
+                    "step, and were finite at step %lld",
+                    (unsigned long long)n, (long long)d->full_step);
     else
         bp_text_add(text, "what went into it was finite, %llu values that came out are not",
                     (unsigned long long)n);

@@ -8,7 +8,8 @@
 
 static void update_starved(bp_diagnosis *d) {
     const bp_window *window = &d->window;
-    const bool learning_is_due = bp_window_mean_loss(window) > 0.1 * bp_trivial_level(d);
+    const double level = bp_trivial_level(d);
+    const bool learning_is_due = isnan(level) || bp_window_mean_loss(window) > 0.1 * level;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         bp_layer_history *layer = &d->history.layer[id];
         const uint32_t counted = window->counted[id];
@@ -49,7 +50,7 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
     bp_finding_add_evidence(
         slot, "forward_variation", "smallest spread over samples / size of an activation",
         bp_model_cut(d->model, d->forward_cut), step, d->forward_worst, !isnan(d->forward_worst));
-    const double share = bp_window_median_share(&d->window, first);
+    const double share = first ? bp_window_median_share(&d->window, first) : (double)NAN;
     bp_finding_add_evidence(slot, "share_of_learning", "median share of the first such layer",
                             first, step, share, !isnan(share));
     bp_finding_add_evidence(slot, "share_limit", "a layer below it is starved", 0, step, d->limit,
@@ -70,8 +71,10 @@ static uint32_t update_finding(bp_diagnosis *d, int64_t step, bool backward, int
     bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_VANISHING_GRADIENT, since, step);
     slot->forward = !backward;
     slot->forward_cut = d->forward_cut;
-    if (d->now.measured) bp_profile_copy(&slot->profile, &d->now);
-    if (backward && d->now.measured)
+    const bool faded = d->now.measured && d->now.vanish_span > LN_SPAN;
+    if (faded || (d->now.measured && !slot->profile.measured))
+        bp_profile_copy(&slot->profile, &d->now);
+    if (backward && slot->profile.measured)
         slot->narrow = bp_profile_narrow(&slot->profile, 1, &slot->blamed_from, &slot->blamed_to);
     const uint32_t last = backward && slot->profile.measured
                               ? bp_model_cut(d->model, slot->profile.vanish_to)
@@ -90,8 +93,12 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
     update_starved(d);
     const bool backward = bp_window_majority(&d->window, d->window.backward);
     const bool forward = bp_window_majority(&d->window, d->window.forward);
-    const uint32_t last =
-        backward && d->now.measured ? bp_model_cut(d->model, d->now.vanish_to) : d->n_layers;
+    /* A single record may be no candidate while most of the window is. */
+    const bool faded = d->now.measured && d->now.vanish_span > LN_SPAN;
+    const bp_profile *profile = faded || !slot->exists ? &d->now : &slot->profile;
+    const uint32_t last = backward && profile->measured && profile->vanish_span > LN_SPAN
+                              ? bp_model_cut(d->model, profile->vanish_to)
+                              : d->n_layers;
     int64_t since = 0;
     if ((backward || forward) && count_starved(d, last, &since) > 0) {
         const uint8_t *flags = backward ? d->window.backward : d->window.forward;

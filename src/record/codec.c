@@ -195,7 +195,9 @@ bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error
         return bp_fail(error, BP_ERROR_INPUT,
                        "a step record has %u layers, expected the network's %u", (unsigned)n_layers,
                        (unsigned)record->n_layers);
-    record->step = (int64_t)bp_read_varint(cursor);
+    const uint64_t step = bp_read_varint(cursor);
+    record->step = (int64_t)step;
+    if (step > INT64_MAX) cursor->bad = true;
     record->wall_time = bp_read_f64(cursor);
     record->stream = read_u32_varint(cursor);
     record->micro_step = read_u32_varint(cursor);

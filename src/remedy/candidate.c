@@ -100,6 +100,7 @@ const bp_candidate *bp_candidates_second(const bp_candidate *list, const bp_cand
         if (c == best || (c->activation == best->activation && c->change == best->change &&
                           c->init == best->init))
             continue;
+        if (!isfinite(c->predicted.mean_gain)) continue;
         const double gain = fabs(c->predicted.log_gain);
         if (!second || gain < fabs(second->predicted.log_gain)) second = c;
     }

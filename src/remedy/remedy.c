@@ -49,7 +49,7 @@ static void add_item_edit(remedy_block *block, uint32_t item, const char *what, 
 static bool edit_activations(remedy_block *block, const bp_model *model, bp_activation from,
                              bp_activation to) {
     int64_t last_item = -1;
-    for (uint32_t id = 1; id <= bp_model_n_layers(model); id++) {
+    for (uint32_t id = 1; id < bp_model_n_layers(model); id++) { /* the output stays as it is */
         const bp_layer *layer = bp_model_layer(model, id);
         if (layer->activation != from || layer->item == last_item) continue;
         if (layer->depth_in_blocks > 0) return false;
@@ -99,7 +99,8 @@ static bool mend_chain(remedy_block *block, const bp_model *model) {
 /* One layer alone whose initialiser is off: give it what its activation asks for. */
 static bool mend_layer(remedy_block *block, const bp_model *model, uint32_t id) {
     const bp_layer *layer = bp_model_layer(model, id);
-    if (!layer || !bp_layer_has_weights(layer) || layer->depth_in_blocks > 0) return false;
+    if (!layer || !bp_layer_has_weights(layer) || layer->depth_in_blocks > 0 || layer->fan_in < 1)
+        return false;
     const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
     const double critical_std = critical / sqrt((double)layer->fan_in);
     const double std = bp_init_std(&layer->weight_init, layer->fan_in, layer->fan_out);

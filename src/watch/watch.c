@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the observer's calls to a record, the log and the diagnosis. */
 #include "watch/watch.h"
+#include "stats/float_guard.h"
 
 #include <errno.h>
 #include <math.h>
@@ -14,9 +15,10 @@ struct bp_watch {
     bp_watch_options options;
     bp_observer observer;
     bp_diagnosis *diagnosis;
-    bp_runlog_writer *log; /* NULL: no log wanted, or blind */
-    bp_error blind;        /* status BP_OK while it sees */
-    uint32_t *wanted;      /* [n_layers + 1], of the current step */
+    bp_runlog_writer *log; /* NULL: no log wanted */
+    const bp_io *io;
+    bp_error blind;   /* status BP_OK while it sees */
+    uint32_t *wanted; /* [n_layers + 1], of the current step */
     uint32_t *wanted_full, *wanted_light;
     bp_record record, decoded;
     uint8_t *bytes; /* the encoded record */
@@ -99,10 +101,8 @@ static void note_gradient(bp_watch *watch, uint32_t layer, bp_slot slot,
     if (slot == BP_SLOT_BIAS) set(watch, BP_Q_BIAS_GRADIENT_RMS, layer, bp_summary_rms(summary));
 }
 
-static void on_summary(void *context, uint32_t layer, bp_role role, bp_slot slot,
-                       const bp_summary *summary) {
-    bp_watch *watch = context;
-    if (!watch->in_step || layer > watch->n_layers) return;
+BP_GUARDED void take_summary(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
+                             const bp_summary *summary) {
     const double terms = (double)watch->step.loss_terms;
     const bool finite = bp_summary_non_finite(summary) == 0;
     switch (role) {
@@ -133,13 +133,11 @@ static void on_summary(void *context, uint32_t layer, bp_role role, bp_slot slot
     }
 }
 
-static void on_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
-                      const bp_tensor *tensor) {
-    bp_watch *watch = context;
-    if (!watch->in_step || layer > watch->n_layers) return;
+BP_GUARDED void take_tensor(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
+                            const bp_tensor *tensor) {
     bp_summary summary;
     bp_summarise(&summary, tensor);
-    on_summary(context, layer, role, slot, &summary);
+    take_summary(watch, layer, role, slot, &summary);
     if (role != BP_ROLE_ACTIVATION || watch->wanted != watch->wanted_full) return;
     bp_units *units = &watch->units[layer];
     double variation;
@@ -152,10 +150,9 @@ static void on_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
     bp_units_reset(units);
 }
 
-static void on_update(void *context, uint32_t layer, bp_slot slot, const bp_tensor *gradient,
-                      const bp_tensor *before, const bp_tensor *after) {
-    bp_watch *watch = context;
-    if (!watch->in_step || layer > watch->n_layers) return;
+BP_GUARDED void take_update(bp_watch *watch, uint32_t layer, bp_slot slot,
+                            const bp_tensor *gradient, const bp_tensor *before,
+                            const bp_tensor *after) {
     bp_update_stats stats = {0};
     bp_update_stats_add(&stats, gradient, before, after);
     add(watch, BP_Q_EFFECT, layer, stats.effect);
@@ -164,6 +161,35 @@ static void on_update(void *context, uint32_t layer, bp_slot slot, const bp_tens
     add(watch, BP_Q_PARAMETERS, layer, (double)stats.count);
     if (slot == BP_SLOT_WEIGHT && stats.count)
         set(watch, BP_Q_UPDATE_RMS, layer, sqrt(stats.sum_squares_change / (double)stats.count));
+}
+
+/* A host may trap on NaN or overflow: what comes from it is reckoned with in our environment. */
+
+static void on_summary(void *context, uint32_t layer, bp_role role, bp_slot slot,
+                       const bp_summary *summary) {
+    bp_watch *watch = context;
+    if (!watch->in_step || layer > watch->n_layers) return;
+    const bp_float_guard guard = bp_float_guard_enter();
+    take_summary(watch, layer, role, slot, summary);
+    bp_float_guard_leave(&guard);
+}
+
+static void on_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
+                      const bp_tensor *tensor) {
+    bp_watch *watch = context;
+    if (!watch->in_step || layer > watch->n_layers) return;
+    const bp_float_guard guard = bp_float_guard_enter();
+    take_tensor(watch, layer, role, slot, tensor);
+    bp_float_guard_leave(&guard);
+}
+
+static void on_update(void *context, uint32_t layer, bp_slot slot, const bp_tensor *gradient,
+                      const bp_tensor *before, const bp_tensor *after) {
+    bp_watch *watch = context;
+    if (!watch->in_step || layer > watch->n_layers) return;
+    const bp_float_guard guard = bp_float_guard_enter();
+    take_update(watch, layer, slot, gradient, before, after);
+    bp_float_guard_leave(&guard);
 }
 
 /* --- the step ------------------------------------------------------------------------------- */
@@ -196,9 +222,7 @@ static void tell_findings(bp_watch *watch) {
 
 /* The step is handed on when the next one begins (or the run ends), so that a validation that
  * follows it still is part of its record. */
-static void hand_on(bp_watch *watch) {
-    if (!watch->has_step) return;
-    watch->has_step = false;
+BP_GUARDED void hand_on_guarded(bp_watch *watch) {
     bp_writer writer;
     bp_cursor cursor;
     bp_error error = {0};
@@ -215,6 +239,14 @@ static void hand_on(bp_watch *watch) {
     if (bp_diagnosis_step(watch->diagnosis, &watch->decoded) > 0) tell_findings(watch);
 }
 
+static void hand_on(bp_watch *watch) {
+    if (!watch->has_step) return;
+    watch->has_step = false;
+    const bp_float_guard guard = bp_float_guard_enter();
+    hand_on_guarded(watch);
+    bp_float_guard_leave(&guard);
+}
+
 static bp_plan on_step_begin(void *context, const bp_step *step) {
     bp_watch *watch = context;
     const int kept_errno = errno;
@@ -227,7 +259,7 @@ static bp_plan on_step_begin(void *context, const bp_step *step) {
     watch->wanted = full ? watch->wanted_full : watch->wanted_light;
     bp_record_clear(&watch->record);
     watch->record.step = step->step;
-    watch->record.wall_time = bp_io_system.wall_clock(bp_io_system.context);
+    watch->record.wall_time = watch->io->wall_clock(watch->io->context);
     set(watch, BP_Q_SAMPLES, 0, (double)step->samples);
     set(watch, BP_Q_LOSS_TERMS, 0, (double)step->loss_terms);
     set(watch, BP_Q_LEARNING_RATE, 0, step->learning_rate);
@@ -243,6 +275,7 @@ static void on_scalar(void *context, bp_metric metric, double value) {
 
 static void on_step_end(void *context) {
     bp_watch *watch = context;
+    if (!watch->in_step) return;
     watch->in_step = false;
     watch->has_step = true;
 }
@@ -332,6 +365,7 @@ bp_status bp_watch_open_with(bp_watch **watch, const bp_model *model,
     opened->model = model;
     opened->n_layers = bp_model_n_layers(model);
     opened->options = *options;
+    opened->io = io ? io : &bp_io_system;
     opened->observer = (bp_observer){.context = opened,
                                      .step_begin = on_step_begin,
                                      .tensor = on_tensor,

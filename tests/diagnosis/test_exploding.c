@@ -212,6 +212,81 @@ static void large_weights_in_one_layer_are_the_root_of_the_first_long_step(void 
     chain_close(&c);
 }
 
+static void a_loss_below_zero_is_judged_by_its_own_start(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 6, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    bp_recipe recipe = *bp_model_recipe(c.model);
+    recipe.trivial_loss = (double)NAN;
+    bp_model_set_recipe(c.model, &recipe);
+    for (int64_t step = 0; step < 200; step++) {
+        c.loss = -5 - 0.02 * (double)step;
+        chain_step(&c, step);
+    }
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void steps_that_go_back_forget_what_was_later(void **state) {
+    (void)state;
+    chain c;
+    exploding_chain(&c);
+    c.loss = 2.0;
+    chain_run(&c, 1000, 1003);
+    chain_all_gains(&c, 1);
+    chain_run(&c, 500, 640); /* rolled back */
+    c.loss = 100;
+    chain_step(&c, 640);
+    c.loss = 1.5;
+    chain_run(&c, 641, 700);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
+static void impossible_counts_are_readings_too(void **state) {
+    (void)state;
+    const double counts[] = {1.8446744073709552e19, (double)NAN, -1, (double)INFINITY};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        chain c;
+        chain_open(&c, 4, BP_ACTIVATION_TANH, BP_NORM_NONE);
+        chain_fill(&c, 0);
+        bp_record_set(&c.record, BP_Q_ACTIVATION_NAN, 2, counts[i]);
+        bp_record_set(&c.record, BP_Q_ACTIVATION_INF, 2, counts[i]);
+        bp_diagnosis_step(c.diagnosis, &c.record);
+        assert_int_equal(chain_n_findings(&c), counts[i] > 0 ? 1 : 0);
+        chain_close(&c);
+    }
+}
+
+static void what_was_not_watched_is_not_called_finite(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 6, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    chain_run(&c, 0, 3);
+    bp_record_clear(&c.record); /* a light record: loss and tripwire */
+    c.record.step = 3;
+    bp_record_set(&c.record, BP_Q_LOSS, 0, 1);
+    bp_record_set(&c.record, BP_Q_ACTIVATION_NAN, 6, 3);
+    bp_diagnosis_step(c.diagnosis, &c.record);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_NON_FINITE);
+    assert_non_null(f);
+    assert_non_null(strstr(f->cause, "not watched at this step, and were finite at step 2"));
+    assert_null(strstr(f->symptoms[2].measured, "no finite loss"));
+    chain_close(&c);
+}
+
+static void a_skipped_update_may_have_overflowed(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 6, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    chain_fill(&c, 0);
+    c.record.flags = BP_RECORD_UPDATE_SKIPPED;
+    bp_record_set(&c.record, BP_Q_GRADIENT_INF, 2, 3);
+    bp_diagnosis_step(c.diagnosis, &c.record);
+    assert_int_equal(chain_n_findings(&c), 0);
+    chain_close(&c);
+}
+
 /* A long step makes the weights large, and then the error signal grows over depth too. */
 static void what_came_first_is_the_cause(void **state) {
     (void)state;
@@ -284,6 +359,11 @@ int main(void) {
         cmocka_unit_test(a_spike_that_the_loss_forgets_is_no_finding),
         cmocka_unit_test(growth_in_which_nothing_is_learnt_is_found),
         cmocka_unit_test(large_weights_in_one_layer_are_the_root_of_the_first_long_step),
+        cmocka_unit_test(a_loss_below_zero_is_judged_by_its_own_start),
+        cmocka_unit_test(steps_that_go_back_forget_what_was_later),
+        cmocka_unit_test(impossible_counts_are_readings_too),
+        cmocka_unit_test(what_was_not_watched_is_not_called_finite),
+        cmocka_unit_test(a_skipped_update_may_have_overflowed),
         cmocka_unit_test(what_came_first_is_the_cause),
         cmocka_unit_test(weights_before_a_norm_have_no_size_to_exceed),
         cmocka_unit_test(layers_that_an_explosion_saturated_hang_under_it),

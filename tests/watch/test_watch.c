@@ -10,6 +10,7 @@
 #include "watch/watch.h"
 
 #include <errno.h>
+#include <fenv.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,6 +255,21 @@ static void a_full_disk_blinds_the_watch_and_nobody_else(void **state) {
     close_host(&h);
 }
 
+/* A host that traps on invalid operations and overflow is not killed by what we reckon. */
+static void floating_point_traps_of_the_host_are_left_alone(void **state) {
+    (void)state;
+    host h;
+    open_host(&h, 1, NULL);
+    feenableexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW);
+    for (int64_t step = 0; step < 40; step++) tell_step(&h, step, step == 30 ? (double)NAN : 1);
+    bp_watch_diagnosis(h.watch);
+    const int enabled = fegetexcept();
+    fedisableexcept(FE_ALL_EXCEPT);
+    assert_int_equal(enabled, FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW);
+    assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
+    close_host(&h);
+}
+
 static void a_finding_is_told_once(void **state) {
     (void)state;
     host h;
@@ -272,6 +288,7 @@ int main(void) {
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(every_failing_allocation_is_a_clean_error),
         cmocka_unit_test(a_full_disk_blinds_the_watch_and_nobody_else),
+        cmocka_unit_test(floating_point_traps_of_the_host_are_left_alone),
         cmocka_unit_test(a_finding_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
