@@ -185,6 +185,10 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* explo
 uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record); /* non_finite.c */
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record);    /* weights.c */
 
+/* sigma_w = rms * sqrt(fan_in) by the activation's critical value: 1 is right. NaN where it has no
+ * meaning, before a normalisation among others. weights.c */
+double bp_weight_scale(const bp_diagnosis *d, uint32_t id, double rms);
+
 /* --- finding.c ----------------------------------------------------------------------------------
  */
 /* Opens the problem's finding, or returns it when it exists. */

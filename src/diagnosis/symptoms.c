@@ -69,12 +69,8 @@ static void weights_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *tex
     double furthest = 0, its_scale = 1;
     uint32_t its_layer = 0;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
-        const bp_layer *layer = bp_model_layer(d->model, id);
-        const double rms = d->history.layer[id].last_weight_rms;
-        if (!bp_layer_has_weights(layer) || isnan(rms)) continue;
-        const double scale =
-            rms * sqrt((double)layer->fan_in) /
-            bp_activation_critical_gain(layer->activation, layer->activation_slope);
+        const double scale = bp_weight_scale(d, id, d->history.layer[id].last_weight_rms);
+        if (isnan(scale)) continue;
         const double distance = fabs(log(fmax(scale, 1e-300)));
         if (its_layer && !(distance > furthest)) continue;
         furthest = distance;

@@ -15,12 +15,15 @@ static bool is_plain(const bp_layer *layer) {
     return bp_layer_has_weights(layer) && layer->norm == BP_NORM_NONE;
 }
 
-/* sigma_w / the critical value: 1 is right. NaN where it has no meaning. */
-static double weight_scale(const bp_diagnosis *d, uint32_t id) {
+double bp_weight_scale(const bp_diagnosis *d, uint32_t id, double rms) {
     const bp_layer *layer = bp_model_layer(d->model, id);
     if (!is_plain(layer) || layer->fan_in < 1) return (double)NAN;
-    const double sigma_w = d->history.layer[id].first_weight_rms * sqrt((double)layer->fan_in);
-    return sigma_w / bp_activation_critical_gain(layer->activation, layer->activation_slope);
+    return rms * sqrt((double)layer->fan_in) /
+           bp_activation_critical_gain(layer->activation, layer->activation_slope);
+}
+
+static double weight_scale(const bp_diagnosis *d, uint32_t id) {
+    return bp_weight_scale(d, id, d->history.layer[id].first_weight_rms);
 }
 
 /* A linear layer, the output as a rule, is right between 1 and He's sqrt(2). */

@@ -109,8 +109,17 @@ static bp_status check_layer(const bp_model *model, const bp_layer *layer, bp_er
         return bp_fail_at(error, line, column,
                           "a residual sum needs a branch of 1 to %u layers before it, found %u",
                           model->n_layers, layer->n_branch);
+    if ((layer->activation && !bp_activation_name(layer->activation)) ||
+        (layer->norm && !bp_norm_name(layer->norm)) ||
+        (layer->weight_init.kind && !bp_init_name(layer->weight_init.kind)) ||
+        (layer->bias_init.kind && !bp_init_name(layer->bias_init.kind)) || line < 0 || column < 0 ||
+        layer->pool < 0 || layer->fan_in < 0 || layer->fan_out < 0)
+        return bp_fail(error, BP_ERROR_ARGUMENT,
+                       "layer %u: an unknown activation, norm or initialiser, or a negative number",
+                       model->n_layers + 1);
+    /* A name below a parent must have room behind it. */
     if ((layer->name && strlen(layer->name) > BP_LAYER_NAME_BYTES) ||
-        (layer->parent && strlen(layer->parent) > BP_LAYER_NAME_BYTES))
+        (layer->parent && strlen(layer->parent) > BP_LAYER_NAME_BYTES - 32))
         return bp_fail_at(error, line, column, "a layer's name has at most %d bytes",
                           BP_LAYER_NAME_BYTES);
     return BP_OK;

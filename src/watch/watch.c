@@ -252,13 +252,14 @@ static bp_plan on_step_begin(void *context, const bp_step *step) {
     const int kept_errno = errno;
     hand_on(watch);
     watch->step = *step;
+    if (watch->step.step < 0) watch->step.step = 0; /* no step comes before the first */
     if (watch->step.samples < 1) watch->step.samples = 1;
     if (watch->step.loss_terms < 1) watch->step.loss_terms = 1;
     watch->in_step = true;
-    const bool full = step->step % watch->options.every == 0;
+    const bool full = watch->step.step % watch->options.every == 0;
     watch->wanted = full ? watch->wanted_full : watch->wanted_light;
     bp_record_clear(&watch->record);
-    watch->record.step = step->step;
+    watch->record.step = watch->step.step;
     watch->record.wall_time = watch->io->wall_clock(watch->io->context);
     set(watch, BP_Q_SAMPLES, 0, (double)step->samples);
     set(watch, BP_Q_LOSS_TERMS, 0, (double)step->loss_terms);

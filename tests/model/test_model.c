@@ -119,6 +119,27 @@ static void impossible_shapes_are_refused_with_their_place(void **state) {
     bp_model_close(model);
 }
 
+/* What is accepted can be logged and read back. */
+static void what_no_log_could_hold_is_refused(void **state) {
+    (void)state;
+    bp_model *model = open_model();
+    char parent[BP_LAYER_NAME_BYTES + 8];
+    memset(parent, 'p', sizeof parent);
+    parent[BP_LAYER_NAME_BYTES - 31] = '\0';
+    bp_layer layer = dense(4, BP_ACTIVATION_TANH);
+    layer.parent = parent;
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_ERROR_INPUT);
+    parent[BP_LAYER_NAME_BYTES - 32] = '\0';
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
+    assert_true(strlen(bp_model_layer(model, 1)->name) <= BP_LAYER_NAME_BYTES);
+    layer = dense(4, (bp_activation)99);
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_ERROR_ARGUMENT);
+    layer = dense(4, BP_ACTIVATION_TANH);
+    layer.line = -1;
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_ERROR_ARGUMENT);
+    bp_model_close(model);
+}
+
 static void names_are_unique(void **state) {
     (void)state;
     bp_model *model = open_model();
@@ -206,6 +227,7 @@ int main(void) {
         cmocka_unit_test(cut_points_leave_branches_out),
         cmocka_unit_test(shapes_and_fans_follow_from_the_input),
         cmocka_unit_test(impossible_shapes_are_refused_with_their_place),
+        cmocka_unit_test(what_no_log_could_hold_is_refused),
         cmocka_unit_test(names_are_unique),
         cmocka_unit_test(what_is_encoded_is_decoded),
         cmocka_unit_test(derivatives_are_those_of_the_values),

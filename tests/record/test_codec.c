@@ -158,7 +158,7 @@ static void the_largest_record_fits(void **state) {
     (void)state;
     bench b;
     start(&b, N);
-    b.record.step = -1;
+    b.record.step = INT64_MAX;
     b.record.stream = b.record.micro_step = b.record.flags = UINT32_MAX;
     for (unsigned q = 0; q < BP_N_QUANTITIES; q++)
         for (uint32_t row = 0; row < N; row++) /* the last row is missing: with a bitmap */
