@@ -116,7 +116,8 @@ static void text_parts(bp_text *text, const mean_parts *mean) {
     if (!isfinite(mean->activation) || !isfinite(mean->weight) || !isfinite(mean->norm)) return;
     const bp_layer *layer = mean->layer;
     if (layer->activation != BP_ACTIVATION_LINEAR) {
-        bp_text_add(text, "; of it %s passes on ", bp_activation_name(layer->activation));
+        bp_text_add(text, "; of %s %s passes on ", mean->n > 1 ? "each" : "it",
+                    bp_activation_name(layer->activation));
         bp_text_add_number(text, mean->activation, 2);
         if (layer->activation == BP_ACTIVATION_SIGMOID) bp_text_add(text, " (at most 0.25)");
         number(text, ", the weights ", mean->weight, "");
