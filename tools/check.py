@@ -197,7 +197,9 @@ def check_tidy() -> Count:
 
 
 def check_sanitizers() -> Count:
-    options = ["-Db_sanitize=address,undefined", "-Dc_args=-fno-sanitize-recover=all"]
+    casts = "-fsanitize=float-cast-overflow"  # not part of gcc's `undefined`
+    options = ["-Db_sanitize=address,undefined", f"-Dc_link_args={casts}"]
+    options.append(f"-Dc_args=['-fno-sanitize-recover=all', '{casts}']")
     if not build("sanitize", "--buildtype=debugoptimized", "-Db_lundef=false", *options):
         return Count(0, 1)
     env = {
