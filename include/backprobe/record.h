@@ -11,8 +11,9 @@ extern "C" {
 #endif
 
 /* id, name, pinned number, codec, rows, meaning.
- * Codecs: REAL f64 bits; LOG 16-bit logarithm (+-0.16%, codes for 0, Inf, NaN, negative is an
- * error); COUNT unsigned varint. Rows: NETWORK = row 0 only, LAYER = rows 0 ... n (row 0: input).
+ * Codecs: REAL f64 bits; LOG 16-bit logarithm (+-0.16%, codes for 0, Inf, NaN; the sign is
+ * lost: magnitudes only); COUNT unsigned varint. Rows: NETWORK = row 0 only, LAYER = rows 0 ... n
+ * (row 0: input).
  */
 #define BP_QUANTITIES(X)                                                                           \
     X(LOSS, "loss", 1, REAL, NETWORK, "of the batch, before the update")                           \
@@ -84,7 +85,7 @@ static inline int bp_record_has(const bp_record *record, bp_quantity quantity, u
     return row <= record->n_layers && record->measured[bp_record_cell(record, quantity, row)];
 }
 
-/* NaN when it is not measured: ask bp_record_has where the difference matters. */
+/* NaN when it is not measured: ask bp_record_has where the difference matters. row <= n_layers. */
 static inline double bp_record_get(const bp_record *record, bp_quantity quantity, uint32_t row) {
     return record->value[bp_record_cell(record, quantity, row)];
 }

@@ -40,7 +40,8 @@ BP_API bp_status bp_watch_close(bp_watch *watch, bp_run_end end, bp_error *error
 /* To be handed to a trainer; borrowed until close. */
 BP_API const bp_observer *bp_watch_observer(bp_watch *watch);
 
-/* Findings so far; borrowed until close. */
+/* Findings up to the last finished step; borrowed until close. It ends that step's record: a scalar
+ * that belongs to it must have been told before. */
 BP_API bp_diagnosis *bp_watch_diagnosis(bp_watch *watch);
 
 /* BP_OK, or BP_ERROR_BLIND: the log could not be written on. Sticky; *error tells why. */

@@ -33,8 +33,8 @@ void bp_mean_field_layer(bp_mean_field *field, bp_activation activation, double 
  * (Glorot & Bengio 2010), sqrt(2/(1+a^2)) for the rectifiers, gelu too (He et al. 2015). */
 double bp_activation_critical_gain(bp_activation activation, double slope);
 
-/* A run of the chain over all plain weighted layers of a model, each with the same choice or its
- * own (activation 0: the layer's own; sigma_w < 0: the layer's own initialiser). */
+/* A run of the chain over all plain weighted layers of a model but the output, with another
+ * activation, another initialiser, or what they have. */
 typedef struct bp_chain_choice {
     bp_activation from;       /* only layers that have this one get another */
     bp_activation activation; /* 0: all keep theirs */

@@ -33,12 +33,11 @@ struct bp_watch {
 
 /* --- from tensors to quantities ------------------------------------------------------------- */
 
-/* Largest magnitudes, counts and sizes of one tensor go into the record; a layer's parameters add
- * up, so that the tripwires cover all of them. */
 static void set(bp_watch *watch, bp_quantity quantity, uint32_t layer, double value) {
     bp_record_set(&watch->record, quantity, layer, value);
 }
 
+/* A layer's parameters add up, so that the tripwires cover all of them. */
 static void add(bp_watch *watch, bp_quantity quantity, uint32_t layer, double value) {
     const double before = bp_record_has(&watch->record, quantity, layer)
                               ? bp_record_get(&watch->record, quantity, layer)
