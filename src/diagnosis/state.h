@@ -161,12 +161,11 @@ struct bp_diagnosis {
     double forward_worst; /* last measured: the spread at the first cut point without any */
     uint32_t forward_cut;
     double forward_input;
-    int64_t explode_step; /* the last record that was a candidate; -1: none */
-    int64_t explode_since;
-    int64_t full_step, full_distance; /* the last record with updates, and from the one before */
-    bp_profile explode;               /* its bp_profile */
-    int64_t jump_step, jump_since;    /* last record with an update ratio > 1, and its series */
-    double jump_ratio;                /* the largest one where the series began */
+    int64_t full_step, full_distance;    /* the last record with updates, and from the one before */
+    int64_t explode_step, explode_since; /* last record that grew over depth, and its series */
+    bp_profile explode;                  /* of that record */
+    int64_t jump_step, jump_since;       /* last record with an update ratio > 1, and its series */
+    double jump_ratio;                   /* the largest one where the series began */
     uint32_t jump_layer;
     bool out_by_jump; /* the loss is out of bounds since updates were larger than weights */
     bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */

@@ -66,19 +66,20 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
                                 bp_model_cut(d->model, slot->blamed_to), true);
 }
 
-static uint32_t update_finding(bp_diagnosis *d, int64_t step, bool backward, int64_t since) {
+/* last: the layer up to which starved ones count, as count_starved was told. */
+static uint32_t update_finding(bp_diagnosis *d, int64_t step, bool backward, int64_t since,
+                               uint32_t last) {
     const bool existed = d->slots[BP_PROBLEM_VANISHING_GRADIENT].exists;
     bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_VANISHING_GRADIENT, since, step);
     slot->forward = !backward;
     slot->forward_cut = d->forward_cut;
     const bool faded = d->now.measured && d->now.vanish_span > LN_SPAN;
-    if (faded || (d->now.measured && !slot->profile.measured))
+    if (faded)
         bp_profile_copy(&slot->profile, &d->now);
+    else if (!slot->profile.measured && d->first.measured)
+        bp_profile_copy(&slot->profile, &d->first);
     if (backward && slot->profile.measured)
         slot->narrow = bp_profile_narrow(&slot->profile, 1, &slot->blamed_from, &slot->blamed_to);
-    const uint32_t last = backward && slot->profile.measured
-                              ? bp_model_cut(d->model, slot->profile.vanish_to)
-                              : d->n_layers;
     for (uint32_t id = 1; id <= last; id++)
         if (d->history.layer[id].starved) bp_finding_add_layer(slot, id);
     add_evidence(d, slot, step);
@@ -104,7 +105,7 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
         const uint8_t *flags = backward ? d->window.backward : d->window.forward;
         const int64_t flowing_since = bp_window_onset(&d->window, flags);
         return update_finding(d, record->step, backward,
-                              since > flowing_since ? since : flowing_since);
+                              since > flowing_since ? since : flowing_since, last);
     }
     /* Healed is what learns again; a loss that stays at the trivial level has not healed. */
     if (!slot->exists || !bp_loss_left_trivial(d)) return 0;

@@ -50,19 +50,3 @@ double bp_activation_derivative(bp_activation activation, double slope, double z
     }
     return 1;
 }
-
-double bp_activation_max_derivative(bp_activation activation, double slope) {
-    switch (activation) {
-    case BP_ACTIVATION_SIGMOID:
-        return 0.25;
-    case BP_ACTIVATION_GELU:
-        return 1.1289; /* at z = sqrt(2) */
-    case BP_ACTIVATION_LEAKY_RELU:
-        return fmax(1, fabs(slope));
-    case BP_ACTIVATION_LINEAR:
-    case BP_ACTIVATION_TANH:
-    case BP_ACTIVATION_RELU:
-        return 1;
-    }
-    return 1;
-}

@@ -14,22 +14,6 @@
 #define BP_LAYER_NAME_BYTES 256
 #define BP_MODEL_MAX_UNITS ((int64_t)1 << 31)
 
-/* From a name to its number; 0 when it is unknown. */
-bp_layer_kind bp_layer_kind_from(const char *name);
-bp_activation bp_activation_from(const char *name);
-bp_init_kind bp_init_from(const char *name);
-bp_loss bp_loss_from(const char *name);
-bp_optimiser bp_optimiser_from(const char *name);
-
-/* NULL-terminated lists of the names, for did-you-mean. */
-extern const char *const bp_layer_kind_names[];
-extern const char *const bp_activation_names[];
-extern const char *const bp_init_names[];
-extern const char *const bp_loss_names[];
-extern const char *const bp_optimiser_names[];
-
-/* max |phi'|: how much a unit can pass on at most (sigmoid: 0.25). */
-double bp_activation_max_derivative(bp_activation activation, double slope);
 /* The standard deviation that an initialiser gives; 0 for zeros and constant, NaN for unknown. */
 double bp_init_std(const bp_init *init, int64_t fan_in, int64_t fan_out);
 

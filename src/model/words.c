@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The words of model's lists: number to name, name to number, all names for did-you-mean. */
+/* The words of model's lists: from number to name. */
 #include "model/model.h"
-
-#include <string.h>
 
 typedef struct word {
     const char *name;
@@ -10,7 +8,6 @@ typedef struct word {
 } word;
 
 #define WORD(id, name, number) {name, number},
-#define NAME(id, name, number) name,
 
 static const word layer_kind_words[] = {BP_LAYER_KINDS(WORD){NULL, 0}};
 static const word activation_words[] = {BP_ACTIVATIONS(WORD){NULL, 0}};
@@ -19,22 +16,10 @@ static const word init_words[] = {BP_INITS(WORD){NULL, 0}};
 static const word loss_words[] = {BP_LOSSES(WORD){NULL, 0}};
 static const word optimiser_words[] = {BP_OPTIMISERS(WORD){NULL, 0}};
 
-const char *const bp_layer_kind_names[] = {BP_LAYER_KINDS(NAME) NULL};
-const char *const bp_activation_names[] = {BP_ACTIVATIONS(NAME) NULL};
-const char *const bp_init_names[] = {BP_INITS(NAME) NULL};
-const char *const bp_loss_names[] = {BP_LOSSES(NAME) NULL};
-const char *const bp_optimiser_names[] = {BP_OPTIMISERS(NAME) NULL};
-
 static const char *name_of(const word *words, int number) {
     for (; words->name; words++)
         if (words->number == number) return words->name;
     return NULL;
-}
-
-static int number_of(const word *words, const char *name) {
-    for (; words->name; words++)
-        if (strcmp(words->name, name) == 0) return words->number;
-    return 0;
 }
 
 const char *bp_layer_kind_name(bp_layer_kind kind) {
@@ -54,20 +39,4 @@ const char *bp_loss_name(bp_loss loss) {
 }
 const char *bp_optimiser_name(bp_optimiser optimiser) {
     return name_of(optimiser_words, (int)optimiser);
-}
-
-bp_layer_kind bp_layer_kind_from(const char *name) {
-    return (bp_layer_kind)number_of(layer_kind_words, name);
-}
-bp_activation bp_activation_from(const char *name) {
-    return (bp_activation)number_of(activation_words, name);
-}
-bp_init_kind bp_init_from(const char *name) {
-    return (bp_init_kind)number_of(init_words, name);
-}
-bp_loss bp_loss_from(const char *name) {
-    return (bp_loss)number_of(loss_words, name);
-}
-bp_optimiser bp_optimiser_from(const char *name) {
-    return (bp_optimiser)number_of(optimiser_words, name);
 }

@@ -351,6 +351,20 @@ static void several_layers_that_strangle_together_are_no_single_one(void **state
     chain_close(&c);
 }
 
+static void one_record_of_another_mind_changes_neither_layers_nor_cause(void **state) {
+    (void)state;
+    chain c;
+    sick_chain(&c);
+    chain_run(&c, 0, 19);
+    chain_all_gains(&c, 1); /* the record at which the window is first long enough */
+    chain_step(&c, 19);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+    assert_non_null(f);
+    assert_int_equal(f->n_layers, 17);
+    assert_non_null(strstr(f->cause, "0.14"));
+    chain_close(&c);
+}
+
 static void shares_are_relative(void **state) {
     (void)state;
     chain c;
@@ -398,6 +412,7 @@ int main(void) {
         cmocka_unit_test(a_first_layer_that_strangles_is_named),
         cmocka_unit_test(what_dies_after_learning_is_an_error_and_has_not_healed),
         cmocka_unit_test(several_layers_that_strangle_together_are_no_single_one),
+        cmocka_unit_test(one_record_of_another_mind_changes_neither_layers_nor_cause),
         cmocka_unit_test(shares_are_relative),
         cmocka_unit_test(single_steps_do_not_move_the_onset),
     };

@@ -206,15 +206,13 @@ static void derivatives_are_those_of_the_values(void **state) {
                                       (2 * h);
             const double phi = bp_activation_derivative((bp_activation)a, slope, z);
             assert_true(fabs(phi - difference) < 1e-8);
-            assert_true(fabs(phi) <= bp_activation_max_derivative((bp_activation)a, slope) + 1e-9);
         }
 }
 
-static void words_go_both_ways(void **state) {
+static void numbers_have_their_words(void **state) {
     (void)state;
-    assert_int_equal(bp_activation_from("leaky_relu"), BP_ACTIVATION_LEAKY_RELU);
-    assert_int_equal(bp_activation_from("lekay_relu"), 0);
-    assert_string_equal(bp_init_name(bp_init_from("pytorch_default")), "pytorch_default");
+    assert_string_equal(bp_activation_name(BP_ACTIVATION_LEAKY_RELU), "leaky_relu");
+    assert_string_equal(bp_init_name(BP_INIT_PYTORCH_DEFAULT), "pytorch_default");
     assert_null(bp_loss_name((bp_loss)99));
     const bp_init he = {BP_INIT_HE, 1}, pytorch = {BP_INIT_PYTORCH_DEFAULT, 1};
     assert_true(fabs(bp_init_std(&he, 50, 10) - 0.2) < 1e-12);
@@ -231,7 +229,7 @@ int main(void) {
         cmocka_unit_test(names_are_unique),
         cmocka_unit_test(what_is_encoded_is_decoded),
         cmocka_unit_test(derivatives_are_those_of_the_values),
-        cmocka_unit_test(words_go_both_ways),
+        cmocka_unit_test(numbers_have_their_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
