@@ -19,7 +19,16 @@ extern "C" {
     X(AVG_POOL, "avg_pool", 4)                                                                     \
     X(RESIDUAL, "residual", 5) /* the sum at the end of a residual block: x + scale * branch(x) */ \
     X(ACTIVATION, "activation", 6) /* one that follows no weighted operator */                     \
-    X(OTHER, "other", 7)
+    X(OTHER, "other", 7)                                                                           \
+    X(CONV, "conv", 8) /* 2-D convolution over channels x height x width */                        \
+    X(MAX_POOL, "max_pool", 9)                                                                     \
+    X(GLOBAL_AVG_POOL, "global_avg_pool", 10) /* mean of each channel */                           \
+    X(FLATTEN, "flatten", 11)                                                                      \
+    X(DROPOUT, "dropout", 12)                                                                      \
+    X(EMBEDDING, "embedding", 13) /* a row of a table for each token of a sequence */              \
+    X(RNN, "rnn", 14)             /* simple recurrent: h = phi(W x + b + U h + c) */               \
+    X(GRU, "gru", 15)                                                                              \
+    X(LSTM, "lstm", 16)
 
 #define BP_ACTIVATIONS(X)          \
     X(LINEAR, "linear", 1)         \
@@ -27,7 +36,12 @@ extern "C" {
     X(TANH, "tanh", 3)             \
     X(RELU, "relu", 4)             \
     X(LEAKY_RELU, "leaky_relu", 5) \
-    X(GELU, "gelu", 6)
+    X(GELU, "gelu", 6)             \
+    X(ELU, "elu", 7)               \
+    X(SELU, "selu", 8)             \
+    X(SILU, "silu", 9)             \
+    X(SOFTPLUS, "softplus", 10)    \
+    X(SOFTMAX, "softmax", 11) /* over all units of a sample: no function of one z */
 
 #define BP_NORMS(X)           \
     X(NONE, "none", 1)        \
@@ -42,22 +56,40 @@ extern "C" {
     X(UNIFORM, "uniform", 5)                 /* parameter: bound, drawn from [-bound, bound] */    \
     X(XAVIER, "xavier", 6)                   /* parameter: gain; Glorot & Bengio 2010, normal */   \
     X(HE, "he", 7)                           /* parameter: gain; He et al. 2015, normal, fan_in */ \
-    X(PYTORCH_DEFAULT, "pytorch_default", 8) /* uniform with bound 1/sqrt(fan_in) */
+    X(PYTORCH_DEFAULT, "pytorch_default", 8) /* uniform with bound 1/sqrt(fan_in) */               \
+    X(ORTHOGONAL, "orthogonal", 9)           /* parameter: gain; Saxe et al. 2013 */               \
+    X(LECUN, "lecun", 10)                    /* parameter: gain; normal, variance 1/fan_in */      \
+    X(LSUV, "lsuv", 11) /* parameter: gain; orthogonal, then scaled on a batch until outputs have  \
+                           that deviation; Mishkin & Matas 2016 */
 
-#define BP_LOSSES(X)                                                          \
-    X(CROSS_ENTROPY, "cross_entropy", 1) /* from logits, mean over samples */ \
-    X(MSE, "mse", 2)                     /* mean over samples and outputs */  \
-    X(LOSS_OTHER, "other", 3)
+/* Means over samples, all but cross_entropy over outputs too. */
+#define BP_LOSSES(X)                                                                      \
+    X(CROSS_ENTROPY, "cross_entropy", 1) /* from logits, one class a sample */            \
+    X(MSE, "mse", 2)                                                                      \
+    X(LOSS_OTHER, "other", 3)                                                             \
+    X(BINARY_CROSS_ENTROPY, "binary_cross_entropy", 4) /* from logits, targets 0 ... 1 */ \
+    X(MAE, "mae", 5)                                                                      \
+    X(HUBER, "huber", 6) /* recipe.huber_delta; Huber 1964 */
 
-#define BP_OPTIMISERS(X) \
-    X(SGD, "sgd", 1)     \
-    X(ADAM, "adam", 2)   \
-    X(OPTIMISER_OTHER, "other", 3)
+#define BP_OPTIMISERS(X)           \
+    X(SGD, "sgd", 1)               \
+    X(ADAM, "adam", 2)             \
+    X(OPTIMISER_OTHER, "other", 3) \
+    X(RMSPROP, "rmsprop", 4)       \
+    X(ADAGRAD, "adagrad", 5)       \
+    X(ADAMW, "adamw", 6)
+
+/* Of the learning rate. */
+#define BP_SCHEDULES(X)        \
+    X(CONSTANT, "constant", 1) \
+    X(STEP, "step", 2)         \
+    X(COSINE, "cosine", 3)
 
 #define BP_ENUM_MEMBER_LAYER(id, name, number) BP_LAYER_##id = number,
 #define BP_ENUM_MEMBER_ACTIVATION(id, name, number) BP_ACTIVATION_##id = number,
 #define BP_ENUM_MEMBER_NORM(id, name, number) BP_NORM_##id = number,
 #define BP_ENUM_MEMBER_INIT(id, name, number) BP_INIT_##id = number,
+#define BP_ENUM_MEMBER_SCHEDULE(id, name, number) BP_SCHEDULE_##id = number,
 #define BP_ENUM_MEMBER_PLAIN(id, name, number) BP_##id = number,
 
 typedef enum bp_layer_kind { BP_LAYER_KINDS(BP_ENUM_MEMBER_LAYER) } bp_layer_kind;
@@ -66,10 +98,11 @@ typedef enum bp_norm { BP_NORMS(BP_ENUM_MEMBER_NORM) } bp_norm;
 typedef enum bp_init_kind { BP_INITS(BP_ENUM_MEMBER_INIT) } bp_init_kind;
 typedef enum bp_loss { BP_LOSSES(BP_ENUM_MEMBER_PLAIN) } bp_loss;
 typedef enum bp_optimiser { BP_OPTIMISERS(BP_ENUM_MEMBER_PLAIN) } bp_optimiser;
+typedef enum bp_schedule { BP_SCHEDULES(BP_ENUM_MEMBER_SCHEDULE) } bp_schedule;
 
 typedef struct bp_init {
     bp_init_kind kind;
-    double parameter; /* std, value, bound or gain, as the list says; xavier and he: 1 by default */
+    double parameter; /* std, value, bound or gain, as the list says; a gain is 1 by default */
 } bp_init;
 
 /* A weighted operator with the normalisation and activation that follow it is one layer. */
@@ -78,8 +111,9 @@ typedef struct bp_layer {
     const char *name;   /* unique path; NULL asks for "<kind>_<id>" below `parent` */
     const char *parent; /* path of the group, NULL at the top */
     bp_layer_kind kind;
-    bp_activation activation;   /* LINEAR when there is none */
-    double activation_slope;    /* leaky_relu's slope below zero */
+    bp_activation activation;   /* LINEAR when there is none; RNN: phi, TANH or RELU, which lies in
+                                   the recurrence; GRU and LSTM: LINEAR */
+    double activation_slope;    /* leaky_relu's slope below zero, elu's alpha */
     bp_norm norm;               /* normalisation inside this layer */
     bool norm_after_activation; /* operator, activation, norm instead of operator, norm, activation
                                  */
@@ -91,7 +125,12 @@ typedef struct bp_layer {
     bool own_init;           /* its initialiser stands in its own item, not in the file's `init` */
     bp_init weight_init;
     bp_init bias_init;
-    int32_t pool;             /* AVG_POOL: window and stride */
+    int32_t pool;                    /* AVG_POOL, MAX_POOL: window and stride */
+    int32_t kernel, stride, padding; /* CONV: side of the square kernel; zeros on each side */
+    double drop_fraction;            /* DROPOUT: share of units set to 0, the rest scaled up */
+    int64_t vocabulary;              /* EMBEDDING: rows of its table */
+    bool return_sequences;    /* RNN, GRU, LSTM: the states of all time steps, else the last one */
+    double forget_bias;       /* LSTM: added to the forget gate's bias before training */
     double branch_scale;      /* RESIDUAL: factor of the branch */
     uint32_t skip_from;       /* RESIDUAL: id of the layer whose output is added, 0 = the input */
     uint32_t n_branch;        /* RESIDUAL: how many layers before it form the branch */
@@ -105,6 +144,16 @@ typedef struct bp_recipe {
     bp_loss loss;
     bp_optimiser optimiser;
     double learning_rate, momentum, beta1, beta2, epsilon;
+    bool nesterov;       /* SGD with momentum: Nesterov's, as PyTorch has it */
+    double alpha;        /* RMSPROP: smoothing of the mean square */
+    double weight_decay; /* ADAMW: decoupled (Loshchilov & Hutter 2019) */
+    double l1, l2;       /* the optimiser's gradient gets l1 sign(w) + l2 w */
+    double huber_delta;
+    double clip_norm, clip_value; /* 0: none. Norm of all gradients together; each by magnitude */
+    bp_schedule schedule;         /* 0 is CONSTANT */
+    double warm_up_epochs;        /* linear from 0 */
+    double step_epochs, step_factor; /* STEP: every step_epochs the rate is multiplied */
+    double final_learning_rate;      /* COSINE: at the end of the last epoch */
     int64_t batch, epochs, epoch_steps, train_samples;
     uint64_t seed;
     double trivial_loss; /* entropy of the label marginal or variance of the target; NaN unknown */
@@ -135,7 +184,11 @@ BP_API uint32_t bp_model_n_layers(const bp_model *model);
 /* Layer 1 ... n; borrowed until close; NULL outside. */
 BP_API const bp_layer *bp_model_layer(const bp_model *model, uint32_t id);
 
-/* True where there are weights to train: DENSE, norms of their own, and not frozen. */
+/* The learning rate of a step (0 is the first) by schedule and warm-up; epoch_steps must be known.
+ * COSINE: Loshchilov & Hutter 2017, without restarts. */
+BP_API double bp_recipe_learning_rate(const bp_recipe *recipe, int64_t step);
+
+/* True where there are parameters to train and the layer is not frozen. */
 BP_API bool bp_layer_is_trained(const bp_layer *layer);
 
 /* The lists' words; static; NULL for an unknown number. */
@@ -145,9 +198,11 @@ BP_API const char *bp_norm_name(bp_norm norm);
 BP_API const char *bp_init_name(bp_init_kind init);
 BP_API const char *bp_loss_name(bp_loss loss);
 BP_API const char *bp_optimiser_name(bp_optimiser optimiser);
+BP_API const char *bp_schedule_name(bp_schedule schedule);
 
-/* phi(z) and phi'(z) in f64. slope is leaky_relu's. gelu is the exact one, z * Phi(z)
- * (Hendrycks & Gimpel 2016). */
+/* phi(z) and phi'(z) in f64; NaN for softmax. slope is leaky_relu's, or elu's alpha. gelu is the
+ * exact one, z * Phi(z) (Hendrycks & Gimpel 2016); selu by Klambauer et al. 2017; silu is z *
+ * sigmoid(z). */
 BP_API double bp_activation_value(bp_activation activation, double slope, double z);
 BP_API double bp_activation_derivative(bp_activation activation, double slope, double z);
 

@@ -35,7 +35,9 @@ typedef enum bp_slot {
     BP_SLOT_BIAS = 1,
     BP_SLOT_NORM_GAIN = 2,
     BP_SLOT_NORM_BIAS = 3,
-    BP_N_SLOTS = 4
+    BP_SLOT_RECURRENT_WEIGHT = 4, /* of the state of the time step before */
+    BP_SLOT_RECURRENT_BIAS = 5,
+    BP_N_SLOTS = 6
 } bp_slot;
 
 typedef struct bp_step {

@@ -30,7 +30,8 @@ void bp_mean_field_layer(bp_mean_field *field, bp_activation activation, double 
                          double sigma_w, double sigma_b);
 
 /* sigma_w at which an activation neither shrinks nor grows signals: 1 for linear, tanh and sigmoid
- * (Glorot & Bengio 2010), sqrt(2/(1+a^2)) for the rectifiers, gelu too (He et al. 2015). */
+ * (Glorot & Bengio 2010), sqrt(2/(1+a^2)) for the rectifiers, gelu too (He et al. 2015); for elu,
+ * selu, silu and softplus the one that passes the error signal on at z of variance 1. */
 double bp_activation_critical_gain(bp_activation activation, double slope);
 
 /* A run of the chain over all plain weighted layers of a model but the output, with another

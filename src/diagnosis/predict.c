@@ -104,14 +104,20 @@ double bp_activation_critical_gain(bp_activation activation, double slope) {
     case BP_ACTIVATION_LINEAR:
     case BP_ACTIVATION_SIGMOID:
     case BP_ACTIVATION_TANH:
+    case BP_ACTIVATION_SOFTMAX:
         return 1;
+    case BP_ACTIVATION_ELU:
+    case BP_ACTIVATION_SELU:
+    case BP_ACTIVATION_SILU:
+    case BP_ACTIVATION_SOFTPLUS:
+        return 1 / sqrt(mean_of(derivative_squared, activation, slope, 1));
     }
     return 1;
 }
 
 static bool is_plain(const bp_layer *layer) {
-    return layer->kind == BP_LAYER_DENSE && layer->norm == BP_NORM_NONE &&
-           layer->depth_in_blocks == 0;
+    return bp_layer_is_weighted_sum(layer) && layer->norm == BP_NORM_NONE &&
+           layer->activation != BP_ACTIVATION_SOFTMAX && layer->depth_in_blocks == 0;
 }
 
 static bool is_bounded(bp_activation activation) {

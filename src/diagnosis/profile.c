@@ -64,7 +64,7 @@ static void split_gain(const bp_layer *layer, const bp_record *record, bp_gain *
     }
     if (has_norm && !layer->norm_after_activation) gain->norm = before_norm / at;
     gain->weight = gain->gain / (gain->activation * gain->norm);
-    if (layer->kind != BP_LAYER_DENSE) return;
+    if (!bp_layer_is_weighted_sum(layer)) return;
     const double independent =
         measured(record, BP_Q_WEIGHT_RMS, layer->id) * sqrt((double)layer->fan_in);
     gain->alignment = gain->weight / independent;

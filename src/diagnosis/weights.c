@@ -12,7 +12,8 @@
 #define TOO_LARGE 1.25
 
 static bool is_plain(const bp_layer *layer) {
-    return bp_layer_has_weights(layer) && layer->norm == BP_NORM_NONE;
+    return bp_layer_is_weighted_sum(layer) && layer->norm == BP_NORM_NONE &&
+           layer->activation != BP_ACTIVATION_SOFTMAX;
 }
 
 double bp_weight_scale(const bp_diagnosis *d, uint32_t id, double rms) {

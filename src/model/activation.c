@@ -15,6 +15,14 @@ static double normal_cdf(double z) {
     return 0.5 * erfc(-z * sqrt_half);
 }
 
+static double elu(double alpha, double z) {
+    return z > 0 ? z : alpha * expm1(z);
+}
+
+static double elu_derivative(double alpha, double z) {
+    return z > 0 ? 1 : alpha * exp(z);
+}
+
 double bp_activation_value(bp_activation activation, double slope, double z) {
     switch (activation) {
     case BP_ACTIVATION_LINEAR:
@@ -29,6 +37,16 @@ double bp_activation_value(bp_activation activation, double slope, double z) {
         return z > 0 ? z : slope * z;
     case BP_ACTIVATION_GELU:
         return z * normal_cdf(z);
+    case BP_ACTIVATION_ELU:
+        return elu(slope, z);
+    case BP_ACTIVATION_SELU:
+        return BP_SELU_LAMBDA * elu(BP_SELU_ALPHA, z);
+    case BP_ACTIVATION_SILU:
+        return z * sigmoid(z);
+    case BP_ACTIVATION_SOFTPLUS:
+        return fmax(z, 0) + log1p(exp(-fabs(z)));
+    case BP_ACTIVATION_SOFTMAX:
+        return (double)NAN;
     }
     return z;
 }
@@ -47,6 +65,16 @@ double bp_activation_derivative(bp_activation activation, double slope, double z
         return z > 0 ? 1 : slope;
     case BP_ACTIVATION_GELU:
         return normal_cdf(z) + z * inverse_sqrt_two_pi * exp(-0.5 * z * z);
+    case BP_ACTIVATION_ELU:
+        return elu_derivative(slope, z);
+    case BP_ACTIVATION_SELU:
+        return BP_SELU_LAMBDA * elu_derivative(BP_SELU_ALPHA, z);
+    case BP_ACTIVATION_SILU:
+        return sigmoid(z) * (1 + z * sigmoid(-z));
+    case BP_ACTIVATION_SOFTPLUS:
+        return sigmoid(z);
+    case BP_ACTIVATION_SOFTMAX:
+        return (double)NAN;
     }
     return 1;
 }

@@ -2,7 +2,8 @@
 /* The model as bytes: what the first record of every log segment holds (docs/runlog-format.md). */
 #include "model/layers.h"
 
-#define CODEC_VERSION 1u
+#define CODEC_VERSION \
+    2u /* 1 knew neither the layers from conv on nor schedules, clipping, l1, l2 */
 
 static void encode_init(bp_writer *writer, const bp_init *init) {
     bp_write_u8(writer, (uint8_t)init->kind);
@@ -16,7 +17,14 @@ static bp_init decode_init(bp_cursor *cursor) {
     return init;
 }
 
-enum { HAS_BIAS = 1, FROZEN = 2, NORM_AFTER_ACTIVATION = 4, HAS_PARENT = 8, OWN_INIT = 16 };
+enum {
+    HAS_BIAS = 1,
+    FROZEN = 2,
+    NORM_AFTER_ACTIVATION = 4,
+    HAS_PARENT = 8,
+    OWN_INIT = 16,
+    RETURN_SEQUENCES = 32
+};
 
 static void encode_layer(bp_writer *writer, const bp_layer *layer) {
     bp_write_text(writer, layer->name);
@@ -27,7 +35,8 @@ static void encode_layer(bp_writer *writer, const bp_layer *layer) {
     bp_write_u8(writer,
                 (uint8_t)((layer->has_bias ? HAS_BIAS : 0) | (layer->frozen ? FROZEN : 0) |
                           (layer->norm_after_activation ? NORM_AFTER_ACTIVATION : 0) |
-                          (layer->parent ? HAS_PARENT : 0) | (layer->own_init ? OWN_INIT : 0)));
+                          (layer->parent ? HAS_PARENT : 0) | (layer->own_init ? OWN_INIT : 0) |
+                          (layer->return_sequences ? RETURN_SEQUENCES : 0)));
     bp_write_f64(writer, layer->activation_slope);
     bp_write_varint(writer, (uint64_t)layer->fan_in);
     bp_write_varint(writer, (uint64_t)layer->fan_out);
@@ -42,6 +51,12 @@ static void encode_layer(bp_writer *writer, const bp_layer *layer) {
     bp_write_varint(writer, (uint64_t)layer->line);
     bp_write_varint(writer, (uint64_t)layer->column);
     bp_write_varint(writer, layer->item);
+    bp_write_varint(writer, (uint64_t)layer->kernel);
+    bp_write_varint(writer, (uint64_t)layer->stride);
+    bp_write_varint(writer, (uint64_t)layer->padding);
+    bp_write_varint(writer, (uint64_t)layer->vocabulary);
+    bp_write_f64(writer, layer->drop_fraction);
+    bp_write_f64(writer, layer->forget_bias);
 }
 
 /* A varint that must fit below a limit; 0 and bad otherwise. */
@@ -52,7 +67,17 @@ static uint64_t read_below(bp_cursor *cursor, uint64_t limit) {
     return 0;
 }
 
-static bp_status decode_layer(bp_model *model, bp_cursor *cursor, bp_error *error) {
+static void decode_layer_2(bp_layer *layer, bp_cursor *cursor) {
+    layer->kernel = (int32_t)read_below(cursor, INT32_MAX);
+    layer->stride = (int32_t)read_below(cursor, INT32_MAX);
+    layer->padding = (int32_t)read_below(cursor, INT32_MAX);
+    layer->vocabulary = (int64_t)read_below(cursor, (uint64_t)BP_MODEL_MAX_UNITS + 1);
+    layer->drop_fraction = bp_read_f64(cursor);
+    layer->forget_bias = bp_read_f64(cursor);
+}
+
+static bp_status decode_layer(bp_model *model, bp_cursor *cursor, uint64_t version,
+                              bp_error *error) {
     char name[BP_LAYER_NAME_BYTES + 64], parent[BP_LAYER_NAME_BYTES + 64];
     bp_layer layer = {.name = name};
     bp_read_text(cursor, name, sizeof name);
@@ -65,6 +90,7 @@ static bp_status decode_layer(bp_model *model, bp_cursor *cursor, bp_error *erro
     layer.frozen = (flags & FROZEN) != 0;
     layer.norm_after_activation = (flags & NORM_AFTER_ACTIVATION) != 0;
     layer.own_init = (flags & OWN_INIT) != 0;
+    layer.return_sequences = (flags & RETURN_SEQUENCES) != 0;
     layer.parent = flags & HAS_PARENT ? parent : NULL;
     layer.activation_slope = bp_read_f64(cursor);
     const uint64_t units = (uint64_t)BP_MODEL_MAX_UNITS + 1;
@@ -81,6 +107,7 @@ static bp_status decode_layer(bp_model *model, bp_cursor *cursor, bp_error *erro
     layer.line = (int32_t)read_below(cursor, INT32_MAX);
     layer.column = (int32_t)read_below(cursor, INT32_MAX);
     layer.item = (uint32_t)read_below(cursor, UINT32_MAX);
+    if (version >= 2) decode_layer_2(&layer, cursor);
     if (!bp_layer_kind_name(layer.kind) || !bp_activation_name(layer.activation) ||
         !bp_norm_name(layer.norm) || name[0] == '\0')
         cursor->bad = true;
@@ -100,9 +127,26 @@ static void encode_recipe(bp_writer *writer, const bp_recipe *recipe) {
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         bp_write_u64(writer, (uint64_t)counts[i]);
     bp_write_u64(writer, recipe->seed);
+    bp_write_u8(writer, (uint8_t)recipe->schedule);
+    bp_write_u8(writer, recipe->nesterov ? 1 : 0);
+    const double more[] = {recipe->alpha,       recipe->weight_decay,       recipe->l1,
+                           recipe->l2,          recipe->huber_delta,        recipe->clip_norm,
+                           recipe->clip_value,  recipe->warm_up_epochs,     recipe->step_epochs,
+                           recipe->step_factor, recipe->final_learning_rate};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) bp_write_f64(writer, more[i]);
 }
 
-static void decode_recipe(bp_cursor *cursor, bp_recipe *recipe) {
+static void decode_recipe_2(bp_cursor *cursor, bp_recipe *recipe) {
+    recipe->schedule = (bp_schedule)bp_read_u8(cursor);
+    recipe->nesterov = bp_read_u8(cursor) != 0;
+    double *more[] = {&recipe->alpha,       &recipe->weight_decay,       &recipe->l1,
+                      &recipe->l2,          &recipe->huber_delta,        &recipe->clip_norm,
+                      &recipe->clip_value,  &recipe->warm_up_epochs,     &recipe->step_epochs,
+                      &recipe->step_factor, &recipe->final_learning_rate};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) *more[i] = bp_read_f64(cursor);
+}
+
+static void decode_recipe(bp_cursor *cursor, uint64_t version, bp_recipe *recipe) {
     recipe->loss = (bp_loss)bp_read_u8(cursor);
     recipe->optimiser = (bp_optimiser)bp_read_u8(cursor);
     double *reals[] = {&recipe->learning_rate,  &recipe->momentum, &recipe->beta1,
@@ -116,6 +160,7 @@ static void decode_recipe(bp_cursor *cursor, bp_recipe *recipe) {
         if (*counts[i] < 0) cursor->bad = true;
     }
     recipe->seed = bp_read_u64(cursor);
+    if (version >= 2) decode_recipe_2(cursor, recipe);
 }
 
 void bp_model_encode(const bp_model *model, bp_writer *writer) {
@@ -132,13 +177,14 @@ size_t bp_model_max_bytes(const bp_model *model) {
 }
 
 static bp_status decode_body(bp_model *model, bp_cursor *cursor, bp_error *error) {
-    if (bp_read_varint(cursor) != CODEC_VERSION) cursor->bad = true;
-    decode_recipe(cursor, &model->recipe);
+    const uint64_t version = bp_read_varint(cursor);
+    if (version < 1 || version > CODEC_VERSION) cursor->bad = true;
+    decode_recipe(cursor, version, &model->recipe);
     for (int i = 0; i < 3; i++)
         model->input[i] = (int64_t)read_below(cursor, (uint64_t)BP_MODEL_MAX_UNITS + 1);
     const uint64_t n_layers = read_below(cursor, BP_MODEL_MAX_LAYERS + 1);
     for (uint64_t i = 0; i < n_layers && !cursor->bad; i++) {
-        const bp_status status = decode_layer(model, cursor, error);
+        const bp_status status = decode_layer(model, cursor, version, error);
         if (status != BP_OK && !cursor->bad) return status;
     }
     if (cursor->bad || cursor->position != cursor->length || model->n_layers != n_layers)

@@ -62,7 +62,7 @@ static bool add_cut(bp_model *model, uint32_t id) {
 static bool joins_last(const bp_model *model, const bp_layer *layer) {
     if (model->n_layers == 0) return false;
     const bp_layer *last = &model->layers[model->n_layers - 1].spec;
-    if (last->kind != BP_LAYER_DENSE || last->depth_in_blocks != layer->depth_in_blocks ||
+    if (!bp_layer_is_weighted_sum(last) || last->depth_in_blocks != layer->depth_in_blocks ||
         layer->name || layer->frozen != last->frozen)
         return false;
     if (layer->kind == BP_LAYER_ACTIVATION) return last->activation == BP_ACTIVATION_LINEAR;
@@ -113,7 +113,8 @@ static bp_status check_layer(const bp_model *model, const bp_layer *layer, bp_er
         (layer->norm && !bp_norm_name(layer->norm)) ||
         (layer->weight_init.kind && !bp_init_name(layer->weight_init.kind)) ||
         (layer->bias_init.kind && !bp_init_name(layer->bias_init.kind)) || line < 0 || column < 0 ||
-        layer->pool < 0 || layer->fan_in < 0 || layer->fan_out < 0)
+        layer->pool < 0 || layer->fan_in < 0 || layer->fan_out < 0 || layer->kernel < 0 ||
+        layer->stride < 0 || layer->padding < 0 || layer->vocabulary < 0)
         return bp_fail(error, BP_ERROR_ARGUMENT,
                        "layer %u: an unknown activation, norm or initialiser, or a negative number",
                        model->n_layers + 1);
@@ -188,8 +189,30 @@ const bp_layer *bp_model_layer(const bp_model *model, uint32_t id) {
     return id >= 1 && id <= model->n_layers ? &model->layers[id - 1].spec : NULL;
 }
 
+bool bp_layer_is_weighted_sum(const bp_layer *layer) {
+    return layer->kind == BP_LAYER_DENSE || layer->kind == BP_LAYER_CONV;
+}
+
+bool bp_layer_is_recurrent(const bp_layer *layer) {
+    return bp_layer_n_gates(layer) > 0;
+}
+
 bool bp_layer_has_weights(const bp_layer *layer) {
-    return layer->kind == BP_LAYER_DENSE;
+    return bp_layer_is_weighted_sum(layer) || layer->kind == BP_LAYER_EMBEDDING ||
+           bp_layer_is_recurrent(layer);
+}
+
+int64_t bp_layer_n_gates(const bp_layer *layer) {
+    switch (layer->kind) {
+    case BP_LAYER_RNN:
+        return 1;
+    case BP_LAYER_GRU:
+        return 3;
+    case BP_LAYER_LSTM:
+        return 4;
+    default:
+        return 0;
+    }
 }
 
 bool bp_layer_is_trained(const bp_layer *layer) {

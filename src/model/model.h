@@ -14,13 +14,29 @@
 #define BP_LAYER_NAME_BYTES 256
 #define BP_MODEL_MAX_UNITS ((int64_t)1 << 31)
 
+/* Klambauer et al. 2017: with these, mean 0 and variance 1 are a fixed point of selu. */
+#define BP_SELU_ALPHA 1.6732632423543772848
+#define BP_SELU_LAMBDA 1.0507009873554804934
+
 /* The standard deviation that an initialiser gives; 0 for zeros and constant, NaN for unknown. */
 double bp_init_std(const bp_init *init, int64_t fan_in, int64_t fan_out);
 
 /* Elements of one sample at the layer's output (0 = the input). */
 int64_t bp_model_units(const bp_model *model, uint32_t layer);
-/* DENSE: has a weight matrix. */
+/* Has a weight matrix: DENSE, CONV, EMBEDDING and the recurrent ones. */
 bool bp_layer_has_weights(const bp_layer *layer);
+/* DENSE or CONV: sums of fan_in inputs, each weight used once on the way to the loss of a place, so
+ * that theory of initialisation holds for it. */
+bool bp_layer_is_weighted_sum(const bp_layer *layer);
+/* RNN, GRU, LSTM */
+bool bp_layer_is_recurrent(const bp_layer *layer);
+/* Gates of a recurrent layer, each with rows of its own in the weights: 1, 3 or 4. */
+int64_t bp_layer_n_gates(const bp_layer *layer);
+/* Time steps and features of a sequence. A sample of shape (steps, features, 1) is read so; an
+ * image of one channel row by row; of any other shape the first size is time. */
+void bp_sequence_of(const int64_t shape[3], int64_t *steps, int64_t *features);
+/* Units that a layer's normalisation has a gain for. */
+int64_t bp_layer_norm_units(const bp_layer *layer);
 /* Number of parameters of a layer. */
 int64_t bp_layer_n_parameters(const bp_layer *layer);
 /* Cut points 1 ... K (bp_model_n_cuts): tensors that every path from input to loss crosses;

@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#define RECURRENT_MAX_UNITS ((int64_t)1 << 24) /* so that no count of weights overflows */
+
 static int64_t elements(const int64_t shape[3]) {
     return shape[0] * shape[1] * shape[2];
 }
@@ -26,11 +28,86 @@ static bp_status pool_shape(const bp_layer *layer, const int64_t in[3], int64_t 
         const bool pooled = vector ? i == 0 : i > 0;
         if (pooled && (window < 1 || in[i] % window != 0))
             return bp_fail_at(error, layer->line, layer->column,
-                              "layer %u (%.100s): avg_pool %lld does not divide the size %lld",
-                              layer->id, layer->name, (long long)window, (long long)in[i]);
+                              "layer %u (%.100s): %s %lld does not divide the size %lld", layer->id,
+                              layer->name, bp_layer_kind_name(layer->kind), (long long)window,
+                              (long long)in[i]);
         out[i] = pooled ? in[i] / window : in[i];
     }
     return BP_OK;
+}
+
+/* Places of a kernel along a side of `size` with zeros on both ends. 64 bits hold the sums: sizes
+ * are below 2^31 and so are the layer's numbers. */
+static int64_t places(const bp_layer *layer, int64_t size) {
+    const int64_t room = size + 2 * (int64_t)layer->padding - layer->kernel;
+    return room < 0 ? 0 : room / layer->stride + 1;
+}
+
+/* fans as PyTorch counts them: channels times kernel */
+static bp_status conv_shape(bp_layer *layer, const int64_t in[3], bp_error *error) {
+    int64_t *out = layer->output_shape;
+    if (layer->kernel < 1 || layer->stride < 1 || layer->padding >= layer->kernel)
+        return bp_fail_at(
+            error, layer->line, layer->column,
+            "layer %u (%.100s): a convolution needs a kernel and a stride of at least "
+            "1 and a padding below its kernel, found %d, %d and %d",
+            layer->id, layer->name, layer->kernel, layer->stride, layer->padding);
+    out[1] = places(layer, in[1]);
+    out[2] = places(layer, in[2]);
+    if (out[1] < 1 || out[2] < 1)
+        return bp_fail_at(error, layer->line, layer->column,
+                          "layer %u (%.100s): a kernel of %d x %d does not fit into %lld x %lld "
+                          "with a padding of %d",
+                          layer->id, layer->name, layer->kernel, layer->kernel, (long long)in[1],
+                          (long long)in[2], layer->padding);
+    const double area = (double)layer->kernel * layer->kernel;
+    if (area * (double)in[0] > (double)BP_MODEL_MAX_UNITS ||
+        area * (double)out[0] > (double)BP_MODEL_MAX_UNITS || !shape_is_possible(out))
+        return bp_fail_at(error, layer->line, layer->column,
+                          "layer %u (%.100s): %lld channels with a kernel of %d are impossible",
+                          layer->id, layer->name, (long long)out[0], layer->kernel);
+    layer->fan_in = in[0] * layer->kernel * layer->kernel;
+    layer->fan_out = out[0] * layer->kernel * layer->kernel;
+    return BP_OK;
+}
+
+void bp_sequence_of(const int64_t shape[3], int64_t *steps, int64_t *features) {
+    const bool rows_of_an_image = shape[0] == 1 && shape[2] > 1;
+    *steps = rows_of_an_image ? shape[1] : shape[0];
+    *features = rows_of_an_image ? shape[2] : shape[1] * shape[2];
+}
+
+/* Every number of a sample is a token; the result is a sequence of (tokens, features). */
+static bp_status embedding_shape(bp_layer *layer, const int64_t in[3], bp_error *error) {
+    int64_t *out = layer->output_shape;
+    out[1] = out[0];
+    out[0] = elements(in);
+    out[2] = 1;
+    layer->fan_in = layer->vocabulary;
+    layer->fan_out = out[1];
+    if (layer->vocabulary < 1 || layer->vocabulary > BP_MODEL_MAX_UNITS || !shape_is_possible(out))
+        return bp_fail_at(error, layer->line, layer->column,
+                          "layer %u (%.100s): an embedding of %lld tokens with %lld numbers each, "
+                          "%lld a sample, is impossible",
+                          layer->id, layer->name, (long long)layer->vocabulary, (long long)out[1],
+                          (long long)out[0]);
+    return BP_OK;
+}
+
+/* fan_out counts the units, not their gates */
+static bp_status recurrent_shape(bp_layer *layer, int64_t units, const int64_t in[3],
+                                 bp_error *error) {
+    int64_t steps;
+    bp_sequence_of(in, &steps, &layer->fan_in);
+    layer->fan_out = units;
+    int64_t *out = layer->output_shape;
+    out[0] = layer->return_sequences ? steps : units;
+    out[1] = layer->return_sequences ? units : 1;
+    out[2] = 1;
+    if (units >= 1 && units <= RECURRENT_MAX_UNITS && shape_is_possible(out)) return BP_OK;
+    return bp_fail_at(error, layer->line, layer->column,
+                      "layer %u (%.100s): %lld units over %lld time steps are impossible",
+                      layer->id, layer->name, (long long)units, (long long)steps);
 }
 
 static bp_status residual_shape(const bp_model *model, const bp_layer *layer, const int64_t in[3],
@@ -46,27 +123,55 @@ static bp_status residual_shape(const bp_model *model, const bp_layer *layer, co
     return BP_OK;
 }
 
+static bp_status dense_shape(bp_layer *layer, const int64_t in[3], bp_error *error) {
+    layer->fan_in = elements(in);
+    layer->fan_out = layer->output_shape[0];
+    layer->output_shape[1] = layer->output_shape[2] = 1;
+    if (layer->fan_out >= 1 && layer->fan_out <= BP_MODEL_MAX_UNITS) return BP_OK;
+    return bp_fail_at(error, layer->line, layer->column,
+                      "layer %u (%.100s): %lld units are impossible", layer->id, layer->name,
+                      (long long)layer->fan_out);
+}
+
+/* output_shape[0] of a layer with weights is what the file asks for: units, channels, features. A
+ * recurrent layer keeps it in fan_out, for its shape may be that of a sequence. */
 static bp_status layer_shape(bp_model *model, bp_layer *layer, const int64_t in[3],
                              bp_error *error) {
-    for (int i = 0; i < 3; i++)
-        if (layer->kind != BP_LAYER_DENSE) layer->output_shape[i] = in[i];
+    const int64_t asked = layer->fan_out && !bp_layer_is_weighted_sum(layer)
+                              ? layer->fan_out
+                              : layer->output_shape[0];
+    int64_t *out = layer->output_shape;
+    if (!bp_layer_has_weights(layer))
+        for (int i = 0; i < 3; i++) out[i] = in[i];
+    else
+        out[0] = asked;
     switch (layer->kind) {
     case BP_LAYER_DENSE:
-        layer->fan_in = elements(in);
-        layer->fan_out = layer->output_shape[0];
-        if (layer->fan_out < 1 || layer->fan_out > BP_MODEL_MAX_UNITS)
-            return bp_fail_at(error, layer->line, layer->column,
-                              "layer %u (%.100s): %lld units are impossible", layer->id,
-                              layer->name, (long long)layer->fan_out);
-        layer->output_shape[1] = layer->output_shape[2] = 1;
-        return BP_OK;
+        return dense_shape(layer, in, error);
+    case BP_LAYER_CONV:
+        return conv_shape(layer, in, error);
+    case BP_LAYER_EMBEDDING:
+        return embedding_shape(layer, in, error);
+    case BP_LAYER_RNN:
+    case BP_LAYER_GRU:
+    case BP_LAYER_LSTM:
+        return recurrent_shape(layer, asked, in, error);
     case BP_LAYER_AVG_POOL:
-        return pool_shape(layer, in, layer->output_shape, error);
+    case BP_LAYER_MAX_POOL:
+        return pool_shape(layer, in, out, error);
+    case BP_LAYER_GLOBAL_AVG_POOL:
+        out[1] = out[2] = 1;
+        return BP_OK;
+    case BP_LAYER_FLATTEN:
+        out[0] = elements(in);
+        out[1] = out[2] = 1;
+        return BP_OK;
     case BP_LAYER_RESIDUAL:
         return residual_shape(model, layer, in, error);
     case BP_LAYER_LAYER_NORM:
     case BP_LAYER_BATCH_NORM:
     case BP_LAYER_ACTIVATION:
+    case BP_LAYER_DROPOUT:
     case BP_LAYER_OTHER:
         return BP_OK;
     }
@@ -94,12 +199,35 @@ int64_t bp_model_units(const bp_model *model, uint32_t layer) {
     return elements(found ? found->output_shape : model->input);
 }
 
+int64_t bp_layer_norm_units(const bp_layer *layer) {
+    return layer->norm == BP_NORM_NONE ? 0 : elements(layer->output_shape);
+}
+
+/* Products of two numbers below 2^31: the sum of a few stays below 2^63. */
+static int64_t n_weights(const bp_layer *layer) {
+    const int64_t in = layer->fan_in, out = layer->fan_out, gates = bp_layer_n_gates(layer);
+    switch (layer->kind) {
+    case BP_LAYER_DENSE:
+        return in * out;
+    case BP_LAYER_CONV:
+        return in * layer->output_shape[0];
+    case BP_LAYER_EMBEDDING:
+        return layer->vocabulary * out;
+    case BP_LAYER_RNN:
+    case BP_LAYER_GRU:
+    case BP_LAYER_LSTM:
+        return gates * out * (in + out);
+    default:
+        return 0;
+    }
+}
+
 int64_t bp_layer_n_parameters(const bp_layer *layer) {
-    int64_t n = 0;
-    if (layer->kind == BP_LAYER_DENSE)
-        n += layer->fan_in * layer->fan_out + (layer->has_bias ? layer->fan_out : 0);
-    if (layer->norm != BP_NORM_NONE) n += 2 * elements(layer->output_shape);
-    return n;
+    int64_t n = n_weights(layer) + 2 * bp_layer_norm_units(layer);
+    if (!layer->has_bias) return n;
+    if (layer->kind == BP_LAYER_DENSE) n += layer->fan_out;
+    if (layer->kind == BP_LAYER_CONV) n += layer->output_shape[0];
+    return n + 2 * bp_layer_n_gates(layer) * layer->fan_out * bp_layer_is_recurrent(layer);
 }
 
 double bp_init_std(const bp_init *init, int64_t fan_in, int64_t fan_out) {
@@ -118,6 +246,11 @@ double bp_init_std(const bp_init *init, int64_t fan_in, int64_t fan_out) {
         return init->parameter * sqrt(2 / in);
     case BP_INIT_PYTORCH_DEFAULT:
         return 1 / sqrt(3 * in);
+    case BP_INIT_ORTHOGONAL: /* rows or columns of length 1, whichever are fewer */
+        return init->parameter / sqrt(fmax(in, out));
+    case BP_INIT_LECUN:
+        return init->parameter / sqrt(in);
+    case BP_INIT_LSUV: /* what the data make of it */
     case BP_INIT_UNKNOWN:
         return NAN;
     }

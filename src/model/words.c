@@ -15,6 +15,7 @@ static const word norm_words[] = {BP_NORMS(WORD){NULL, 0}};
 static const word init_words[] = {BP_INITS(WORD){NULL, 0}};
 static const word loss_words[] = {BP_LOSSES(WORD){NULL, 0}};
 static const word optimiser_words[] = {BP_OPTIMISERS(WORD){NULL, 0}};
+static const word schedule_words[] = {BP_SCHEDULES(WORD){NULL, 0}};
 
 static const char *name_of(const word *words, int number) {
     for (; words->name; words++)
@@ -39,4 +40,7 @@ const char *bp_loss_name(bp_loss loss) {
 }
 const char *bp_optimiser_name(bp_optimiser optimiser) {
     return name_of(optimiser_words, (int)optimiser);
+}
+const char *bp_schedule_name(bp_schedule schedule) {
+    return name_of(schedule_words, (int)schedule);
 }

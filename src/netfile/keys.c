@@ -109,6 +109,9 @@ const bp_key *bp_init_parameter(int kind) {
         return value_key;
     case BP_INIT_XAVIER:
     case BP_INIT_HE:
+    case BP_INIT_ORTHOGONAL:
+    case BP_INIT_LECUN:
+    case BP_INIT_LSUV:
         return gain_key;
     case BP_INIT_UNKNOWN:
     case BP_INIT_ZEROS:

@@ -32,7 +32,7 @@ bp_activation bp_main_activation(const bp_model *model) {
     uint32_t count[16] = {0}, best = BP_ACTIVATION_LINEAR;
     for (uint32_t id = 1; id < bp_model_n_layers(model); id++) {
         const bp_layer *layer = bp_model_layer(model, id);
-        if (!bp_layer_has_weights(layer) || (unsigned)layer->activation >= 16) continue;
+        if (!bp_layer_is_weighted_sum(layer) || (unsigned)layer->activation >= 16) continue;
         if (++count[layer->activation] > count[best]) best = (uint32_t)layer->activation;
     }
     /* Two sigmoids in a row cost more than all the others can: they are what to change. */

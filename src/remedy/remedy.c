@@ -51,7 +51,8 @@ static bool edit_activations(remedy_block *block, const bp_model *model, bp_acti
     int64_t last_item = -1;
     for (uint32_t id = 1; id < bp_model_n_layers(model); id++) { /* the output stays as it is */
         const bp_layer *layer = bp_model_layer(model, id);
-        if (layer->activation != from || layer->item == last_item) continue;
+        if (layer->activation != from || layer->item == last_item || bp_layer_is_recurrent(layer))
+            continue;
         if (layer->depth_in_blocks > 0) return false;
         last_item = layer->item;
         add_item_edit(block, layer->item, "activation", bp_activation_name(to));
@@ -99,7 +100,8 @@ static bool mend_chain(remedy_block *block, const bp_model *model) {
 /* One layer alone whose initialiser is off: give it what its activation asks for. */
 static bool mend_layer(remedy_block *block, const bp_model *model, uint32_t id) {
     const bp_layer *layer = bp_model_layer(model, id);
-    if (!layer || !bp_layer_has_weights(layer) || layer->depth_in_blocks > 0 || layer->fan_in < 1)
+    if (!layer || !bp_layer_is_weighted_sum(layer) || layer->depth_in_blocks > 0 ||
+        layer->fan_in < 1)
         return false;
     const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
     const double critical_std = critical / sqrt((double)layer->fan_in);

@@ -53,11 +53,12 @@ bool bp_has_batch_norm(const bp_model *model) {
 
 static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *error) {
     const int32_t line = layer->line, column = layer->column;
-    if (layer->kind == BP_LAYER_OTHER)
+    if (layer->kind == BP_LAYER_OTHER || layer->kind >= BP_LAYER_CONV)
         return bp_fail_at(error, line, column, "layer %u (%.100s): the trainer cannot compute it",
                           layer->id, layer->name);
     if (bp_layer_has_weights(layer) &&
         (layer->weight_init.kind == BP_INIT_UNKNOWN ||
+         layer->weight_init.kind == BP_INIT_ORTHOGONAL || layer->weight_init.kind == BP_INIT_LSUV ||
          (layer->has_bias && layer->bias_init.kind == BP_INIT_UNKNOWN)))
         return bp_fail_at(error, line, column,
                           "layer %u (%.100s): no initialiser for its weights or biases", layer->id,

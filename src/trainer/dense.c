@@ -5,26 +5,40 @@
 
 #include <string.h>
 
+static void parameters(const bp_layer *layer, bp_form forms[BP_N_SLOTS]) {
+    forms[BP_SLOT_WEIGHT] = (bp_form){layer->fan_out, layer->fan_in};
+    if (layer->has_bias) forms[BP_SLOT_BIAS] = (bp_form){layer->fan_out, 0};
+}
+
 /* y [n, out] = x [n, in] W^T [in, out] + b [out] */
-void bp_dense_forward(const bp_dense_operator *dense, int64_t n, const bp_real *x, bp_real *y) {
-    const int64_t in = dense->fan_in, out = dense->fan_out;
-    for (int64_t i = 0; i < n && dense->bias; i++)
-        memcpy(y + i * out, dense->bias, (size_t)out * sizeof *y);
-    bp_gemm(BP_AS_IS, BP_TRANSPOSED, n, out, in, x, dense->weight, dense->bias ? 1 : 0, y);
+static void forward(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                    bp_real *y) {
+    (void)pass;
+    const bp_real *bias = op->value[BP_SLOT_BIAS];
+    for (int64_t i = 0; i < n && bias; i++)
+        memcpy(y + i * op->out, bias, (size_t)op->out * sizeof *y);
+    bp_gemm(BP_AS_IS, BP_TRANSPOSED, n, op->out, op->in, x, op->value[BP_SLOT_WEIGHT], bias ? 1 : 0,
+            y);
 }
 
 /* dL/dW [out, in] = dy^T [out, n] x [n, in];   dL/db [out] = sum of dy over the samples */
-void bp_dense_backward_parameters(const bp_dense_operator *dense, int64_t n, const bp_real *x,
-                                  const bp_real *dy) {
-    const int64_t in = dense->fan_in, out = dense->fan_out;
-    bp_gemm(BP_TRANSPOSED, BP_AS_IS, out, in, n, dy, x, 0, dense->weight_gradient);
-    if (!dense->bias) return;
-    memset(dense->bias_gradient, 0, (size_t)out * sizeof *dense->bias_gradient);
+static void backward_parameters(const bp_operator *op, int64_t n, const bp_real *x,
+                                const bp_real *dy) {
+    bp_real *bias = op->gradient[BP_SLOT_BIAS];
+    bp_gemm(BP_TRANSPOSED, BP_AS_IS, op->out, op->in, n, dy, x, 0, op->gradient[BP_SLOT_WEIGHT]);
+    if (!bias) return;
+    memset(bias, 0, (size_t)op->out * sizeof *bias);
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < out; j++) dense->bias_gradient[j] += dy[i * out + j];
+        for (int64_t j = 0; j < op->out; j++) bias[j] += dy[i * op->out + j];
 }
 
 /* dx [n, in] = dy [n, out] W [out, in]: the chain rule's factor of this layer */
-void bp_dense_backward(const bp_dense_operator *dense, int64_t n, const bp_real *dy, bp_real *dx) {
-    bp_gemm(BP_AS_IS, BP_AS_IS, n, dense->fan_in, dense->fan_out, dy, dense->weight, 0, dx);
+static void backward(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                     const bp_real *y, const bp_real *dy, bool trained, bp_real *dx) {
+    (void)pass, (void)y;
+    if (trained) backward_parameters(op, n, x, dy);
+    if (dx) bp_gemm(BP_AS_IS, BP_AS_IS, n, op->in, op->out, dy, op->value[BP_SLOT_WEIGHT], 0, dx);
 }
+
+const bp_operator_class bp_dense_class = {
+    .parameters = parameters, .forward = forward, .backward = backward};

@@ -29,11 +29,17 @@ static double he_std(const bp_layer *layer) {
     return std / sqrt(1 + slope * slope);
 }
 
-/* weight or bias; xavier and he say nothing of biases, which start at 0 in both papers. */
+/* What says nothing of biases, which then start at 0. */
+static bool is_for_weights(bp_init_kind kind) {
+    return kind == BP_INIT_XAVIER || kind == BP_INIT_HE || kind == BP_INIT_ORTHOGONAL ||
+           kind == BP_INIT_LECUN || kind == BP_INIT_LSUV;
+}
+
+/* weight or bias */
 static void initialise_dense(const bp_layer *layer, bool is_bias, const bp_random_key *key,
                              int64_t count, bp_real *value) {
     const bp_init *init = is_bias ? &layer->bias_init : &layer->weight_init;
-    if (is_bias && (init->kind == BP_INIT_XAVIER || init->kind == BP_INIT_HE)) {
+    if (is_bias && is_for_weights(init->kind)) {
         fill(0, count, value);
         return;
     }
@@ -48,6 +54,7 @@ static void initialise_dense(const bp_layer *layer, bool is_bias, const bp_rando
         fill_uniform(init->parameter, key, count, value);
         return;
     case BP_INIT_XAVIER:
+    case BP_INIT_LECUN:
         fill_normal(bp_init_std(init, layer->fan_in, layer->fan_out), key, count, value);
         return;
     case BP_INIT_HE:
@@ -57,6 +64,8 @@ static void initialise_dense(const bp_layer *layer, bool is_bias, const bp_rando
         fill_uniform(1 / sqrt((double)layer->fan_in), key, count, value);
         return;
     case BP_INIT_ZEROS:
+    case BP_INIT_ORTHOGONAL:
+    case BP_INIT_LSUV:
     case BP_INIT_UNKNOWN: /* refused by bp_trainer_open */
         fill(0, count, value);
         return;

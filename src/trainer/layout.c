@@ -6,9 +6,8 @@
 
 /* --- nodes ------------------------------------------------------------------------------------ */
 
-static bool has_operator(const bp_layer *layer) {
-    return layer->kind == BP_LAYER_DENSE || layer->kind == BP_LAYER_AVG_POOL ||
-           layer->kind == BP_LAYER_RESIDUAL;
+static bool has_output(const bp_node *node) {
+    return node->operator.class || node->layer->kind == BP_LAYER_RESIDUAL;
 }
 
 static void describe(bp_network *network, const bp_model *model) {
@@ -19,39 +18,48 @@ static void describe(bp_network *network, const bp_model *model) {
         node->layer = layer;
         node->units = bp_model_units(model, l);
         node->trained = bp_layer_is_trained(layer);
-        node->activation.kind = layer->activation;
+        node->operator =
+            bp_operator_of(layer, l == 1 ? bp_model_input(model) : node[-1].layer->output_shape);
+        /* A recurrent layer's phi is part of its operator. */
+        node->activation.kind =
+            bp_layer_is_recurrent(layer) ? BP_ACTIVATION_LINEAR : layer->activation;
         node->activation.slope = (bp_real)layer->activation_slope;
         node->norm.kind = layer->norm;
         node->norm.units = node->units;
-        node->dense.fan_in = layer->fan_in;
-        node->dense.fan_out = layer->fan_out;
-        if (layer->kind == BP_LAYER_AVG_POOL)
-            node->pool = bp_pool_of(l == 1 ? bp_model_input(model)
-                                           : network->nodes[l - 1].layer->output_shape,
-                                    layer->pool);
         if (layer->kind == BP_LAYER_RESIDUAL) network->nodes[layer->skip_from].is_skip = true;
     }
 }
 
 /* --- parameters ------------------------------------------------------------------------------- */
 
-static size_t n_parameters_of(const bp_layer *layer) {
-    size_t n = layer->norm != BP_NORM_NONE ? 2 : 0;
-    if (bp_layer_has_weights(layer)) n += layer->has_bias ? 2 : 1;
+/* The shapes of a layer's parameters by slot. */
+static void forms_of(const bp_node *node, bp_form forms[BP_N_SLOTS]) {
+    for (int slot = 0; slot < BP_N_SLOTS; slot++) forms[slot] = (bp_form){0, 0};
+    if (node->operator.class && node->operator.class->parameters)
+        node->operator.class->parameters(node->layer, forms);
+    const int64_t norm_units = bp_layer_norm_units(node->layer);
+    forms[BP_SLOT_NORM_GAIN] = forms[BP_SLOT_NORM_BIAS] = (bp_form){norm_units, 0};
+}
+
+static size_t n_parameters_of(const bp_node *node) {
+    bp_form forms[BP_N_SLOTS];
+    size_t n = 0;
+    forms_of(node, forms);
+    for (int slot = 0; slot < BP_N_SLOTS; slot++) n += forms[slot].rows > 0;
     return n;
 }
 
-static void add_parameter(bp_network *network, const bp_node *node, bp_slot slot, int64_t rows,
-                          int64_t columns) {
-    static const char *const names[BP_N_SLOTS] = {"weight", "bias", "norm_gain", "norm_bias"};
+static void add_parameter(bp_network *network, const bp_node *node, bp_slot slot, bp_form form) {
+    static const char *const names[BP_N_SLOTS] = {
+        "weight", "bias", "norm_gain", "norm_bias", "recurrent_weight", "recurrent_bias"};
     bp_network_parameter *added = &network->parameters[network->n_parameters++];
     added->parameter.layer = node->layer->id;
     added->parameter.slot = slot;
     added->parameter.trained = node->trained;
     snprintf(added->parameter.name, sizeof added->parameter.name, "%s.%s", node->layer->name,
              names[slot]);
-    added->parameter.value = bp_tensor_matrix(NULL, BP_REAL_DTYPE, rows, columns);
-    added->count = columns ? rows * columns : rows;
+    added->parameter.value = bp_tensor_matrix(NULL, BP_REAL_DTYPE, form.rows, form.columns);
+    added->count = form.columns ? form.rows * form.columns : form.rows;
     added->offset = network->n_values;
     network->n_values += added->count;
 }
@@ -59,19 +67,15 @@ static void add_parameter(bp_network *network, const bp_node *node, bp_slot slot
 static void add_running(bp_network *network, const bp_node *node, const char *name) {
     bp_running *added = &network->running[network->n_running++];
     snprintf(added->name, sizeof added->name, "%s.%s", node->layer->name, name);
-    added->value = bp_tensor_matrix(NULL, BP_REAL_DTYPE, node->units, 0);
+    added->value = bp_tensor_matrix(NULL, BP_REAL_DTYPE, bp_layer_norm_units(node->layer), 0);
 }
 
 static void add_parameters(bp_network *network, const bp_node *node) {
     const bp_layer *layer = node->layer;
-    if (bp_layer_has_weights(layer)) {
-        add_parameter(network, node, BP_SLOT_WEIGHT, layer->fan_out, layer->fan_in);
-        if (layer->has_bias) add_parameter(network, node, BP_SLOT_BIAS, layer->fan_out, 0);
-    }
-    if (layer->norm != BP_NORM_NONE) {
-        add_parameter(network, node, BP_SLOT_NORM_GAIN, node->units, 0);
-        add_parameter(network, node, BP_SLOT_NORM_BIAS, node->units, 0);
-    }
+    bp_form forms[BP_N_SLOTS];
+    forms_of(node, forms);
+    for (int slot = 0; slot < BP_N_SLOTS; slot++)
+        if (forms[slot].rows > 0) add_parameter(network, node, (bp_slot)slot, forms[slot]);
     if (layer->norm == BP_NORM_BATCH) {
         add_running(network, node, "running_mean");
         add_running(network, node, "running_variance");
@@ -83,7 +87,7 @@ static bp_status collect_parameters(bp_network *network, bp_error *error) {
     int64_t n_values = 0;
     for (uint32_t l = 1; l <= network->n_layers; l++) {
         const bp_layer *layer = network->nodes[l].layer;
-        n_parameters += n_parameters_of(layer);
+        n_parameters += n_parameters_of(&network->nodes[l]);
         if (layer->norm == BP_NORM_BATCH) n_running += 2;
         n_values += bp_layer_n_parameters(layer);
         /* Stopped at once: further sums could overflow. */
@@ -106,12 +110,14 @@ static bp_status collect_parameters(bp_network *network, bp_error *error) {
 
 /* Where a parameter of a node is used. */
 static void bind_parameter(bp_node *node, bp_slot slot, bp_real *value, bp_real *gradient) {
-    bp_real **values[BP_N_SLOTS] = {&node->dense.weight, &node->dense.bias, &node->norm.gain,
-                                    &node->norm.bias};
-    bp_real **gradients[BP_N_SLOTS] = {&node->dense.weight_gradient, &node->dense.bias_gradient,
-                                       &node->norm.gain_gradient, &node->norm.bias_gradient};
-    *values[slot] = value;
-    *gradients[slot] = gradient;
+    const bool is_gain = slot == BP_SLOT_NORM_GAIN, is_norm = is_gain || slot == BP_SLOT_NORM_BIAS;
+    if (is_norm) {
+        *(is_gain ? &node->norm.gain : &node->norm.bias) = value;
+        *(is_gain ? &node->norm.gain_gradient : &node->norm.bias_gradient) = gradient;
+    } else {
+        node->operator.value[slot] = value;
+        node->operator.gradient[slot] = gradient;
+    }
 }
 
 static void bind_parameters(bp_network *network) {
@@ -166,7 +172,9 @@ static void lay_out(bp_network *network, const bp_recipe *recipe, bp_arena *aren
         bp_node *node = &network->nodes[l];
         if (node->is_skip && node->units > widest) widest = node->units;
         if (l == 0) continue;
-        if (has_operator(node->layer)) node->operated = take(arena, rows, node->units);
+        if (has_output(node)) node->operated = take(arena, rows, node->units);
+        if (node->operator.class && node->operator.class->lay_out)
+            node->operator.class->lay_out(&node->operator, rows, network->batch, arena);
         if (node->norm.kind != BP_NORM_NONE) {
             node->normed = take(arena, rows, node->units);
             lay_out_norm(&node->norm, rows, arena);

@@ -7,26 +7,15 @@
 /* --- forward ---------------------------------------------------------------------------------- */
 
 /* x of the layer before through this layer's operator; a layer without one passes x on. */
-static const bp_real *operate(const bp_network *network, const bp_node *node, const bp_real *x,
-                              int64_t n) {
-    switch (node->layer->kind) {
-    case BP_LAYER_DENSE:
-        bp_dense_forward(&node->dense, n, x, node->operated);
-        return node->operated;
-    case BP_LAYER_AVG_POOL:
-        bp_pool_forward(&node->pool, n, x, node->operated);
-        return node->operated;
-    case BP_LAYER_RESIDUAL:
+static const bp_real *operate(const bp_network *network, const bp_node *node, const bp_pass *pass,
+                              const bp_real *x, int64_t n) {
+    if (!node->operated) return x;
+    if (node->layer->kind == BP_LAYER_RESIDUAL)
         bp_residual_forward((bp_real)node->layer->branch_scale, n * node->units,
                             network->nodes[node->layer->skip_from].output, x, node->operated);
-        return node->operated;
-    case BP_LAYER_LAYER_NORM:
-    case BP_LAYER_BATCH_NORM:
-    case BP_LAYER_ACTIVATION:
-    case BP_LAYER_OTHER:
-        return x;
-    }
-    return x;
+    else
+        node->operator.class->forward(&node->operator, pass, n, x, node->operated);
+    return node->operated;
 }
 
 static const bp_real *normalise(const bp_node *node, const bp_real *x, int64_t n, bool training) {
@@ -38,20 +27,20 @@ static const bp_real *normalise(const bp_node *node, const bp_real *x, int64_t n
 static const bp_real *activate(bp_node *node, const bp_real *z, int64_t n) {
     if (node->activation.kind == BP_ACTIVATION_LINEAR) return z;
     node->activation_input = z;
-    bp_activation_forward(&node->activation, n * node->units, z, node->activated);
+    bp_activation_forward(&node->activation, n, node->units, z, node->activated);
     return node->activated;
 }
 
-const bp_real *bp_network_forward(bp_network *network, const bp_real *input, int64_t n,
-                                  bool training, const bp_teller *teller) {
+const bp_real *bp_network_forward(bp_network *network, const bp_pass *pass, const bp_real *input,
+                                  int64_t n, const bp_teller *teller) {
     network->nodes[0].output = input;
     for (uint32_t l = 1; l <= network->n_layers; l++) {
         bp_node *node = &network->nodes[l];
         const bool norm_last = node->layer->norm_after_activation;
-        const bp_real *x = operate(network, node, node[-1].output, n);
-        if (!norm_last) x = normalise(node, x, n, training);
+        const bp_real *x = operate(network, node, pass, node[-1].output, n);
+        if (!norm_last) x = normalise(node, x, n, pass->training);
         x = activate(node, x, n);
-        if (norm_last) x = normalise(node, x, n, training);
+        if (norm_last) x = normalise(node, x, n, pass->training);
         node->output = x;
         bp_tell_matrix(teller, l, BP_ROLE_ACTIVATION, x, n, node->units);
     }
@@ -68,49 +57,43 @@ static void normalise_backward(bp_node *node, int64_t n, const bp_teller *teller
 
 static void activate_backward(bp_node *node, int64_t n, const bp_teller *teller) {
     if (node->activation.kind == BP_ACTIVATION_LINEAR) return;
-    bp_activation_backward(&node->activation, n * node->units, node->activation_input,
+    bp_activation_backward(&node->activation, n, node->units, node->activation_input,
                            node->activated, node->error);
     bp_tell_matrix(teller, node->layer->id, BP_ROLE_ERROR_PRE_ACTIVATION, node->error, n,
                    node->units);
 }
 
-/* dL/dx of the layer's operator into dx; the skip's part of a residual sum goes to its own node. */
-static void operate_backward(bp_network *network, const bp_node *node, int64_t n, bp_real *dx) {
-    switch (node->layer->kind) {
-    case BP_LAYER_DENSE:
-        bp_dense_backward(&node->dense, n, node->error, dx);
-        return;
-    case BP_LAYER_AVG_POOL:
-        bp_pool_backward(&node->pool, n, node->error, dx);
-        return;
-    case BP_LAYER_RESIDUAL:
+/* dL/dx of the layer's operator into dx (NULL: nobody asks), and its parameters' gradients; the
+ * skip's part of a residual sum goes to its own node. */
+static void operate_backward(bp_network *network, const bp_node *node, const bp_pass *pass,
+                             int64_t n, bp_real *dx) {
+    if (node->layer->kind == BP_LAYER_RESIDUAL)
         bp_residual_backward((bp_real)node->layer->branch_scale, n * node->units, node->error,
                              network->nodes[node->layer->skip_from].error, dx);
-        return;
-    case BP_LAYER_LAYER_NORM:
-    case BP_LAYER_BATCH_NORM:
-    case BP_LAYER_ACTIVATION:
-    case BP_LAYER_OTHER:
+    else if (node->operator.class)
+        node->operator.class->backward(&node->operator, pass, n, node[-1].output, node->operated,
+                                       node->error, node->trained, dx);
+    else if (dx)
         memcpy(dx, node->error, (size_t)(n * node->units) * sizeof *dx);
-        return;
-    }
 }
 
 /* Hands the error on to the layer before. Where a block begins there, this layer's part joins what
  * the skips have left: only with both is that layer's error complete. */
-static void pass_on(bp_network *network, uint32_t l, int64_t n, const bp_teller *teller) {
+static void pass_on(bp_network *network, uint32_t l, const bp_pass *pass, int64_t n,
+                    const bp_teller *teller) {
     bp_node *before = &network->nodes[l - 1];
-    if (!before->is_skip) {
-        operate_backward(network, &network->nodes[l], n, before->error);
+    if (l == 1 || !before->is_skip) {
+        operate_backward(network, &network->nodes[l], pass, n, l == 1 ? NULL : before->error);
         return;
     }
     const bp_real *part = network->branch_error;
-    operate_backward(network, &network->nodes[l], n, network->branch_error);
+    operate_backward(network, &network->nodes[l], pass, n, network->branch_error);
     bp_tell_matrix(teller, l, BP_ROLE_ERROR_INPUT, part, n, before->units);
     for (int64_t i = 0; i < n * before->units; i++) before->error[i] += part[i];
 }
 
-void bp_network_backward(bp_network *network, int64_t n, const bp_teller *teller) {
+void bp_network_backward(bp_network *network, const bp_pass *pass, int64_t n,
+                         const bp_teller *teller) {
     for (uint32_t l = 1; l < network->n_layers; l++) {
         const bp_node *node = &network->nodes[l];
         if (node->is_skip) memset(node->error, 0, (size_t)(n * node->units) * sizeof(bp_real));
@@ -122,9 +105,7 @@ void bp_network_backward(bp_network *network, int64_t n, const bp_teller *teller
         if (norm_last) normalise_backward(node, n, teller);
         activate_backward(node, n, teller);
         if (!norm_last) normalise_backward(node, n, teller);
-        if (node->layer->kind == BP_LAYER_DENSE && node->trained)
-            bp_dense_backward_parameters(&node->dense, n, node[-1].output, node->error);
-        if (l > 1) pass_on(network, l, n, teller);
+        pass_on(network, l, pass, n, teller);
     }
 }
 

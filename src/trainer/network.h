@@ -18,8 +18,7 @@ typedef struct bp_node {
     int64_t units;         /* of the output, per sample */
     bool trained;
     bool is_skip; /* a residual block begins at its output: two ways lead back to it */
-    bp_dense_operator dense;
-    bp_pool_operator pool;
+    bp_operator operator;
     bp_norm_operator norm;
     bp_activation_operator activation;
     bp_real *operated, *normed, *activated; /* [rows, units] each; NULL where there is none */
@@ -62,10 +61,11 @@ BP_MUST_USE bp_status bp_network_open(bp_network *network, const bp_model *model
 void bp_network_close(bp_network *network);
 
 /* input [n, units], borrowed until the backward pass. Returns the output [n, units]. */
-const bp_real *bp_network_forward(bp_network *network, const bp_real *input, int64_t n,
-                                  bool training, const bp_teller *teller);
+const bp_real *bp_network_forward(bp_network *network, const bp_pass *pass, const bp_real *input,
+                                  int64_t n, const bp_teller *teller);
 /* From nodes[n_layers].error, dL/d output of the forward pass before, to all gradients. */
-void bp_network_backward(bp_network *network, int64_t n, const bp_teller *teller);
+void bp_network_backward(bp_network *network, const bp_pass *pass, int64_t n,
+                         const bp_teller *teller);
 /* One optimiser update; update: 1 at the first one. */
 void bp_network_update(bp_network *network, const bp_recipe *recipe, int64_t update,
                        const bp_teller *teller);

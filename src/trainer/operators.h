@@ -5,33 +5,70 @@
 #ifndef BP_TRAINER_OPERATORS_H
 #define BP_TRAINER_OPERATORS_H
 
+#include "model/model.h"
+#include "trainer/arena.h"
 #include <backprobe/train.h>
 
-/* --- dense.c: y = x W^T + b ----------------------------------------------------------------- */
+/* --- operator.c: what the layers with an operator of their own have in common ------------------
+ */
 
-typedef struct bp_dense_operator {
-    int64_t fan_in, fan_out;
-    bp_real *weight;          /* [fan_out, fan_in] */
-    bp_real *bias;            /* [fan_out]; NULL without */
-    bp_real *weight_gradient; /* the same shapes */
-    bp_real *bias_gradient;
-} bp_dense_operator;
-void bp_dense_forward(const bp_dense_operator *dense, int64_t n, const bp_real *x, bp_real *y);
-/* dL/dW and dL/db into the gradients. */
-void bp_dense_backward_parameters(const bp_dense_operator *dense, int64_t n, const bp_real *x,
-                                  const bp_real *dy);
-void bp_dense_backward(const bp_dense_operator *dense, int64_t n, const bp_real *dy, bp_real *dx);
+/* What a pass through the network knows besides the numbers. */
+typedef struct bp_pass {
+    bool training;        /* else evaluation: nothing is dropped, norms use what they have run */
+    uint64_t seed;        /* of the run */
+    int64_t step;         /* optimiser updates done before */
+    int64_t first_sample; /* place of the first row in the step's batch: other processes may have
+                             rows before it */
+} bp_pass;
+
+/* A parameter's shape: a matrix, a vector (columns 0), or none (rows 0). */
+typedef struct bp_form {
+    int64_t rows, columns;
+} bp_form;
+
+#define BP_OPERATOR_BUFFERS 8
+typedef struct bp_operator bp_operator;
+typedef struct bp_operator_class {
+    /* Fills in the forms of the parameters that the layer has; NULL: it has none. */
+    void (*parameters)(const bp_layer *layer, bp_form forms[BP_N_SLOTS]);
+    /* Takes its buffers from the arena (which may be measuring: bp_arena_take); `rows` samples at
+     * most in a forward pass, `batch` in a training step. NULL: it needs none. */
+    void (*lay_out)(bp_operator *op, int64_t rows, int64_t batch, bp_arena *arena);
+    void (*forward)(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                    bp_real *y);
+    /* After a forward pass of training with the same x and y. Parameters' gradients are written
+     * where `trained`, dx where it is not NULL. */
+    void (*backward)(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                     const bp_real *y, const bp_real *dy, bool trained, bp_real *dx);
+} bp_operator_class;
+
+struct bp_operator {
+    const bp_operator_class *class; /* NULL: the layer has none and passes x on */
+    const bp_layer *layer;
+    int64_t in_shape[3], out_shape[3];    /* of a sample */
+    int64_t in, out;                      /* their elements */
+    bp_real *value[BP_N_SLOTS];           /* NULL where it has no such parameter */
+    bp_real *gradient[BP_N_SLOTS];        /* the same shapes */
+    bp_real *buffer[BP_OPERATOR_BUFFERS]; /* by lay_out; each family's file says what they hold */
+    int32_t *places;                      /* the same, for indices */
+};
+
+/* The operator of a layer, without parameters and buffers. */
+bp_operator bp_operator_of(const bp_layer *layer, const int64_t in_shape[3]);
+
+extern const bp_operator_class bp_dense_class;    /* dense.c: y = x W^T + b */
+extern const bp_operator_class bp_avg_pool_class; /* pool.c: y = mean of x over a window */
 
 /* --- activation.c: a = phi(z) --------------------------------------------------------------- */
 
 typedef struct bp_activation_operator {
     bp_activation kind;
-    bp_real slope; /* leaky_relu's below zero */
+    bp_real slope; /* leaky_relu's below zero, elu's alpha */
 } bp_activation_operator;
-void bp_activation_forward(const bp_activation_operator *activation, int64_t count,
+void bp_activation_forward(const bp_activation_operator *activation, int64_t n, int64_t units,
                            const bp_real *z, bp_real *a);
 /* error: in dL/da, out dL/dz. */
-void bp_activation_backward(const bp_activation_operator *activation, int64_t count,
+void bp_activation_backward(const bp_activation_operator *activation, int64_t n, int64_t units,
                             const bp_real *z, const bp_real *a, bp_real *error);
 
 /* --- norm.c: y = gain * (x - mean) / std + bias --------------------------------------------- */
@@ -55,18 +92,6 @@ void bp_norm_forward(const bp_norm_operator *norm, bool training, int64_t n, con
                      bp_real *y);
 /* error: in dL/dy, out dL/dx; dL/dgain and dL/dbias into the gradients. */
 void bp_norm_backward(const bp_norm_operator *norm, int64_t n, bp_real *error);
-
-/* --- pool.c: y = mean of x over a window ---------------------------------------------------- */
-
-typedef struct bp_pool_operator {
-    int64_t channels, height, width; /* of the output */
-    int64_t window_height, window_width;
-} bp_pool_operator;
-/* The operator for an input sample of this shape: windows over height and width, or over
- * neighbouring units of a vector (units, 1, 1). */
-bp_pool_operator bp_pool_of(const int64_t input_shape[3], int64_t window);
-void bp_pool_forward(const bp_pool_operator *pool, int64_t n, const bp_real *x, bp_real *y);
-void bp_pool_backward(const bp_pool_operator *pool, int64_t n, const bp_real *dy, bp_real *dx);
 
 /* --- residual.c: y = x + scale * branch(x) -------------------------------------------------- */
 

@@ -16,6 +16,18 @@ static inline bp_real bp_real_exp(bp_real x) {
     return BP_REAL_FUNCTION(exp)(x);
 }
 
+static inline bp_real bp_real_expm1(bp_real x) {
+    return BP_REAL_FUNCTION(expm1)(x);
+}
+
+static inline bp_real bp_real_log1p(bp_real x) {
+    return BP_REAL_FUNCTION(log1p)(x);
+}
+
+static inline bp_real bp_real_abs(bp_real x) {
+    return BP_REAL_FUNCTION(fabs)(x);
+}
+
 static inline bp_real bp_real_tanh(bp_real x) {
     return BP_REAL_FUNCTION(tanh)(x);
 }

@@ -127,9 +127,11 @@ double bp_trainer_step(bp_trainer *trainer) {
     const bp_teller teller = begin_step(trainer, batch.n);
     bp_tell_matrix(&teller, 0, BP_ROLE_ACTIVATION, batch.inputs, batch.n, network->nodes[0].units);
     tell_parameters(trainer, &teller);
-    const bp_real *output = bp_network_forward(network, batch.inputs, batch.n, true, &teller);
+    const bp_pass pass = {
+        .training = true, .seed = trainer->recipe.seed, .step = trainer->steps_done};
+    const bp_real *output = bp_network_forward(network, &pass, batch.inputs, batch.n, &teller);
     const double loss = measure_loss(trainer, &batch, output, &teller);
-    bp_network_backward(network, batch.n, &teller);
+    bp_network_backward(network, &pass, batch.n, &teller);
     tell_gradients(trainer, &teller);
     bp_network_update(network, &trainer->recipe, trainer->steps_done + 1, &teller);
     bp_tell_end(&teller);
@@ -142,12 +144,13 @@ double bp_trainer_step(bp_trainer *trainer) {
 bp_score bp_trainer_evaluate(bp_trainer *trainer, const bp_part *part) {
     bp_network *network = &trainer->network;
     const bp_teller nobody = {0};
+    const bp_pass pass = {.training = false};
     const int64_t units = network->nodes[0].units, m = trainer->recipe.n_outputs;
     bp_loss_sum total = {0};
     for (int64_t first = 0; first < part->n; first += network->rows) {
         const int64_t left = part->n - first, n = left < network->rows ? left : network->rows;
         const bp_real *output =
-            bp_network_forward(network, part->inputs + first * units, n, false, &nobody);
+            bp_network_forward(network, &pass, part->inputs + first * units, n, &nobody);
         const bp_loss_sum sum = bp_loss_of(trainer->recipe.loss, n, m, output,
                                            part->classes ? part->classes + first : NULL,
                                            part->targets + first * m, NULL);

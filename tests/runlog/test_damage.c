@@ -172,6 +172,18 @@ static void swap_blocks(bench *b, size_t first, size_t second, size_t n) {
     memcpy(b->bytes + second, b->log.bytes + first, n);
 }
 
+static bool is_untouched(const bench *b, const fixture_frame *frame) {
+    return memcmp(b->bytes + frame->place, b->log.bytes + frame->place, frame->n_bytes) == 0;
+}
+
+/* The model stands twice in a segment; without either a log cannot be read. */
+static bool has_model(const bench *b) {
+    for (size_t i = 0; i < b->n_frames; i++)
+        if (b->frames[i].frame.type == BP_RUNLOG_MODEL && is_untouched(b, &b->frames[i]))
+            return true;
+    return false;
+}
+
 /* What stands where it was written is given, in its order; of what was moved nothing is wrong. */
 static void swapped_blocks(void **state) {
     (void)state;
@@ -183,12 +195,12 @@ static void swapped_blocks(void **state) {
             for (size_t second = first + step; second + n <= b->log.length; second += 3 * step) {
                 swap_blocks(b, first, second, n);
                 const fixture_reading reading = read_bytes(b, b->log.length);
-                assert_int_equal(reading.opened, BP_OK);
+                if (has_model(b)) assert_int_equal(reading.opened, BP_OK);
+                if (reading.opened != BP_OK) continue;
                 for (size_t i = 0; i < b->n_frames; i++) {
                     const fixture_frame *frame = &b->frames[i];
                     if (frame->step < 0) continue;
-                    if (memcmp(b->bytes + frame->place, b->log.bytes + frame->place,
-                               frame->n_bytes) == 0)
+                    if (is_untouched(b, frame))
                         assert_true(reading.given[frame->step]);
                     else
                         assert_false(reading.given[frame->step]);
