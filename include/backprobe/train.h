@@ -71,7 +71,27 @@ BP_API BP_MUST_USE bp_status bp_trainer_open(bp_trainer **trainer, bp_model *mod
                                              const bp_allocator *allocator, bp_error *error);
 BP_API void bp_trainer_close(bp_trainer *trainer);
 
-/* observer may be NULL; borrowed until replaced or close. */
+/* Data-parallel training: every process trains the same network on its share of each batch, and the
+ * gradients of all are averaged. recipe.batch is the share of one process; what all see together is
+ * one process with n_ranks times the batch, but for the rounding of sums and for batch norm, whose
+ * statistics are those of the share. */
+typedef struct bp_ranks {
+    int32_t rank, n_ranks; /* 0 ... n_ranks - 1 */
+    void *context;
+    /* Replaces the values by their sums over all processes, the same bits in each. Called by all
+     * in the same order; does not return without the sums. */
+    void (*sum)(void *context, bp_real *values, int64_t n);
+    void (*sum_f64)(void *context, double *values, int64_t n);
+} bp_ranks;
+/* bp_trainer_open for one of several processes, called in each; all start from the parameters of
+ * rank 0. ranks: copied; NULL: alone. */
+BP_API BP_MUST_USE bp_status bp_trainer_open_ranked(bp_trainer **trainer, bp_model *model,
+                                                    const bp_dataset *dataset,
+                                                    const bp_ranks *ranks,
+                                                    const bp_allocator *allocator, bp_error *error);
+
+/* observer may be NULL; borrowed until replaced or close. Of several processes each tells its own
+ * activations and error signals, and the loss, gradients and updates of all. */
 BP_API void bp_trainer_observe(bp_trainer *trainer, const bp_observer *observer);
 
 /* One optimiser update on the next batch (a fresh permutation each epoch; the last batch of an

@@ -5,9 +5,8 @@
 
 #include <string.h>
 
-int64_t bp_epoch_steps(int64_t samples, int64_t batch, bool has_batch_norm) {
-    const int64_t rest = samples % batch;
-    return samples / batch + (rest > (has_batch_norm ? 1 : 0) ? 1 : 0);
+int64_t bp_epoch_steps(int64_t samples, int64_t batch, int64_t least) {
+    return samples / batch + (samples % batch >= least ? 1 : 0);
 }
 
 static void lay_out(bp_batches *batches) {
@@ -22,12 +21,14 @@ static void lay_out(bp_batches *batches) {
 }
 
 bp_status bp_batches_open(bp_batches *batches, const bp_dataset *dataset, const bp_recipe *recipe,
-                          const bp_allocator *allocator, bp_error *error) {
+                          const bp_ranks *ranks, const bp_allocator *allocator, bp_error *error) {
     const int64_t *shape = dataset->input_shape;
     *batches = (bp_batches){.dataset = dataset,
                             .size = recipe->batch,
                             .epoch_steps = recipe->epoch_steps,
                             .units = shape[0] * shape[1] * shape[2],
+                            .rank = ranks->rank,
+                            .n_ranks = ranks->n_ranks,
                             .seed = recipe->seed,
                             .epoch = -1};
     lay_out(batches);
@@ -47,19 +48,26 @@ static void shuffle(bp_batches *batches, int64_t epoch) {
     batches->epoch = epoch;
 }
 
-bp_part bp_batches_gather(bp_batches *batches, int64_t step) {
+/* Full batches are cut evenly; a short one as evenly as it goes. */
+static bp_share share_of(const bp_batches *batches, int64_t left) {
+    const int64_t all = batches->size * batches->n_ranks, whole = left < all ? left : all;
+    const int64_t first = whole * batches->rank / batches->n_ranks;
+    return (bp_share){whole * (batches->rank + 1) / batches->n_ranks - first, first, whole};
+}
+
+bp_part bp_batches_gather(bp_batches *batches, int64_t step, bp_share *share) {
     const bp_part *train = &batches->dataset->train;
     const int64_t epoch = step / batches->epoch_steps;
-    const int64_t first = step % batches->epoch_steps * batches->size;
+    const int64_t begin = step % batches->epoch_steps * batches->size * batches->n_ranks;
     if (epoch != batches->epoch) shuffle(batches, epoch);
-    const int64_t left = train->n - first, n = left < batches->size ? left : batches->size;
+    *share = share_of(batches, train->n - begin);
     const size_t units = (size_t)batches->units, m = (size_t)batches->dataset->n_outputs;
-    for (int64_t i = 0; i < n; i++) {
-        const size_t to = (size_t)i, from = batches->order[first + i];
+    for (int64_t i = 0; i < share->n; i++) {
+        const size_t to = (size_t)i, from = batches->order[begin + share->first + i];
         memcpy(batches->inputs + to * units, train->inputs + from * units,
                units * sizeof *batches->inputs);
         memcpy(batches->targets + to * m, train->targets + from * m, m * sizeof *batches->targets);
         if (batches->classes) batches->classes[to] = train->classes[from];
     }
-    return (bp_part){n, batches->inputs, batches->classes, batches->targets};
+    return (bp_part){share->n, batches->inputs, batches->classes, batches->targets};
 }

@@ -7,8 +7,9 @@
 #include <backprobe/train.h>
 
 typedef struct bp_batches {
-    const bp_dataset *dataset; /* borrowed */
-    int64_t size, epoch_steps, units;
+    const bp_dataset *dataset;        /* borrowed */
+    int64_t size, epoch_steps, units; /* size: rows of this process at most */
+    int32_t rank, n_ranks;
     uint64_t seed;
     int64_t epoch;   /* that order is of; -1 before the first */
     uint32_t *order; /* [train.n] */
@@ -18,15 +19,22 @@ typedef struct bp_batches {
     bp_arena arena;
 } bp_batches;
 
-/* Steps of an epoch. With batch norm a last batch of one sample, which has no variance, is left
- * out; shuffling makes it another sample each epoch. */
-int64_t bp_epoch_steps(int64_t samples, int64_t batch, bool has_batch_norm);
+/* This process's part of a step's batch. */
+typedef struct bp_share {
+    int64_t n;     /* rows; of a short batch some processes may have none */
+    int64_t first; /* place of its first row in the whole batch */
+    int64_t whole; /* rows of all processes */
+} bp_share;
+
+/* Steps of an epoch; batch: rows of all processes. A last batch of fewer rows than `least` is left
+ * out: one sample has no variance for batch norm. Shuffling makes it others each epoch. */
+int64_t bp_epoch_steps(int64_t samples, int64_t batch, int64_t least);
 
 BP_MUST_USE bp_status bp_batches_open(bp_batches *batches, const bp_dataset *dataset,
-                                      const bp_recipe *recipe, const bp_allocator *allocator,
-                                      bp_error *error);
+                                      const bp_recipe *recipe, const bp_ranks *ranks,
+                                      const bp_allocator *allocator, bp_error *error);
 void bp_batches_close(bp_batches *batches, const bp_allocator *allocator);
-/* Gathers the batch of a step; a part of `size` samples or less, valid until the next call. */
-bp_part bp_batches_gather(bp_batches *batches, int64_t step);
+/* Gathers the share of a step's batch; valid until the next call. */
+bp_part bp_batches_gather(bp_batches *batches, int64_t step, bp_share *share);
 
 #endif

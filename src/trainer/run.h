@@ -12,6 +12,7 @@ struct bp_trainer {
     const bp_dataset *dataset;   /* borrowed */
     const bp_observer *observer; /* borrowed; NULL: nobody listens */
     bp_recipe recipe;
+    bp_ranks ranks; /* n_ranks 1: alone, without functions */
     bp_batches batches;
     bp_network network;
     int64_t steps_done;

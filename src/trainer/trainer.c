@@ -6,16 +6,18 @@
 #include "trainer/run.h"
 
 #include <math.h>
+#include <string.h>
 
 /* --- open and close --------------------------------------------------------------------------- */
 
 /* What the data decide of the recipe. */
-static void complete_recipe(bp_model *model, const bp_dataset *dataset) {
+static void complete_recipe(bp_model *model, const bp_dataset *dataset, int64_t n_ranks) {
     bp_recipe recipe = *bp_model_recipe(model);
-    const int64_t samples = dataset->train.n;
-    if (recipe.batch > samples) recipe.batch = samples;
+    const int64_t samples = dataset->train.n, most = (samples + n_ranks - 1) / n_ranks;
+    if (recipe.batch > most) recipe.batch = most;
     recipe.train_samples = samples;
-    recipe.epoch_steps = bp_epoch_steps(samples, recipe.batch, bp_has_batch_norm(model));
+    recipe.epoch_steps =
+        bp_epoch_steps(samples, recipe.batch * n_ranks, bp_has_batch_norm(model) ? 2 * n_ranks : 1);
     recipe.trivial_loss = bp_dataset_trivial_loss(dataset, recipe.loss);
     recipe.n_outputs = dataset->n_outputs;
     recipe.chance_accuracy = dataset->chance_accuracy;
@@ -24,17 +26,29 @@ static void complete_recipe(bp_model *model, const bp_dataset *dataset) {
 
 static bp_status open_parts(bp_trainer *trainer, bp_error *error) {
     bp_status status = bp_batches_open(&trainer->batches, trainer->dataset, &trainer->recipe,
-                                       &trainer->allocator, error);
+                                       &trainer->ranks, &trainer->allocator, error);
     if (status == BP_OK)
         status = bp_network_open(&trainer->network, trainer->model, &trainer->allocator, error);
     return status;
 }
 
-bp_status bp_trainer_open(bp_trainer **trainer, bp_model *model, const bp_dataset *dataset,
-                          const bp_allocator *allocator, bp_error *error) {
+/* Summed with zeros, the parameters of rank 0 are everybody's. */
+static void share_parameters(bp_trainer *trainer) {
+    const bp_network *network = &trainer->network;
+    if (trainer->ranks.n_ranks == 1) return;
+    if (trainer->ranks.rank != 0)
+        memset(network->values, 0, (size_t)network->n_values * sizeof *network->values);
+    trainer->ranks.sum(trainer->ranks.context, network->values, network->n_values);
+}
+
+bp_status bp_trainer_open_ranked(bp_trainer **trainer, bp_model *model, const bp_dataset *dataset,
+                                 const bp_ranks *ranks, const bp_allocator *allocator,
+                                 bp_error *error) {
+    static const bp_ranks alone = {.n_ranks = 1};
+    if (!ranks) ranks = &alone;
     bp_status status = bp_check_recipe(bp_model_recipe(model), error);
     if (status != BP_OK) return status;
-    complete_recipe(model, dataset);
+    complete_recipe(model, dataset, ranks->n_ranks);
     status = bp_check_network(model, dataset, error);
     if (status != BP_OK) return status;
     allocator = bp_allocator_or_system(allocator);
@@ -44,14 +58,21 @@ bp_status bp_trainer_open(bp_trainer **trainer, bp_model *model, const bp_datase
     opened->model = model;
     opened->dataset = dataset;
     opened->recipe = *bp_model_recipe(model);
+    opened->ranks = *ranks;
     bp_gemm_use_one_thread();
     status = open_parts(opened, error);
     if (status != BP_OK) {
         bp_trainer_close(opened);
         return status;
     }
+    share_parameters(opened);
     *trainer = opened;
     return BP_OK;
+}
+
+bp_status bp_trainer_open(bp_trainer **trainer, bp_model *model, const bp_dataset *dataset,
+                          const bp_allocator *allocator, bp_error *error) {
+    return bp_trainer_open_ranked(trainer, model, dataset, NULL, allocator, error);
 }
 
 void bp_trainer_close(bp_trainer *trainer) {
@@ -108,30 +129,55 @@ static void tell_gradients(const bp_trainer *trainer, const bp_teller *teller) {
     }
 }
 
-/* The loss of the batch; its derivative goes to where the backward pass begins. */
-static double measure_loss(const bp_trainer *trainer, const bp_part *batch, const bp_real *output,
+/* The losses of this process's rows; their derivative goes to where the backward pass begins. */
+static bp_loss_sum forward(bp_trainer *trainer, const bp_pass *pass, const bp_part *batch,
                            const bp_teller *teller) {
-    const bp_node *last = &trainer->network.nodes[trainer->network.n_layers];
-    const bp_loss_sum sum = bp_loss_of(trainer->recipe.loss, batch->n, last->units, output,
-                                       batch->classes, batch->targets, last->error);
-    const double loss = sum.sum / (double)sum.terms;
-    bp_tell_scalar(teller, BP_METRIC_LOSS, loss);
-    if (batch->classes)
-        bp_tell_scalar(teller, BP_METRIC_TRAIN_ACCURACY, (double)sum.correct / (double)batch->n);
-    return loss;
+    bp_network *network = &trainer->network;
+    const bp_node *last = &network->nodes[network->n_layers];
+    if (batch->n == 0) return (bp_loss_sum){0};
+    const bp_real *output = bp_network_forward(network, pass, batch->inputs, batch->n, teller);
+    return bp_loss_of(trainer->recipe.loss, batch->n, last->units, output, batch->classes,
+                      batch->targets, last->error);
+}
+
+/* The mean loss over the rows of all processes. */
+static double share_loss(const bp_trainer *trainer, const bp_loss_sum *own, const bp_share *share,
+                         const bp_teller *teller) {
+    double sums[3] = {own->sum, (double)own->terms, (double)own->correct};
+    if (trainer->ranks.n_ranks > 1) trainer->ranks.sum_f64(trainer->ranks.context, sums, 3);
+    bp_tell_scalar(teller, BP_METRIC_LOSS, sums[0] / sums[1]);
+    if (trainer->dataset->has_classes)
+        bp_tell_scalar(teller, BP_METRIC_TRAIN_ACCURACY, sums[2] / (double)share->whole);
+    return sums[0] / sums[1];
+}
+
+/* The gradients of the mean over the own rows become those of the mean over all rows. */
+static void share_gradients(const bp_trainer *trainer, const bp_share *share) {
+    const bp_network *network = &trainer->network;
+    const bp_real part = (bp_real)((double)share->n / (double)share->whole);
+    if (trainer->ranks.n_ranks == 1) return;
+    for (int64_t i = 0; i < network->n_values; i++)
+        network->gradients[i] = share->n > 0 ? network->gradients[i] * part : 0;
+    trainer->ranks.sum(trainer->ranks.context, network->gradients, network->n_values);
 }
 
 double bp_trainer_step(bp_trainer *trainer) {
     bp_network *network = &trainer->network;
-    const bp_part batch = bp_batches_gather(&trainer->batches, trainer->steps_done);
+    bp_share share;
+    const bp_part batch = bp_batches_gather(&trainer->batches, trainer->steps_done, &share);
     const bp_teller teller = begin_step(trainer, batch.n);
-    bp_tell_matrix(&teller, 0, BP_ROLE_ACTIVATION, batch.inputs, batch.n, network->nodes[0].units);
+    const bp_pass pass = {.training = true,
+                          .seed = trainer->recipe.seed,
+                          .step = trainer->steps_done,
+                          .first_sample = share.first};
+    if (batch.n > 0)
+        bp_tell_matrix(&teller, 0, BP_ROLE_ACTIVATION, batch.inputs, batch.n,
+                       network->nodes[0].units);
     tell_parameters(trainer, &teller);
-    const bp_pass pass = {
-        .training = true, .seed = trainer->recipe.seed, .step = trainer->steps_done};
-    const bp_real *output = bp_network_forward(network, &pass, batch.inputs, batch.n, &teller);
-    const double loss = measure_loss(trainer, &batch, output, &teller);
-    bp_network_backward(network, &pass, batch.n, &teller);
+    const bp_loss_sum own = forward(trainer, &pass, &batch, &teller);
+    const double loss = share_loss(trainer, &own, &share, &teller);
+    if (batch.n > 0) bp_network_backward(network, &pass, batch.n, &teller);
+    share_gradients(trainer, &share);
     tell_gradients(trainer, &teller);
     bp_network_update(network, &trainer->recipe, trainer->steps_done + 1, &teller);
     bp_tell_end(&teller);
