@@ -58,8 +58,8 @@ static void *train(void *context) {
     const bp_layer layers[] = {
         kit_dense(8, BP_ACTIVATION_TANH), kit_dense(3, BP_ACTIVATION_LINEAR), {0}};
     bp_recipe recipe = kit_recipe(BP_CROSS_ENTROPY, r->batch);
-    recipe.optimiser = BP_ADAM;
-    recipe.learning_rate = 0.01;
+    recipe.momentum = 0.9; /* Adam would hide a wrong scale of the gradients */
+    recipe.learning_rate = 0.05;
     recipe.seed = r->seed;
     bp_model *model = kit_model(layers, &recipe, shape);
     bp_dataset *dataset = kit_data(shape, 3, true, SAMPLES);
