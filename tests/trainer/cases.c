@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* To add a case, add a line here: operator(...) for layers, loss(...) or optimiser(...). Then, with
+ * PyTorch, run tests/trainer/make_reference.py PROGRAM NAME (PROGRAM is the built
+ * test_trainer_reference), which writes the case's file; commit it. A layer, loss or optimiser of a
+ * new kind needs a function in make_reference.py, and a knob that is not told yet a line in
+ * describe() of test_reference.c. */
+#include "cases.h"
+
+#include <string.h>
+
+#define MAX_CASES 128
+#define SAMPLES 4
+#define STEPS 6
+
+static reference_case cases[MAX_CASES];
+static size_t n_cases;
+
+static reference_case *add(const char *name, const int64_t shape[3], const bp_layer *layers) {
+    assert_true(n_cases < MAX_CASES);
+    reference_case *added = &cases[n_cases++];
+    *added = (reference_case){.name = name, .recipe = kit_recipe(BP_MSE, SAMPLES), .steps = 1};
+    memcpy(added->shape, shape, sizeof added->shape);
+    for (int i = 0; layers[i].kind; i++) added->layers[i] = layers[i];
+    return added;
+}
+
+/* --- operators: one step, mse -----------------------------------------------------------------
+ * The tested layer does not stand first, so that the error signal behind it is compared too. */
+
+static void operator(const char *name, const int64_t shape[3], const bp_layer *layers) {
+    add(name, shape, layers);
+}
+
+#define LAYERS(...)      \
+    (const bp_layer[]) { \
+        __VA_ARGS__, {0} \
+    }
+
+static const int64_t vector[3] = {5, 1, 1}, image[3] = {2, 4, 6};
+
+static void add_operators(void) {
+    const bp_layer first = kit_dense(6, BP_ACTIVATION_TANH);
+    const bp_layer last = kit_dense(3, BP_ACTIVATION_LINEAR);
+    operator("dense", vector, LAYERS(first, last));
+    for (int kind = BP_ACTIVATION_SIGMOID; kind <= BP_ACTIVATION_SOFTMAX; kind++)
+        operator(bp_activation_name((bp_activation)kind), vector,
+                 LAYERS(first, kit_dense(4, (bp_activation)kind), last));
+    operator("layer_norm", vector,
+             LAYERS(first, kit_normed(4, BP_ACTIVATION_GELU, BP_NORM_LAYER, false), last));
+    bp_layer normed = kit_normed(4, BP_ACTIVATION_TANH, BP_NORM_BATCH, false);
+    normed.has_bias = false; /* before a mean is taken off, its gradient is rounding alone */
+    operator("batch_norm", vector, LAYERS(first, normed, last));
+    operator("avg_pool", image, LAYERS(kit_norm(BP_NORM_LAYER), kit_pool(2), last));
+    operator("avg_pool_vector", vector, LAYERS(first, kit_pool(3), last));
+    operator("residual", vector,
+             LAYERS(first, kit_dense(4, BP_ACTIVATION_TANH), kit_dense(6, BP_ACTIVATION_SILU),
+                    kit_residual(2, 0.6), last));
+}
+
+/* --- losses: one step of a network of two layers ---------------------------------------------- */
+
+static void loss(const char *name, bp_recipe recipe) {
+    recipe.batch = SAMPLES;
+    add(name, vector, LAYERS(kit_dense(6, BP_ACTIVATION_TANH), kit_dense(3, BP_ACTIVATION_LINEAR)))
+        ->recipe = recipe;
+}
+
+static void add_losses(void) {
+    loss("loss_mse", kit_recipe(BP_MSE, SAMPLES));
+    loss("loss_cross_entropy", kit_recipe(BP_CROSS_ENTROPY, SAMPLES));
+}
+
+/* --- optimisers: several steps; the parameters afterwards are compared too ---------------------
+ */
+
+static void optimiser(const char *name, bp_recipe recipe) {
+    recipe.loss = BP_MSE;
+    recipe.batch = SAMPLES;
+    recipe.epochs = STEPS;
+    recipe.epoch_steps = 1;
+    reference_case *added = add(
+        name, vector, LAYERS(kit_dense(6, BP_ACTIVATION_TANH), kit_dense(3, BP_ACTIVATION_LINEAR)));
+    added->recipe = recipe;
+    added->steps = STEPS;
+}
+
+static void add_optimisers(void) {
+    optimiser("sgd", (bp_recipe){.optimiser = BP_SGD, .learning_rate = 0.1});
+    optimiser("momentum", (bp_recipe){.optimiser = BP_SGD, .learning_rate = 0.1, .momentum = 0.9});
+    optimiser("adam", (bp_recipe){.optimiser = BP_ADAM,
+                                  .learning_rate = 0.01,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.99,
+                                  .epsilon = 1e-8});
+}
+
+reference_case *reference_cases(size_t *n) {
+    if (n_cases == 0) {
+        add_operators();
+        add_losses();
+        add_optimisers();
+    }
+    *n = n_cases;
+    return cases;
+}

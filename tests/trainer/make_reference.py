@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch's values for the cases of test_trainer_reference (tests/trainer/cases.c).
+
+  make_reference.py PROGRAM [NAME ...]         writes tests/trainer/reference/NAME.safetensors, of all
+                                               cases when none is named
+  make_reference.py PROGRAM --to FOLDER        the same elsewhere: PROGRAM FOLDER then compares with the
+                                               PyTorch that is installed
+
+PROGRAM is the built test_trainer_reference. Needs torch. Everything is float32 on one thread; inputs and
+weights are random by the case's name, so a case's file does not change when others come.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import struct
+import subprocess
+import zlib
+
+import torch
+import torch.nn.functional as F
+
+REFERENCE = pathlib.Path(__file__).resolve().parent / "reference"
+
+# --- layers: y of a layer's operator from x [n, channels, height, width] and its parameters ---------
+
+
+def dense(layer, p, x):
+    return F.linear(x.flatten(1), p["weight"], p.get("bias"))
+
+
+def avg_pool(layer, p, x):
+    if x.shape[2:] == (1, 1):
+        return F.avg_pool1d(x.flatten(1)[:, None], layer["pool"])
+    return F.avg_pool2d(x, layer["pool"])
+
+
+def passes_on(layer, p, x):
+    return x
+
+
+OPERATORS = {
+    "dense": dense,
+    "avg_pool": avg_pool,
+    "batch_norm": passes_on,
+    "layer_norm": passes_on,
+    "activation": passes_on,
+}
+
+ACTIVATIONS = {
+    "linear": lambda z, slope: z,
+    "sigmoid": lambda z, slope: torch.sigmoid(z),
+    "tanh": lambda z, slope: torch.tanh(z),
+    "relu": lambda z, slope: F.relu(z),
+    "leaky_relu": F.leaky_relu,
+    "gelu": lambda z, slope: F.gelu(z),
+    "elu": F.elu,
+    "selu": lambda z, slope: F.selu(z),
+    "silu": lambda z, slope: F.silu(z),
+    "softplus": lambda z, slope: F.softplus(z),
+    "softmax": lambda z, slope: F.softmax(z.flatten(1), dim=1).reshape(z.shape),
+}
+
+
+def normalise(layer, p, x):
+    if layer["norm"] == "batch_norm":
+        return F.batch_norm(x, p["running_mean"], p["running_variance"], p["norm_gain"],
+                            p["norm_bias"], training=True)
+    if layer["norm"] == "layer_norm":
+        flat = x.flatten(1)
+        return F.layer_norm(flat, flat.shape[1:], p["norm_gain"], p["norm_bias"]).reshape(x.shape)
+    return x
+
+
+def forward(case, parameters, x):
+    """The outputs of all layers; entry 0 is the input."""
+    outputs = [x]
+    for layer in case["layers"]:
+        name = layer["name"] + "."
+        p = {key[len(name):]: value for key, value in parameters.items() if key.startswith(name)}
+        x = outputs[-1]
+        if layer["kind"] == "residual":
+            y = outputs[layer["skip_from"]] + layer["branch_scale"] * x
+        else:
+            y = OPERATORS[layer["kind"]](layer, p, x)
+        y = y.reshape(len(x), *layer["shape"])
+        if not layer["norm_after_activation"]:
+            y = normalise(layer, p, y)
+        y = ACTIVATIONS[layer["activation"]](y, layer["slope"])
+        if layer["norm_after_activation"]:
+            y = normalise(layer, p, y)
+        outputs.append(y)
+    return outputs
+
+
+# --- losses and optimisers --------------------------------------------------------------------------
+
+LOSSES = {
+    "mse": lambda case, y, t: F.mse_loss(y, t),
+    "cross_entropy": lambda case, y, t: F.cross_entropy(y, t.long()),
+}
+
+
+def sgd(case, parameters):
+    return torch.optim.SGD(parameters, lr=case["learning_rate"], momentum=case["momentum"])
+
+
+def adam(case, parameters):
+    return torch.optim.Adam(parameters, lr=case["learning_rate"],
+                            betas=(case["beta1"], case["beta2"]), eps=case["epsilon"])
+
+
+OPTIMISERS = {"sgd": sgd, "adam": adam}
+
+# --- a case -----------------------------------------------------------------------------------------
+
+
+def start_values(case):
+    values = {}
+    for name, shape in case["parameters"].items():
+        values[name] = torch.randn(shape)
+        if name.endswith("norm_gain"):
+            values[name] = 1 + 0.3 * values[name]
+        elif len(shape) == 1:
+            values[name] *= 0.3
+        else:
+            values[name] /= math.sqrt(shape[1])
+    return values
+
+
+def data_of(case):
+    n, last = case["samples"], case["layers"][-1]["shape"]
+    x = torch.randn(n, *case["input"])
+    if case["loss"] == "cross_entropy":
+        return x, "class", torch.randint(0, last[0], (n,)).float()
+    return x, "target", torch.randn(n, math.prod(last))
+
+
+def running_values(case):
+    values = {}
+    for layer in case["layers"]:
+        if layer["norm"] == "batch_norm":
+            units = case["parameters"][layer["name"] + ".norm_gain"]
+            values[layer["name"] + ".running_mean"] = torch.zeros(units)
+            values[layer["name"] + ".running_variance"] = torch.ones(units)
+    return values
+
+
+def reference(case):
+    """All tensors of a case's file."""
+    torch.manual_seed(zlib.crc32(case["name"].encode()))
+    start = start_values(case)
+    x, what, target = data_of(case)
+    parameters = {name: value.clone().requires_grad_() for name, value in start.items()}
+    running = running_values(case)
+    optimiser = OPTIMISERS[case["optimiser"]](case, list(parameters.values()))
+    kept = {"input": x.flatten(1), what: target}
+    kept.update({"start." + name: value for name, value in start.items()})
+    losses = []
+    for step in range(case["steps"]):
+        outputs = forward(case, {**parameters, **running}, x)
+        for y in outputs[1:]:
+            y.retain_grad()
+        loss = LOSSES[case["loss"]](case, outputs[-1].flatten(1), target)
+        optimiser.zero_grad()
+        loss.backward()
+        losses.append(loss.item())
+        if step == 0:
+            for i, y in enumerate(outputs[1:], 1):
+                kept[f"activation.{i}"] = y.flatten(1)
+                kept[f"error.{i}"] = y.grad.flatten(1)
+            for name, value in parameters.items():
+                kept["gradient." + name] = value.grad.clone()
+        optimiser.step()
+    kept["losses"] = torch.tensor(losses)
+    kept.update({"end." + name: value for name, value in {**parameters, **running}.items()})
+    return kept
+
+
+def write_safetensors(path, tensors):
+    header, data = {}, b""
+    for name, tensor in tensors.items():
+        values = tensor.detach().contiguous().numpy().astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape),
+                        "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--to", type=pathlib.Path, default=REFERENCE)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    text = subprocess.run([options.program, "--describe"], capture_output=True, text=True,
+                          check=True).stdout
+    cases = [json.loads(line) for line in text.splitlines()]
+    unknown = set(options.names) - {case["name"] for case in cases}
+    if unknown:
+        parser.error(f"no case has the name {', '.join(sorted(unknown))}")
+    options.to.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        if not options.names or case["name"] in options.names:
+            write_safetensors(options.to / (case["name"] + ".safetensors"), reference(case))
+    print(f"PyTorch {torch.__version__}, {len(options.names or cases)} files in {options.to}")
+
+
+if __name__ == "__main__":
+    main()
