@@ -103,7 +103,9 @@ BP_API int64_t bp_trainer_steps_done(const bp_trainer *trainer);
 
 typedef struct bp_score {
     double loss;
-    double accuracy; /* NaN without classes; outputs that are NaN are never right */
+    double accuracy; /* share of samples whose class has the largest output; with
+                        binary_cross_entropy share of outputs on their target's side of 0; NaN
+                        without either. Outputs that are NaN are never right */
 } bp_score;
 /* Forward pass over a part in evaluation mode (batch norm uses its running statistics). */
 BP_API bp_score bp_trainer_evaluate(bp_trainer *trainer, const bp_part *part);

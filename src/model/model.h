@@ -35,7 +35,8 @@ int64_t bp_layer_n_gates(const bp_layer *layer);
 /* Time steps and features of a sequence. A sample of shape (steps, features, 1) is read so; an
  * image of one channel row by row; of any other shape the first size is time. */
 void bp_sequence_of(const int64_t shape[3], int64_t *steps, int64_t *features);
-/* Units that a layer's normalisation has a gain for. */
+/* Units that a layer's normalisation has a gain for: of a batch norm the channels (a vector's
+ * units), of a layer norm all. */
 int64_t bp_layer_norm_units(const bp_layer *layer);
 /* Number of parameters of a layer. */
 int64_t bp_layer_n_parameters(const bp_layer *layer);

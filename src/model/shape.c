@@ -200,7 +200,15 @@ int64_t bp_model_units(const bp_model *model, uint32_t layer) {
 }
 
 int64_t bp_layer_norm_units(const bp_layer *layer) {
-    return layer->norm == BP_NORM_NONE ? 0 : elements(layer->output_shape);
+    switch (layer->norm) {
+    case BP_NORM_NONE:
+        return 0;
+    case BP_NORM_BATCH:
+        return layer->output_shape[0];
+    case BP_NORM_LAYER:
+        return elements(layer->output_shape);
+    }
+    return 0;
 }
 
 /* Products of two numbers below 2^31: the sum of a few stays below 2^63. */

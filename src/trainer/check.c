@@ -19,10 +19,18 @@ static bp_status check_knob(const char *name, double value, double high, bp_erro
 }
 
 bp_status bp_check_recipe(const bp_recipe *recipe, bp_error *error) {
-    if (recipe->loss != BP_CROSS_ENTROPY && recipe->loss != BP_MSE)
-        return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
-                       "the trainer knows the losses cross_entropy and mse, found number %d",
-                       (int)recipe->loss);
+    if (recipe->loss == BP_LOSS_OTHER || !bp_loss_name(recipe->loss))
+        return bp_fail(
+            error, BP_ERROR_NOT_SUPPORTED,
+            "the trainer knows the losses cross_entropy, mse, binary_cross_entropy, mae and "
+            "huber, found number %d",
+            (int)recipe->loss);
+    if (recipe->loss == BP_HUBER && !(recipe->huber_delta > 0 && isfinite(recipe->huber_delta))) {
+        char found[32];
+        bp_number_exact(found, sizeof found, recipe->huber_delta);
+        return bp_fail(error, BP_ERROR_ARGUMENT,
+                       "the recipe's huber_delta must be above 0 and finite, found %s", found);
+    }
     if (recipe->optimiser != BP_SGD && recipe->optimiser != BP_ADAM)
         return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
                        "the trainer knows the optimisers sgd and adam, found number %d",
@@ -51,9 +59,13 @@ bool bp_has_batch_norm(const bp_model *model) {
     return false;
 }
 
+static bool is_vector(const int64_t shape[3]) {
+    return shape[1] == 1 && shape[2] == 1;
+}
+
 static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *error) {
     const int32_t line = layer->line, column = layer->column;
-    if (layer->kind == BP_LAYER_OTHER || layer->kind >= BP_LAYER_CONV)
+    if (layer->kind == BP_LAYER_OTHER || bp_layer_is_recurrent(layer))
         return bp_fail_at(error, line, column, "layer %u (%.100s): the trainer cannot compute it",
                           layer->id, layer->name);
     if (bp_layer_has_weights(layer) &&
@@ -63,13 +75,21 @@ static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *err
         return bp_fail_at(error, line, column,
                           "layer %u (%.100s): no initialiser for its weights or biases", layer->id,
                           layer->name);
+    if (layer->kind == BP_LAYER_DROPOUT && !is_within(layer->drop_fraction, 0, 1)) {
+        char found[32];
+        bp_number_exact(found, sizeof found, layer->drop_fraction);
+        return bp_fail_at(error, line, column,
+                          "layer %u (%.100s): a dropout drops at least 0 and less than 1 of the "
+                          "units, found %s",
+                          layer->id, layer->name, found);
+    }
     if (layer->kind == BP_LAYER_RESIDUAL && layer->skip_from + layer->n_branch + 1 != layer->id)
         return bp_fail_at(error, line, column,
                           "layer %u (%.100s): a branch of %u layers begins behind layer %u, but "
                           "the skip comes from layer %u",
                           layer->id, layer->name, layer->n_branch, layer->id - 1 - layer->n_branch,
                           layer->skip_from);
-    if (layer->norm == BP_NORM_BATCH && batch == 1)
+    if (layer->norm == BP_NORM_BATCH && batch == 1 && is_vector(layer->output_shape))
         return bp_fail_at(
             error, line, column,
             "layer %u (%.100s): batch_norm needs batches of at least 2 samples, found "
@@ -98,6 +118,23 @@ static bp_status check_ends(const bp_model *model, const bp_dataset *dataset, bp
     return BP_OK;
 }
 
+/* binary_cross_entropy is no loss of other targets: it would have no smallest value. */
+static bp_status check_probabilities(const bp_dataset *dataset, bp_error *error) {
+    const bp_part *parts[] = {&dataset->train, &dataset->validation, &dataset->test};
+    for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
+        for (int64_t i = 0; i < parts[p]->n * dataset->n_outputs; i++) {
+            const double target = (double)parts[p]->targets[i];
+            if (target >= 0 && target <= 1) continue;
+            char found[32];
+            bp_number_exact(found, sizeof found, target);
+            return bp_fail(error, BP_ERROR_ARGUMENT,
+                           "the loss binary_cross_entropy needs targets from 0 to 1, but one of "
+                           "'%s' is %s",
+                           dataset->name, found);
+        }
+    return BP_OK;
+}
+
 bp_status bp_check_network(const bp_model *model, const bp_dataset *dataset, bp_error *error) {
     const bp_recipe *recipe = bp_model_recipe(model);
     if (recipe->loss == BP_CROSS_ENTROPY && !dataset->has_classes)
@@ -108,6 +145,10 @@ bp_status bp_check_network(const bp_model *model, const bp_dataset *dataset, bp_
         return bp_fail(error, BP_ERROR_ARGUMENT, "the network has no layers");
     for (uint32_t l = 1; l <= bp_model_n_layers(model); l++) {
         const bp_status status = check_layer(bp_model_layer(model, l), recipe->batch, error);
+        if (status != BP_OK) return status;
+    }
+    if (recipe->loss == BP_BINARY_CROSS_ENTROPY) {
+        const bp_status status = check_probabilities(dataset, error);
         if (status != BP_OK) return status;
     }
     return check_ends(model, dataset, error);

@@ -25,7 +25,10 @@ static void describe(bp_network *network, const bp_model *model) {
             bp_layer_is_recurrent(layer) ? BP_ACTIVATION_LINEAR : layer->activation;
         node->activation.slope = (bp_real)layer->activation_slope;
         node->norm.kind = layer->norm;
-        node->norm.units = node->units;
+        if (layer->norm != BP_NORM_NONE) {
+            node->norm.units = bp_layer_norm_units(layer);
+            node->norm.area = node->units / node->norm.units;
+        }
         if (layer->kind == BP_LAYER_RESIDUAL) network->nodes[layer->skip_from].is_skip = true;
     }
 }
@@ -150,7 +153,7 @@ static bp_real *take(bp_arena *arena, int64_t rows, int64_t columns) {
 
 static void lay_out_norm(bp_norm_operator *norm, int64_t rows, bp_arena *arena) {
     const bool is_batch = norm->kind == BP_NORM_BATCH;
-    norm->normalised = take(arena, rows, norm->units);
+    norm->normalised = take(arena, rows, norm->units * norm->area);
     norm->inverse_std = take(arena, is_batch ? 1 : rows, is_batch ? norm->units : 1);
     if (!is_batch) return;
     norm->mean = take(arena, 1, norm->units);

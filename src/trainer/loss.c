@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Losses: the mean over the samples (cross_entropy) or over samples and outputs (mse), and its
- * derivative with respect to the network's output. Reckoned in f64: p - 1 of a sample that is
+/* Losses: the mean over the samples (cross_entropy) or over samples and outputs (the others), and
+ * its derivative with respect to the network's output. Reckoned in f64: p - 1 of a sample that is
  * nearly certain would be rounding error in f32. */
 #include "trainer/operators.h"
 
@@ -33,28 +33,69 @@ static double cross_entropy(int64_t m, const bp_real *z, int32_t class, double s
     return log(sum) - ((double)z[class] - top);
 }
 
-/* L = mean of (y - t)^2;   dL/dy = 2 (y - t) / terms */
-static double squared_error(int64_t m, const bp_real *y, const bp_real *t, double terms,
-                            bp_real *dy) {
+/* The loss of one output; slope: dL/dy. A NaN gives NaN for both.
+ *   mse                  (y - t)^2
+ *   mae                  |y - t|; the slope at 0 is 0
+ *   huber                (y - t)^2 / 2 up to delta, then delta (|y - t| - delta / 2); Huber 1964
+ *   binary_cross_entropy -t log p - (1 - t) log(1 - p), p = sigmoid y, written so that nothing
+ *                        overflows or cancels: y (1 - t) + log(1 + e^-y), for y < 0 with e^y */
+static double output_loss(const bp_recipe *recipe, double y, double t, double *slope) {
+    const double distance = y - t, delta = recipe->huber_delta;
+    switch (recipe->loss) {
+    case BP_MAE:
+        *slope = distance > 0 ? 1 : distance < 0 ? -1 : distance;
+        return fabs(distance);
+    case BP_HUBER:
+        *slope = distance > delta ? delta : distance < -delta ? -delta : distance;
+        return *slope * (distance - *slope / 2);
+    case BP_BINARY_CROSS_ENTROPY:
+        *slope = 1 / (1 + exp(-y)) - t;
+        return y > 0 ? y * (1 - t) + log1p(exp(-y)) : log1p(exp(y)) - y * t;
+    default: /* BP_MSE */
+        *slope = 2 * distance;
+        return distance * distance;
+    }
+}
+
+/* The sum over a sample's outputs. */
+static double outputs_loss(const bp_recipe *recipe, int64_t m, const bp_real *y, const bp_real *t,
+                           double terms, bp_real *dy) {
     double sum = 0;
     for (int64_t j = 0; j < m; j++) {
-        const double distance = (double)y[j] - (double)t[j];
-        sum += distance * distance;
-        if (dy) dy[j] = (bp_real)(2 * distance / terms);
+        double slope;
+        sum += output_loss(recipe, (double)y[j], (double)t[j], &slope);
+        if (dy) dy[j] = (bp_real)(slope / terms);
     }
     return sum;
 }
 
-bp_loss_sum bp_loss_of(bp_loss loss, int64_t n, int64_t m, const bp_real *y, const int32_t *classes,
-                       const bp_real *targets, bp_real *dy) {
-    bp_loss_sum result = {.terms = loss == BP_MSE ? n * m : n};
-    for (int64_t i = 0; i < n; i++) {
+/* Outputs on the right side of 0, where the sigmoid is 1/2. */
+static int64_t count_right_sides(int64_t m, const bp_real *y, const bp_real *t) {
+    int64_t count = 0;
+    for (int64_t j = 0; j < m; j++)
+        if (!isnan(y[j]) && (y[j] > 0) == (t[j] > (bp_real)0.5)) count++;
+    return count;
+}
+
+int64_t bp_loss_terms(bp_loss loss, int64_t n, int64_t m) {
+    return loss == BP_CROSS_ENTROPY ? n : n * m;
+}
+
+bp_loss_sum bp_loss_of(const bp_recipe *recipe, int64_t n, int64_t m, const bp_real *y,
+                       const int32_t *classes, const bp_real *targets, bp_real *dy) {
+    const bool is_binary = recipe->loss == BP_BINARY_CROSS_ENTROPY;
+    bp_loss_sum result = {.terms = bp_loss_terms(recipe->loss, n, m)};
+    for (int64_t i = 0; i < n; i++, y += m) {
         bp_real *row = dy ? dy + i * m : NULL;
-        if (loss == BP_MSE)
-            result.sum += squared_error(m, y + i * m, targets + i * m, (double)result.terms, row);
+        if (recipe->loss == BP_CROSS_ENTROPY)
+            result.sum += cross_entropy(m, y, classes[i], (double)n, row);
         else
-            result.sum += cross_entropy(m, y + i * m, classes[i], (double)n, row);
-        if (classes && is_right(y + i * m, m, classes[i])) result.correct++;
+            result.sum += outputs_loss(recipe, m, y, targets + i * m, (double)result.terms, row);
+        if (is_binary)
+            result.correct += count_right_sides(m, y, targets + i * m);
+        else if (classes && is_right(y, m, classes[i]))
+            result.correct++;
     }
+    result.judged = is_binary ? n * m : classes ? n : 0;
     return result;
 }

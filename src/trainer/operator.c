@@ -3,7 +3,7 @@
 #include "trainer/operators.h"
 
 /* A residual sum has two inputs and is the network's own business; norms and activations are parts
- * of their layers. */
+ * of their layers; flatten passes on what lies flat in memory already. */
 static const bp_operator_class *class_of(bp_layer_kind kind) {
     switch (kind) {
     case BP_LAYER_DENSE:
@@ -11,10 +11,15 @@ static const bp_operator_class *class_of(bp_layer_kind kind) {
     case BP_LAYER_AVG_POOL:
         return &bp_avg_pool_class;
     case BP_LAYER_CONV:
+        return &bp_conv_class;
     case BP_LAYER_MAX_POOL:
+        return &bp_max_pool_class;
     case BP_LAYER_GLOBAL_AVG_POOL:
+        return &bp_global_avg_pool_class;
     case BP_LAYER_DROPOUT:
+        return &bp_dropout_class;
     case BP_LAYER_EMBEDDING:
+        return &bp_embedding_class;
     case BP_LAYER_RNN:
     case BP_LAYER_GRU:
     case BP_LAYER_LSTM:

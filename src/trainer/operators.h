@@ -57,7 +57,12 @@ struct bp_operator {
 bp_operator bp_operator_of(const bp_layer *layer, const int64_t in_shape[3]);
 
 extern const bp_operator_class bp_dense_class;    /* dense.c: y = x W^T + b */
+extern const bp_operator_class bp_conv_class;     /* conv.c: y = weight * x + bias over places */
 extern const bp_operator_class bp_avg_pool_class; /* pool.c: y = mean of x over a window */
+extern const bp_operator_class bp_max_pool_class; /* its maximum */
+extern const bp_operator_class bp_global_avg_pool_class; /* mean of a whole channel */
+extern const bp_operator_class bp_dropout_class;         /* dropout.c: y = x * random factor */
+extern const bp_operator_class bp_embedding_class;       /* embedding.c: y = row x of a table */
 
 /* --- activation.c: a = phi(z) --------------------------------------------------------------- */
 
@@ -78,11 +83,12 @@ void bp_activation_backward(const bp_activation_operator *activation, int64_t n,
 
 typedef struct bp_norm_operator {
     bp_norm kind;
-    int64_t units;
+    int64_t units;        /* with a gain each; of images normalised by batch the channels */
+    int64_t area;         /* numbers of a sample that share a unit's gain */
     bp_real *gain, *bias; /* [units] */
     bp_real *gain_gradient, *bias_gradient;
     bp_real *running_mean, *running_variance; /* [units]; batch norm only */
-    bp_real *normalised;                      /* [n, units]: (x - mean) / std, for backward */
+    bp_real *normalised;                      /* [n, units, area]: (x - mean) / std, for backward */
     bp_real *inverse_std;                     /* batch norm [units], layer norm [n] */
     bp_real *mean;                            /* [units], batch norm's scratch */
 } bp_norm_operator;
@@ -103,16 +109,20 @@ void bp_residual_backward(bp_real scale, int64_t count, const bp_real *dy, bp_re
 
 /* --- loss.c --------------------------------------------------------------------------------- */
 
-/* Sums over the samples; the loss is the sum / terms. */
+/* Sums over the samples; the loss is sum / terms, the accuracy correct / judged. */
 typedef struct bp_loss_sum {
     double sum;
     int64_t terms;
-    int64_t correct; /* samples whose largest output is their class's; 0 without classes */
+    int64_t correct; /* samples whose largest output is their class's; with binary_cross_entropy
+                        outputs on their target's side of 0 */
+    int64_t judged;  /* of so many; 0 without classes and binary_cross_entropy */
 } bp_loss_sum;
-/* y [n, m]; classes [n] (NULL without), targets [n, m] (mse only). dy: dL/dy of the mean loss, NULL
- * when it is not asked for. */
-bp_loss_sum bp_loss_of(bp_loss loss, int64_t n, int64_t m, const bp_real *y, const int32_t *classes,
-                       const bp_real *targets, bp_real *dy);
+/* y [n, m]; classes [n] (NULL without), targets [n, m] (not read by cross_entropy). dy: dL/dy of
+ * the mean loss, NULL when it is not asked for. */
+bp_loss_sum bp_loss_of(const bp_recipe *recipe, int64_t n, int64_t m, const bp_real *y,
+                       const int32_t *classes, const bp_real *targets, bp_real *dy);
+/* Terms that the loss of n samples with m outputs is the mean of. */
+int64_t bp_loss_terms(bp_loss loss, int64_t n, int64_t m);
 
 /* --- optimiser.c: one update of one parameter ----------------------------------------------- */
 
@@ -128,7 +138,8 @@ void bp_adam_update(const bp_recipe *recipe, int64_t update, int64_t count, cons
 /* What random numbers are drawn for (bp_random_key.purpose). Pinned: they decide every run. */
 typedef enum bp_purpose {
     BP_PURPOSE_SHUFFLE = 1,
-    BP_PURPOSE_PARAMETER = 16 /* + the parameter's index in the network */
+    BP_PURPOSE_PARAMETER = 16,   /* + the parameter's index in the network */
+    BP_PURPOSE_DROPOUT = 1 << 24 /* + the layer's id */
 } bp_purpose;
 void bp_initialise(const bp_layer *layer, bp_slot slot, uint64_t seed, size_t parameter,
                    int64_t count, bp_real *value);

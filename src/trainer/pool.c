@@ -2,6 +2,7 @@
 /* Pooling: the window moves by its own size, so every input lies in exactly one window. Windows lie
  * over height and width, or over neighbouring units of a vector (units, 1, 1). */
 #include "trainer/operators.h"
+#include "trainer/real.h"
 
 #include <string.h>
 
@@ -48,3 +49,74 @@ static void avg_backward(const bp_operator *op, const bp_pass *pass, int64_t n, 
 }
 
 const bp_operator_class bp_avg_pool_class = {.forward = avg_forward, .backward = avg_backward};
+
+/* --- max: the same shapes; `places` [planes, height, width] says where in its band of
+ * window_height rows of x each maximum stands. The first of equal ones is taken, and a NaN wins
+ * over every number, as in PyTorch: it must not be hidden. */
+
+static void max_lay_out(bp_operator *op, int64_t rows, int64_t batch, bp_arena *arena) {
+    (void)rows;
+    op->places = bp_arena_take(arena, batch, op->out, sizeof *op->places);
+}
+
+/* The place of a window's largest number in its band of rows of `width` numbers. */
+static int64_t place_of_max(const bp_real *band, int64_t width, int64_t first, const windows *w) {
+    int64_t best = first;
+    for (int64_t i = 0; i < w->window_height; i++)
+        for (int64_t k = 0; k < w->window_width; k++) {
+            const int64_t at = first + i * width + k;
+            if (band[at] > band[best] || band[at] != band[at]) best = at;
+        }
+    return best;
+}
+
+static void max_forward(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                        bp_real *y) {
+    const windows w = windows_of(op, n);
+    const int64_t x_width = w.width * w.window_width;
+    int32_t *places = pass->training ? op->places : NULL;
+    for (int64_t row = 0; row < w.planes * w.height; row++, x += x_width * w.window_height)
+        for (int64_t j = 0; j < w.width; j++) {
+            const int64_t place = place_of_max(x, x_width, j * w.window_width, &w);
+            *y++ = x[place];
+            if (places) *places++ = (int32_t)place;
+        }
+}
+
+/* dx = dy at the place of the maximum, 0 elsewhere */
+static void max_backward(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                         const bp_real *y, const bp_real *dy, bool trained, bp_real *dx) {
+    (void)pass, (void)x, (void)y, (void)trained;
+    const windows w = windows_of(op, n);
+    const int64_t band = w.width * w.window_width * w.window_height;
+    const int32_t *places = op->places;
+    if (!dx) return;
+    memset(dx, 0, (size_t)(n * op->in) * sizeof *dx);
+    for (int64_t row = 0; row < w.planes * w.height; row++, dx += band)
+        for (int64_t j = 0; j < w.width; j++) dx[*places++] = *dy++;
+}
+
+/* --- global average: x [n, channels, height * width] -> y [n, channels] = mean of each plane ----
+ */
+
+static void global_forward(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                           bp_real *y) {
+    (void)pass;
+    const int64_t size = op->in / op->out;
+    for (int64_t i = 0; i < n * op->out; i++)
+        y[i] = bp_real_sum(x + i * size, size) / (bp_real)size;
+}
+
+/* dx = dy of its plane / the plane's size */
+static void global_backward(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
+                            const bp_real *y, const bp_real *dy, bool trained, bp_real *dx) {
+    (void)pass, (void)x, (void)y, (void)trained;
+    const int64_t size = op->in / op->out;
+    for (int64_t i = 0; i < n * op->out && dx; i++)
+        for (int64_t j = 0; j < size; j++) *dx++ = dy[i] / (bp_real)size;
+}
+
+const bp_operator_class bp_max_pool_class = {
+    .lay_out = max_lay_out, .forward = max_forward, .backward = max_backward};
+const bp_operator_class bp_global_avg_pool_class = {.forward = global_forward,
+                                                    .backward = global_backward};

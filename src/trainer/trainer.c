@@ -103,12 +103,12 @@ const bp_parameter *bp_trainer_parameter(const bp_trainer *trainer, size_t index
 /* --- a step ----------------------------------------------------------------------------------- */
 
 static bp_teller begin_step(const bp_trainer *trainer, int64_t samples) {
-    const bool is_mse = trainer->recipe.loss == BP_MSE;
+    const bp_recipe *recipe = &trainer->recipe;
     const bp_step step = {.struct_size = sizeof step,
                           .step = trainer->steps_done,
                           .samples = samples,
-                          .loss_terms = is_mse ? samples * trainer->recipe.n_outputs : samples,
-                          .learning_rate = trainer->recipe.learning_rate};
+                          .loss_terms = bp_loss_terms(recipe->loss, samples, recipe->n_outputs),
+                          .learning_rate = recipe->learning_rate};
     return bp_tell_begin(trainer->observer, &step);
 }
 
@@ -136,18 +136,17 @@ static bp_loss_sum forward(bp_trainer *trainer, const bp_pass *pass, const bp_pa
     const bp_node *last = &network->nodes[network->n_layers];
     if (batch->n == 0) return (bp_loss_sum){0};
     const bp_real *output = bp_network_forward(network, pass, batch->inputs, batch->n, teller);
-    return bp_loss_of(trainer->recipe.loss, batch->n, last->units, output, batch->classes,
+    return bp_loss_of(&trainer->recipe, batch->n, last->units, output, batch->classes,
                       batch->targets, last->error);
 }
 
 /* The mean loss over the rows of all processes. */
-static double share_loss(const bp_trainer *trainer, const bp_loss_sum *own, const bp_share *share,
+static double share_loss(const bp_trainer *trainer, const bp_loss_sum *own,
                          const bp_teller *teller) {
-    double sums[3] = {own->sum, (double)own->terms, (double)own->correct};
-    if (trainer->ranks.n_ranks > 1) trainer->ranks.sum_f64(trainer->ranks.context, sums, 3);
+    double sums[4] = {own->sum, (double)own->terms, (double)own->correct, (double)own->judged};
+    if (trainer->ranks.n_ranks > 1) trainer->ranks.sum_f64(trainer->ranks.context, sums, 4);
     bp_tell_scalar(teller, BP_METRIC_LOSS, sums[0] / sums[1]);
-    if (trainer->dataset->has_classes)
-        bp_tell_scalar(teller, BP_METRIC_TRAIN_ACCURACY, sums[2] / (double)share->whole);
+    if (sums[3] > 0) bp_tell_scalar(teller, BP_METRIC_TRAIN_ACCURACY, sums[2] / sums[3]);
     return sums[0] / sums[1];
 }
 
@@ -175,7 +174,7 @@ double bp_trainer_step(bp_trainer *trainer) {
                        network->nodes[0].units);
     tell_parameters(trainer, &teller);
     const bp_loss_sum own = forward(trainer, &pass, &batch, &teller);
-    const double loss = share_loss(trainer, &own, &share, &teller);
+    const double loss = share_loss(trainer, &own, &teller);
     if (batch.n > 0) bp_network_backward(network, &pass, batch.n, &teller);
     share_gradients(trainer, &share);
     tell_gradients(trainer, &teller);
@@ -197,14 +196,15 @@ bp_score bp_trainer_evaluate(bp_trainer *trainer, const bp_part *part) {
         const int64_t left = part->n - first, n = left < network->rows ? left : network->rows;
         const bp_real *output =
             bp_network_forward(network, &pass, part->inputs + first * units, n, &nobody);
-        const bp_loss_sum sum = bp_loss_of(trainer->recipe.loss, n, m, output,
-                                           part->classes ? part->classes + first : NULL,
-                                           part->targets + first * m, NULL);
+        const bp_loss_sum sum =
+            bp_loss_of(&trainer->recipe, n, m, output, part->classes ? part->classes + first : NULL,
+                       part->targets + first * m, NULL);
         total.sum += sum.sum;
         total.terms += sum.terms;
         total.correct += sum.correct;
+        total.judged += sum.judged;
     }
     return (bp_score){.loss = total.sum / (double)total.terms,
-                      .accuracy =
-                          part->classes ? (double)total.correct / (double)part->n : (double)NAN};
+                      .accuracy = total.judged ? (double)total.correct / (double)total.judged
+                                               : (double)NAN};
 }

@@ -32,6 +32,31 @@ bp_layer kit_pool(int32_t window) {
     return (bp_layer){.kind = BP_LAYER_AVG_POOL, .pool = window};
 }
 
+bp_layer kit_max_pool(int32_t window) {
+    return (bp_layer){.kind = BP_LAYER_MAX_POOL, .pool = window};
+}
+
+bp_layer kit_conv(int64_t channels, int32_t kernel, int32_t stride, int32_t padding,
+                  bp_activation activation) {
+    bp_layer layer = kit_dense(channels, activation);
+    layer.kind = BP_LAYER_CONV;
+    layer.kernel = kernel;
+    layer.stride = stride;
+    layer.padding = padding;
+    return layer;
+}
+
+bp_layer kit_dropout(double drop_fraction) {
+    return (bp_layer){.kind = BP_LAYER_DROPOUT, .drop_fraction = drop_fraction};
+}
+
+bp_layer kit_embedding(int64_t vocabulary, int64_t features) {
+    return (bp_layer){.kind = BP_LAYER_EMBEDDING,
+                      .vocabulary = vocabulary,
+                      .output_shape = {features, 1, 1},
+                      .weight_init = {BP_INIT_NORMAL, 1}};
+}
+
 bp_layer kit_residual(uint32_t n_branch, double scale) {
     return (bp_layer){.kind = BP_LAYER_RESIDUAL, .n_branch = n_branch, .branch_scale = scale};
 }
@@ -94,10 +119,14 @@ bp_trainer *kit_trainer(bp_model *model, const bp_dataset *dataset) {
     return trainer;
 }
 
-bp_real *kit_values(const bp_tensor *tensor) {
+bp_real *kit_own(const bp_real *values) {
     union {
-        const void *seen;
+        const bp_real *seen;
         bp_real *own;
-    } data = {.seen = tensor->data};
+    } data = {.seen = values};
     return data.own;
+}
+
+bp_real *kit_values(const bp_tensor *tensor) {
+    return kit_own(tensor->data);
 }

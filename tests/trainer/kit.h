@@ -18,7 +18,12 @@ bp_layer kit_dense(int64_t units, bp_activation activation);
 bp_layer kit_normed(int64_t units, bp_activation activation, bp_norm norm, bool norm_last);
 bp_layer kit_norm(bp_norm norm); /* standalone when it follows no dense layer */
 bp_layer kit_activation(bp_activation activation);
-bp_layer kit_pool(int32_t window);
+bp_layer kit_pool(int32_t window); /* avg_pool */
+bp_layer kit_max_pool(int32_t window);
+bp_layer kit_conv(int64_t channels, int32_t kernel, int32_t stride, int32_t padding,
+                  bp_activation activation);
+bp_layer kit_dropout(double drop_fraction);
+bp_layer kit_embedding(int64_t vocabulary, int64_t features);
 /* Ends a block whose branch is the n_branch layers before. */
 bp_layer kit_residual(uint32_t n_branch, double scale);
 
@@ -33,7 +38,8 @@ bp_dataset *kit_data(const int64_t shape[3], int64_t n_outputs, bool has_classes
 
 bp_trainer *kit_trainer(bp_model *model, const bp_dataset *dataset);
 
-/* The trainer's own memory behind a view. */
+/* The owner's memory behind a view, to be changed. */
+bp_real *kit_own(const bp_real *values);
 bp_real *kit_values(const bp_tensor *tensor);
 
 #endif

@@ -122,6 +122,7 @@ static bp_norm_operator make_norm(bp_norm kind, norm_memory *memory) {
     *memory = (norm_memory){.gain = {2, 3}, .bias = {0.5, -1}, .running_variance = {1, 1}};
     return (bp_norm_operator){.kind = kind,
                               .units = UNITS,
+                              .area = 1,
                               .gain = memory->gain,
                               .bias = memory->bias,
                               .mean = memory->mean,
@@ -175,7 +176,8 @@ static void test_cross_entropy(void **state) {
     const bp_real y[6] = {1, 2, 3, 1000, -1000, 0};
     const int32_t classes[2] = {2, 1};
     bp_real dy[6];
-    const bp_loss_sum sum = bp_loss_of(BP_CROSS_ENTROPY, 2, 3, y, classes, NULL, dy);
+    const bp_loss_sum sum =
+        bp_loss_of(&(bp_recipe){.loss = BP_CROSS_ENTROPY}, 2, 3, y, classes, NULL, dy);
     const double partition = exp(1) + exp(2) + exp(3);
     assert_near(sum.sum, log(partition) - 3 + 2000);
     assert_int_equal(sum.terms, 2);
@@ -191,7 +193,7 @@ static void test_mse(void **state) {
     (void)state;
     const bp_real y[4] = {1, 2, 3, 4}, targets[4] = {0, 2, 5, 4};
     bp_real dy[4];
-    const bp_loss_sum sum = bp_loss_of(BP_MSE, 2, 2, y, NULL, targets, dy);
+    const bp_loss_sum sum = bp_loss_of(&(bp_recipe){.loss = BP_MSE}, 2, 2, y, NULL, targets, dy);
     assert_near(sum.sum, 5);
     assert_int_equal(sum.terms, 4);
     assert_near(dy[0], 0.5);
@@ -203,7 +205,8 @@ static void test_nan_loss(void **state) {
     (void)state;
     const bp_real y[4] = {NAN, NAN, 1, 2};
     const int32_t classes[2] = {0, 1};
-    const bp_loss_sum sum = bp_loss_of(BP_CROSS_ENTROPY, 2, 2, y, classes, NULL, NULL);
+    const bp_loss_sum sum =
+        bp_loss_of(&(bp_recipe){.loss = BP_CROSS_ENTROPY}, 2, 2, y, classes, NULL, NULL);
     assert_true(isnan(sum.sum));
     assert_int_equal(sum.correct, 1);
 }
