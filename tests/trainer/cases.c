@@ -52,9 +52,39 @@ static void add_operators(void) {
     operator("batch_norm", vector, LAYERS(first, normed, last));
     operator("avg_pool", image, LAYERS(kit_norm(BP_NORM_LAYER), kit_pool(2), last));
     operator("avg_pool_vector", vector, LAYERS(first, kit_pool(3), last));
+    const bp_layer even = kit_norm(BP_NORM_LAYER);
+    operator("max_pool", image, LAYERS(even, kit_max_pool(2), last));
+    operator("max_pool_vector", vector, LAYERS(first, kit_max_pool(3), last));
+    operator("global_avg_pool", image,
+             LAYERS(even, (bp_layer){.kind = BP_LAYER_GLOBAL_AVG_POOL}, last));
+    operator("flatten", image, LAYERS(even, (bp_layer){.kind = BP_LAYER_FLATTEN}, last));
+    operator("embedding", (int64_t[]){5, 1, 1}, LAYERS(kit_embedding(7, 3), last));
     operator("residual", vector,
              LAYERS(first, kit_dense(4, BP_ACTIVATION_TANH), kit_dense(6, BP_ACTIVATION_SILU),
                     kit_residual(2, 0.6), last));
+}
+
+static void convolution(const char *name, bp_layer conv) {
+    operator(name, image,
+             LAYERS(kit_norm(BP_NORM_LAYER), conv, kit_dense(3, BP_ACTIVATION_LINEAR)));
+}
+
+static void add_convolutions(void) {
+    const bp_activation linear = BP_ACTIVATION_LINEAR;
+    convolution("conv", kit_conv(3, 3, 1, 0, linear));
+    convolution("conv_padding", kit_conv(2, 5, 1, 2, linear));
+    convolution("conv_stride", kit_conv(3, 2, 2, 0, linear));
+    convolution("conv_stride_padding", kit_conv(2, 3, 2, 1, linear));
+    convolution("conv_1x1", kit_conv(3, 1, 1, 0, linear));
+    bp_layer normed = kit_conv(3, 3, 1, 1, BP_ACTIVATION_RELU);
+    normed.has_bias = false;
+    normed.norm = BP_NORM_BATCH;
+    convolution("conv_batch_norm_relu", normed);
+    operator("lenet", (int64_t[]){1, 12, 12},
+             LAYERS(kit_conv(3, 5, 1, 2, BP_ACTIVATION_TANH), kit_max_pool(2),
+                    kit_conv(4, 3, 1, 0, BP_ACTIVATION_TANH), kit_max_pool(2),
+                    (bp_layer){.kind = BP_LAYER_FLATTEN}, kit_dense(6, BP_ACTIVATION_TANH),
+                    kit_dense(3, linear)));
 }
 
 /* --- losses: one step of a network of two layers ---------------------------------------------- */
@@ -68,6 +98,11 @@ static void loss(const char *name, bp_recipe recipe) {
 static void add_losses(void) {
     loss("loss_mse", kit_recipe(BP_MSE, SAMPLES));
     loss("loss_cross_entropy", kit_recipe(BP_CROSS_ENTROPY, SAMPLES));
+    loss("loss_binary_cross_entropy", kit_recipe(BP_BINARY_CROSS_ENTROPY, SAMPLES));
+    loss("loss_mae", kit_recipe(BP_MAE, SAMPLES));
+    bp_recipe huber = kit_recipe(BP_HUBER, SAMPLES);
+    huber.huber_delta = 0.8;
+    loss("loss_huber", huber);
 }
 
 /* --- optimisers: several steps; the parameters afterwards are compared too ---------------------
@@ -97,6 +132,7 @@ static void add_optimisers(void) {
 reference_case *reference_cases(size_t *n) {
     if (n_cases == 0) {
         add_operators();
+        add_convolutions();
         add_losses();
         add_optimisers();
     }

@@ -37,6 +37,26 @@ def avg_pool(layer, p, x):
     return F.avg_pool2d(x, layer["pool"])
 
 
+def max_pool(layer, p, x):
+    if x.shape[2:] == (1, 1):
+        return F.max_pool1d(x.flatten(1)[:, None], layer["pool"])
+    return F.max_pool2d(x, layer["pool"])
+
+
+def global_avg_pool(layer, p, x):
+    return F.adaptive_avg_pool2d(x, 1)
+
+
+def conv(layer, p, x):
+    side = layer["kernel"]
+    weight = p["weight"].reshape(-1, x.shape[1], side, side)
+    return F.conv2d(x, weight, p.get("bias"), layer["stride"], layer["padding"])
+
+
+def embedding(layer, p, x):
+    return F.embedding(x.flatten(1).long(), p["weight"])
+
+
 def passes_on(layer, p, x):
     return x
 
@@ -44,6 +64,11 @@ def passes_on(layer, p, x):
 OPERATORS = {
     "dense": dense,
     "avg_pool": avg_pool,
+    "max_pool": max_pool,
+    "global_avg_pool": global_avg_pool,
+    "conv": conv,
+    "embedding": embedding,
+    "flatten": passes_on,
     "batch_norm": passes_on,
     "layer_norm": passes_on,
     "activation": passes_on,
@@ -99,6 +124,9 @@ def forward(case, parameters, x):
 
 LOSSES = {
     "mse": lambda case, y, t: F.mse_loss(y, t),
+    "mae": lambda case, y, t: F.l1_loss(y, t),
+    "huber": lambda case, y, t: F.huber_loss(y, t, delta=case["huber_delta"]),
+    "binary_cross_entropy": lambda case, y, t: F.binary_cross_entropy_with_logits(y, t),
     "cross_entropy": lambda case, y, t: F.cross_entropy(y, t.long()),
 }
 
@@ -132,10 +160,14 @@ def start_values(case):
 
 def data_of(case):
     n, last = case["samples"], case["layers"][-1]["shape"]
-    x = torch.randn(n, *case["input"])
+    if case["layers"][0]["kind"] == "embedding":
+        x = torch.randint(0, case["layers"][0]["vocabulary"], (n, *case["input"])).float()
+    else:
+        x = torch.randn(n, *case["input"])
     if case["loss"] == "cross_entropy":
         return x, "class", torch.randint(0, last[0], (n,)).float()
-    return x, "target", torch.randn(n, math.prod(last))
+    target = torch.randn(n, math.prod(last))
+    return x, "target", torch.sigmoid(target) if case["loss"] == "binary_cross_entropy" else target
 
 
 def running_values(case):
@@ -175,7 +207,8 @@ def reference(case):
                 kept["gradient." + name] = value.grad.clone()
         optimiser.step()
     kept["losses"] = torch.tensor(losses)
-    kept.update({"end." + name: value for name, value in {**parameters, **running}.items()})
+    moved = {**parameters, **running} if case["steps"] > 1 else running
+    kept.update({"end." + name: value for name, value in moved.items()})
     return kept
 
 

@@ -9,7 +9,8 @@
  *
  * A file holds input [n, units]; target [n, m] or class [n]; start.PARAMETER, the weights to begin
  * with; and what PyTorch found: losses [steps]; of the first step activation.LAYER, error.LAYER
- * (dL/d output of the layer), gradient.PARAMETER; end.PARAMETER after the last step. */
+ * (dL/d output of the layer), gradient.PARAMETER; end.PARAMETER after the last of several steps,
+ * and end.running_... always. */
 #include "cases.h"
 #include "formats/safetensors.h"
 #include "trainer/run.h"
@@ -190,7 +191,7 @@ static void test_case(void **state) {
     for (int64_t step = 1; step < r.of->steps; step++)
         losses[step] = (bp_real)bp_trainer_step(r.trainer);
     compare(&r, "", "losses", 1, r.of->steps, losses, NULL);
-    compare_parameters(&r, "end.", false);
+    if (r.of->steps > 1) compare_parameters(&r, "end.", false);
     compare_running(&r);
     print_message("%-24s %6lld numbers, largest relative difference %.1e\n", r.of->name,
                   (long long)r.n_compared, r.worst);
@@ -228,12 +229,13 @@ static void describe_recipe(const bp_recipe *r) {
     printf("\"clip_norm\": %.17g, \"clip_value\": %.17g, ", r->clip_norm, r->clip_value);
 }
 
-/* The trainer is opened for the parameters' names and shapes; its data do not matter. */
+/* The trainer is opened for the parameters' names and shapes; its data do not matter, and classes
+ * fit every loss. */
 static void describe(const reference_case *of) {
     bp_model *model = kit_model(of->layers, &of->recipe, of->shape);
     const uint32_t n_layers = bp_model_n_layers(model);
-    bp_dataset *dataset = kit_data(of->shape, bp_model_units(model, n_layers),
-                                   of->recipe.loss == BP_CROSS_ENTROPY, of->recipe.batch);
+    bp_dataset *dataset =
+        kit_data(of->shape, bp_model_units(model, n_layers), true, of->recipe.batch);
     bp_trainer *trainer = kit_trainer(model, dataset);
     printf("{\"name\": \"%s\", \"input\": [%lld, %lld, %lld], \"samples\": %lld, \"steps\": %lld, ",
            of->name, (long long)of->shape[0], (long long)of->shape[1], (long long)of->shape[2],
