@@ -119,6 +119,29 @@ bp_trainer *kit_trainer(bp_model *model, const bp_dataset *dataset) {
     return trainer;
 }
 
+kit_operator kit_operator_open(bp_layer layer, const int64_t in_shape[3], int64_t n) {
+    const bp_recipe recipe = kit_recipe(BP_MSE, n);
+    kit_operator alone = {.model = kit_model((bp_layer[]){layer, {0}}, &recipe, in_shape)};
+    alone.op = bp_operator_of(bp_model_layer(alone.model, 1), in_shape);
+    if (!alone.op.class->lay_out) return alone;
+    bp_error error;
+    alone.op.class->lay_out(&alone.op, n, n, &alone.arena);
+    assert_int_equal(bp_arena_fill(&alone.arena, "an operator", &bp_allocator_system, &error),
+                     BP_OK);
+    alone.op.class->lay_out(&alone.op, n, n, &alone.arena);
+    return alone;
+}
+
+void kit_operator_close(kit_operator *alone) {
+    bp_arena_release(&alone->arena, &bp_allocator_system);
+    bp_model_close(alone->model);
+}
+
+void kit_random(uint32_t purpose, int64_t count, bp_real *values) {
+    const bp_random_key key = {.seed = 31, .purpose = purpose};
+    for (int64_t i = 0; i < count; i++) values[i] = (bp_real)bp_random_normal(&key, (uint64_t)i);
+}
+
 bp_real *kit_own(const bp_real *values) {
     union {
         const bp_real *seen;

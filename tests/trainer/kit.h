@@ -11,6 +11,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#include "trainer/operators.h"
 #include "trainer/trainer.h"
 
 /* Layers, initialised by PyTorch's default. */
@@ -37,6 +38,19 @@ bp_model *kit_model(const bp_layer *layers, const bp_recipe *recipe, const int64
 bp_dataset *kit_data(const int64_t shape[3], int64_t n_outputs, bool has_classes, int64_t n);
 
 bp_trainer *kit_trainer(bp_model *model, const bp_dataset *dataset);
+
+/* A layer's operator alone, for n samples, without parameters; shapes by the model. Keep the whole
+ * until kit_operator_close. */
+typedef struct kit_operator {
+    bp_operator op;
+    bp_model *model;
+    bp_arena arena;
+} kit_operator;
+kit_operator kit_operator_open(bp_layer layer, const int64_t in_shape[3], int64_t n);
+void kit_operator_close(kit_operator *alone);
+
+/* count numbers from N(0, 1). */
+void kit_random(uint32_t purpose, int64_t count, bp_real *values);
 
 /* The owner's memory behind a view, to be changed. */
 bp_real *kit_own(const bp_real *values);
