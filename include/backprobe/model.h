@@ -158,7 +158,8 @@ typedef struct bp_recipe {
     uint64_t seed;
     double trivial_loss; /* entropy of the label marginal or variance of the target; NaN unknown */
     int64_t n_outputs;   /* classes or target columns; 0 unknown */
-    double chance_accuracy; /* share of the most frequent class; NaN when there are no classes */
+    double chance_accuracy; /* share of the most frequent class; NaN when there are no classes, and
+                               with binary_cross_entropy */
 } bp_recipe;
 
 typedef struct bp_model bp_model;

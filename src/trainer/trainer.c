@@ -20,7 +20,9 @@ static void complete_recipe(bp_model *model, const bp_dataset *dataset, int64_t 
         bp_epoch_steps(samples, recipe.batch * n_ranks, bp_has_batch_norm(model) ? 2 * n_ranks : 1);
     recipe.trivial_loss = bp_dataset_trivial_loss(dataset, recipe.loss);
     recipe.n_outputs = dataset->n_outputs;
-    recipe.chance_accuracy = dataset->chance_accuracy;
+    /* Accuracy by output is another than that of the most frequent class. */
+    recipe.chance_accuracy =
+        recipe.loss == BP_BINARY_CROSS_ENTROPY ? (double)NAN : dataset->chance_accuracy;
     bp_model_set_recipe(model, &recipe);
 }
 

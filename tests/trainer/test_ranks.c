@@ -55,8 +55,10 @@ static const int64_t shape[3] = {5, 1, 1};
 
 static void *train(void *context) {
     run *r = context;
-    const bp_layer layers[] = {
-        kit_dense(8, BP_ACTIVATION_TANH), kit_dense(3, BP_ACTIVATION_LINEAR), {0}};
+    const bp_layer layers[] = {kit_dense(8, BP_ACTIVATION_TANH),
+                               kit_dropout(0.2), /* one mask, whoever draws it */
+                               kit_dense(3, BP_ACTIVATION_LINEAR),
+                               {0}};
     bp_recipe recipe = kit_recipe(BP_CROSS_ENTROPY, r->batch);
     recipe.momentum = 0.9; /* Adam would hide a wrong scale of the gradients */
     recipe.learning_rate = 0.05;

@@ -66,8 +66,18 @@ static void test_learns_digits(void **state) {
                                kit_dense(10, BP_ACTIVATION_LINEAR),
                                {0}};
     const double by_normed = train_digits(normed, &sgd, 6);
-    print_message("accuracy on the test part: sgd %.3f, adam %.3f, pooled and normed %.3f\n",
-                  by_sgd, by_adam, by_normed);
+    const bp_layer convolutional[] = {kit_conv(8, 3, 1, 1, BP_ACTIVATION_RELU),
+                                      kit_max_pool(2),
+                                      kit_conv(16, 3, 1, 0, BP_ACTIVATION_RELU),
+                                      {.kind = BP_LAYER_GLOBAL_AVG_POOL},
+                                      kit_dropout(0.1),
+                                      kit_dense(10, BP_ACTIVATION_LINEAR),
+                                      {0}};
+    const double by_convolution = train_digits(convolutional, &adam, 12);
+    print_message("accuracy on the test part: sgd %.3f, adam %.3f, pooled and normed %.3f, "
+                  "convolutional %.3f\n",
+                  by_sgd, by_adam, by_normed, by_convolution);
+    assert_true(by_convolution > 0.85);
     assert_true(by_sgd > 0.9);
     assert_true(by_adam > 0.9);
     assert_true(by_normed > 0.85);
@@ -76,12 +86,16 @@ static void test_learns_digits(void **state) {
 /* --- determinism ------------------------------------------------------------------------------ */
 
 static const bp_layer *mixed_layers(void) {
-    static bp_layer layers[8];
-    layers[0] = kit_pool(2);
-    layers[1] = kit_normed(24, BP_ACTIVATION_TANH, BP_NORM_BATCH, false);
-    layers[2] = kit_normed(24, BP_ACTIVATION_GELU, BP_NORM_LAYER, true);
-    layers[3] = kit_residual(1, 0.5);
-    layers[4] = kit_dense(10, BP_ACTIVATION_LINEAR);
+    static bp_layer layers[10];
+    layers[0] = kit_conv(4, 3, 1, 1, BP_ACTIVATION_RELU);
+    layers[0].norm = BP_NORM_BATCH;
+    layers[1] = kit_max_pool(2);
+    layers[2] = kit_dropout(0.1);
+    layers[3] = (bp_layer){.kind = BP_LAYER_FLATTEN};
+    layers[4] = kit_normed(24, BP_ACTIVATION_TANH, BP_NORM_BATCH, false);
+    layers[5] = kit_normed(24, BP_ACTIVATION_GELU, BP_NORM_LAYER, true);
+    layers[6] = kit_residual(1, 0.5);
+    layers[7] = kit_dense(10, BP_ACTIVATION_LINEAR);
     return layers;
 }
 
@@ -169,6 +183,45 @@ static void test_evaluation_by_sample(void **state) {
     bp_dataset_close(digits);
 }
 
+/* An image has statistics of its own, so a batch of one is enough for its channels. */
+static void test_batch_norm_of_one_image(void **state) {
+    (void)state;
+    const int64_t shape[3] = {2, 3, 3};
+    bp_dataset *dataset = kit_data(shape, 2, true, 3);
+    const bp_recipe recipe = kit_recipe(BP_CROSS_ENTROPY, 1);
+    const bp_layer layers[] = {kit_norm(BP_NORM_BATCH), kit_dense(2, BP_ACTIVATION_LINEAR), {0}};
+    bp_model *model = kit_model(layers, &recipe, shape);
+    bp_trainer *trainer = kit_trainer(model, dataset);
+    for (int i = 0; i < 6; i++) assert_true(isfinite(bp_trainer_step(trainer)));
+    bp_trainer_close(trainer);
+    bp_model_close(model);
+    bp_dataset_close(dataset);
+}
+
+/* --- losses ----------------------------------------------------------------------------------- */
+
+/* A network of zeros says 0 to everything. The digits as ten yes-or-no questions: the loss is
+ * log 2, and 0 is on the side of "no", which is right nine times of ten. */
+static void test_binary_cross_entropy(void **state) {
+    (void)state;
+    bp_dataset *digits = open_digits();
+    bp_recipe recipe = digits_recipe(1);
+    recipe.loss = BP_BINARY_CROSS_ENTROPY;
+    bp_layer layers[2] = {kit_dense(10, BP_ACTIVATION_LINEAR)};
+    layers[0].weight_init.kind = layers[0].bias_init.kind = BP_INIT_ZEROS;
+    bp_model *model = kit_model(layers, &recipe, digits->input_shape);
+    bp_trainer *trainer = kit_trainer(model, digits);
+    const bp_score score = bp_trainer_evaluate(trainer, &digits->test);
+    assert_true(fabs(score.loss - log(2)) < 1e-6);
+    assert_true(fabs(score.accuracy - 0.9) < 1e-9);
+    assert_true(isnan(bp_model_recipe(model)->chance_accuracy)); /* that of classes is another */
+    for (int i = 0; i < 120; i++) bp_trainer_step(trainer);
+    assert_true(bp_trainer_evaluate(trainer, &digits->test).accuracy > 0.95);
+    bp_trainer_close(trainer);
+    bp_model_close(model);
+    bp_dataset_close(digits);
+}
+
 /* --- batches ---------------------------------------------------------------------------------- */
 
 typedef struct batch_log {
@@ -237,13 +290,16 @@ static void test_epochs(void **state) {
     for (int i = 1; i < 10; i++) assert_true(log.first_inputs[i] > log.first_inputs[i - 1]);
 }
 
-/* mse's terms are samples times outputs; batch norm drops a last batch of one. */
+/* Terms are samples, of losses by output samples times outputs; batch norm drops a last batch of
+ * one. */
 static void test_short_batches(void **state) {
     (void)state;
     batch_log log;
     run_batches(&log, BP_NORM_LAYER, BP_MSE, 3, 4);
     const int64_t all[4] = {3, 3, 3, 1}, terms[4] = {6, 6, 6, 2};
     assert_memory_equal(log.sizes, all, sizeof all);
+    assert_memory_equal(log.terms, terms, sizeof terms);
+    run_batches(&log, BP_NORM_LAYER, BP_MAE, 3, 4);
     assert_memory_equal(log.terms, terms, sizeof terms);
     run_batches(&log, BP_NORM_BATCH, BP_MSE, 3, 4);
     const int64_t dropped[4] = {3, 3, 3, 3};
@@ -337,6 +393,9 @@ static void test_refused_networks(void **state) {
     recipe.batch = 1;
     refuse(layers, &recipe, shape, classes, input, 0, "batch_norm needs batches of at least 2");
     recipe.batch = 4;
+    layers[1] = kit_dropout(1);
+    layers[1].line = 4;
+    refuse(layers, &recipe, shape, classes, input, 4, "less than 1 of the units, found 1");
     layers[1] = (bp_layer){.kind = BP_LAYER_OTHER, .line = 3};
     refuse(layers, &recipe, shape, classes, input, 3, "cannot compute");
     const bp_layer none[1] = {{0}};
@@ -354,6 +413,12 @@ static void test_refused_recipes(void **state) {
     bp_recipe recipe = good;
     recipe.loss = BP_LOSS_OTHER;
     refuse(layers, &recipe, shape, data, BP_ERROR_NOT_SUPPORTED, 0, "losses");
+    recipe.loss = BP_HUBER;
+    refuse(layers, &recipe, shape, data, BP_ERROR_ARGUMENT, 0, "huber_delta must be above 0");
+    recipe.loss = BP_BINARY_CROSS_ENTROPY;
+    bp_dataset *anything = kit_data(shape, 3, false, 20);
+    refuse(layers, &recipe, shape, anything, BP_ERROR_ARGUMENT, 0, "targets from 0 to 1");
+    bp_dataset_close(anything);
     recipe = good;
     recipe.optimiser = BP_OPTIMISER_OTHER;
     refuse(layers, &recipe, shape, data, BP_ERROR_NOT_SUPPORTED, 0, "optimisers");
@@ -402,6 +467,8 @@ int main(void) {
         cmocka_unit_test(test_same_seed_same_bits),
         cmocka_unit_test(test_evaluation_changes_nothing),
         cmocka_unit_test(test_evaluation_by_sample),
+        cmocka_unit_test(test_batch_norm_of_one_image),
+        cmocka_unit_test(test_binary_cross_entropy),
         cmocka_unit_test(test_epochs),
         cmocka_unit_test(test_short_batches),
         cmocka_unit_test(test_step_allocates_nothing),
