@@ -8,7 +8,7 @@ log="$root/build/$me.log"
 
 build_packages=(gcc libc6-dev pkg-config python3 python3-venv python3-dev
     libopenblas-dev libyaml-dev libjson-c-dev)
-check_packages=(g++ binutils libcmocka-dev)
+check_packages=(g++ binutils libcmocka-dev libopenmpi-dev openmpi-bin)
 
 say() { printf '%s: %s\n' "$me" "$*"; }
 
@@ -125,6 +125,7 @@ inputs() {
     (
         cd -- "$root" || exit
         "$venv/bin/python" --version
+        pkg-config --modversion ompi-c 2>&1 # MPI that came later is built in
         find src include python data tools meson.build meson.options pyproject.toml LICENSE \
             -type f -not -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
     ) | sha256sum

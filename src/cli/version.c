@@ -2,6 +2,7 @@
 /* `backprobe version`. */
 #include "cli/build.h" /* written by the build: which BLAS */
 #include "cli/cli.h"
+#include "cli/ranks.h"
 
 #include <json-c/json_c_version.h>
 
@@ -48,6 +49,7 @@ static int run(int argc, char **argv) {
     printf("blas        " BP_BLAS "\n");
     printf("json-c      %s\n", json_c_version());
     printf("libyaml     " BP_YAML "\n");
+    printf("mpi         %s\n", bp_ranks_library());
     put_processor();
     printf("features    train, check, runlog, safetensors\n");
     return BP_EXIT_GOOD;
