@@ -135,10 +135,23 @@ static void fill_defaults(bp_layer *layer) {
     if (layer->kind == BP_LAYER_LAYER_NORM) layer->norm = BP_NORM_LAYER;
 }
 
+/* A recurrent layer that feeds another, perhaps through a dropout or a norm, gives it all its
+ * states: the last one alone is no sequence. */
+static void feed_sequence(bp_model *model) {
+    for (uint32_t id = model->n_layers; id >= 1; id--) {
+        bp_layer *before = &model->layers[id - 1].spec;
+        if (bp_layer_is_recurrent(before)) before->return_sequences = true;
+        if (before->kind != BP_LAYER_DROPOUT && before->kind != BP_LAYER_LAYER_NORM &&
+            before->kind != BP_LAYER_BATCH_NORM)
+            return;
+    }
+}
+
 bp_status bp_model_add_layer(bp_model *model, const bp_layer *layer, uint32_t *id,
                              bp_error *error) {
     const bp_status checked = check_layer(model, layer, error);
     if (checked != BP_OK) return checked;
+    if (bp_layer_is_recurrent(layer)) feed_sequence(model);
     if (joins_last(model, layer)) {
         join_last(model, layer);
         if (id) *id = model->n_layers;

@@ -122,7 +122,8 @@ static bp_status check_value(const edit *e) {
 
 /* What an item in any form is, without checking it. */
 typedef struct item_view {
-    bool dense, norm, activation, repeated;
+    unsigned kind; /* of a form with a word of its own (bp_item_forms); else 0 */
+    bool norm, activation, repeated;
     const char *list; /* key of the list in it, NULL when it has none */
 } item_view;
 
@@ -131,61 +132,89 @@ static bool has_key(const bp_tree *tree, const bp_node *map, const char *name) {
 }
 
 static item_view view_item(const bp_tree *tree, const bp_node *node) {
-    if (node->kind == BP_NODE_MAP)
-        return (item_view){.dense = has_key(tree, node, "dense"),
+    if (node->kind == BP_NODE_MAP) {
+        const bp_item_form *form = bp_item_forms;
+        while (form->word && !has_key(tree, node, form->word)) form++;
+        return (item_view){.kind = form->kind,
                            .norm = has_key(tree, node, "norm"),
                            .activation = has_key(tree, node, "activation"),
                            .repeated = has_key(tree, node, "repeat"),
                            .list = has_key(tree, node, "residual") ? "residual"
                                    : has_key(tree, node, "net")    ? "net"
                                                                    : NULL};
+    }
     bp_short parts;
     bp_short_split(&parts, bp_node_text(tree, node));
     const char *head = parts.n_words > parts.head ? parts.words[parts.head] : "";
-    return (item_view){.dense = strcmp(head, "dense") == 0,
+    const bp_item_form *form = bp_item_form_of(head);
+    return (item_view){.kind = form ? form->kind : 0,
                        .norm = bp_word_number(bp_norm_words, head) != 0,
                        .activation = bp_short_activation(&parts) < parts.n_words,
                        .repeated = parts.head != 0,
                        .list = bp_node_inner(tree, node) ? "net" : NULL};
 }
 
+/* Items of this kind can have the key. */
+static bool kind_has(unsigned kind, const char *key) {
+    return (bp_schema_key(&bp_schema_item, key)->kinds & kind) != 0;
+}
+
 /* --- short items made long ------------------------------------------------------------------ */
 
-static void add_pair(bp_text *text, const edit *e, const char *leaf, const char *key,
-                     const char *value) {
-    const bool is_leaf = strcmp(key, leaf) == 0;
-    bp_text_add(text, "%s%s: %s", text->length > 1 ? ", " : "", key, is_leaf ? e->value : value);
+/* The pairs of a long item under construction; the edited key gets its new value in its place. */
+typedef struct long_item {
+    bp_text *text;
+    const char *leaf, *value; /* leaf "": nothing is edited */
+    bool has_leaf;
+} long_item;
+
+static void add_pair(long_item *item, const char *key, const char *value) {
+    const bool is_leaf = strcmp(key, item->leaf) == 0;
+    bp_text_add(item->text, "%s%s: %s", item->text->length > 1 ? ", " : "", key,
+                is_leaf ? item->value : value);
+    if (is_leaf) item->has_leaf = true;
+}
+
+static const char *word_at(const bp_short *parts, size_t i) {
+    return i < parts->n_words && i < BP_SHORT_WORDS ? parts->words[i] : "";
+}
+
+static void add_head(long_item *item, const bp_short *parts) {
+    const char *head = word_at(parts, parts->head);
+    const bp_item_form *form = bp_item_form_of(head);
+    if (bp_word_number(bp_norm_words, head)) add_pair(item, "norm", head);
+    if (form && !form->keys[0]) add_pair(item, head, "true");
+    for (size_t i = 0; i < 2 && form && form->keys[i]; i++)
+        add_pair(item, form->keys[i], word_at(parts, parts->head + 1 + i));
+}
+
+static void add_activation(long_item *item, const bp_short *parts) {
+    const size_t word = bp_short_activation(parts);
+    if (word >= parts->n_words) return;
+    add_pair(item, "activation", word_at(parts, word));
+    const char *parameter =
+        bp_activation_parameter(bp_word_number(bp_activation_words, word_at(parts, word)));
+    if (parameter && *word_at(parts, word + 1)) add_pair(item, parameter, word_at(parts, word + 1));
 }
 
 /* "20 x dense 64 sigmoid" with frozen := true is
  * {repeat: 20, dense: 64, activation: sigmoid, frozen: true}. */
 static void write_long(const edit *e, const bp_node *node, const char *leaf, bp_text *text) {
     const bp_tree *tree = &e->splicer->tree;
+    const bp_node *inner = bp_node_inner(tree, node);
+    long_item item = {text, leaf, e->value, false};
     bp_short parts;
     bp_short_split(&parts, bp_node_text(tree, node));
-    const size_t activation = bp_short_activation(&parts), head = parts.head;
-    const item_view item = view_item(tree, node);
-    const bp_node *inner = bp_node_inner(tree, node);
-    const size_t n_words = parts.n_words < BP_SHORT_WORDS ? parts.n_words : BP_SHORT_WORDS;
     bp_text_add(text, "{");
-    if (head) add_pair(text, e, leaf, "repeat", parts.words[0]);
-    if (inner)
+    if (parts.head) add_pair(&item, "repeat", parts.words[0]);
+    if (inner) {
         bp_text_add(text, ", net: %.*s", (int)(inner->end - inner->start),
                     e->splicer->text + inner->start);
-    else if (item.norm)
-        add_pair(text, e, leaf, "norm", parts.words[head]);
-    else if (activation != head && head + 1 < n_words)
-        add_pair(text, e, leaf, parts.words[head], parts.words[head + 1]);
-    if (!inner && activation < n_words) {
-        add_pair(text, e, leaf, "activation", parts.words[activation]);
-        if (activation + 1 < n_words) add_pair(text, e, leaf, "slope", parts.words[activation + 1]);
+    } else {
+        add_head(&item, &parts);
+        add_activation(&item, &parts);
     }
-    const bool written = (head && strcmp(leaf, "repeat") == 0) ||
-                         (item.norm && strcmp(leaf, "norm") == 0) ||
-                         (item.dense && strcmp(leaf, "dense") == 0) ||
-                         (activation + 1 < n_words && strcmp(leaf, "slope") == 0) ||
-                         (n_words > head && strcmp(leaf, parts.words[head]) == 0);
-    if (*leaf && !written) add_pair(text, e, leaf, leaf, e->value);
+    if (*leaf && !item.has_leaf) add_pair(&item, leaf, e->value);
     bp_text_add(text, "}");
 }
 
@@ -216,33 +245,31 @@ static bp_status open_repeats(const edit *e, size_t n_steps) {
 
 /* --- activations ---------------------------------------------------------------------------- */
 
-/* The value "leaky_relu 0.1" is a word and perhaps a slope. */
+/* The value "leaky_relu 0.1" is a word and perhaps its number. */
 typedef struct activation_value {
     bp_short parts;
-    const char *word, *slope; /* slope NULL when there is none */
-    bool keeps_slope;         /* leaky_relu without one leaves that of the file */
+    const char *word, *number; /* number NULL when there is none */
+    const char *parameter;     /* key of the number that the word can have; NULL when it has none */
 } activation_value;
 
 static bp_status read_activation(const edit *e, activation_value *value) {
     bp_short_split(&value->parts, e->value);
     value->word = value->parts.words[0];
-    value->slope = value->parts.n_words > 1 ? value->parts.words[1] : NULL;
-    if (value->parts.n_words > 2) return bad_key(e, "an activation is a word and perhaps a slope");
+    value->number = value->parts.n_words > 1 ? value->parts.words[1] : NULL;
+    if (value->parts.n_words > 2) return bad_key(e, "an activation is a word and perhaps a number");
     const bp_reader reader = {NULL, e->error};
-    int number = 0;
-    double slope;
+    int activation = 0;
+    double number;
     bp_status status = bp_schema_word(&reader, bp_schema_key(&bp_schema_item, "activation"),
-                                      value->word, 0, 0, e->key, &number);
-    if (status == BP_OK && value->slope) {
-        char place[BP_PLACE_BYTES];
-        snprintf(place, sizeof place, "the slope in %s", e->key);
-        status = bp_schema_word(&reader, bp_schema_key(&bp_schema_item, "slope"), value->slope, 0,
-                                0, place, &slope);
-    }
-    value->keeps_slope = number == BP_ACTIVATION_LEAKY_RELU;
-    if (status == BP_OK && value->slope && !value->keeps_slope)
-        return bad_key(e, "only leaky_relu has a slope");
-    return status;
+                                      value->word, 0, 0, e->key, &activation);
+    value->parameter = bp_activation_parameter(activation);
+    if (status == BP_OK && value->number && !value->parameter)
+        return bad_key(e, "only leaky_relu and elu have a number behind them");
+    if (status != BP_OK || !value->number) return status;
+    char place[BP_PLACE_BYTES];
+    snprintf(place, sizeof place, "the %s in %s", value->parameter, e->key);
+    return bp_schema_word(&reader, bp_schema_key(&bp_schema_item, value->parameter), value->number,
+                          0, 0, place, &number);
 }
 
 static bp_status set_short_activation(const edit *e, const bp_node *node,
@@ -252,24 +279,31 @@ static bp_status set_short_activation(const edit *e, const bp_node *node,
     bp_short_split(&parts, old);
     const size_t word = bp_short_activation(&parts);
     const size_t kept = word < parts.n_words ? parts.starts[word] : strlen(old);
+    const char *old_word = word_at(&parts, word), *number = value->number;
+    /* The same activation without a number leaves that of the file. */
+    if (!number && value->parameter && strcmp(old_word, value->word) == 0)
+        number = word_at(&parts, word + 1);
     char text[256];
     bp_text built;
     bp_text_init(&built, text, sizeof text);
-    const char *slope = value->slope;
-    if (!slope && value->keeps_slope && word + 1 < parts.n_words && word + 1 < BP_SHORT_WORDS)
-        slope = parts.words[word + 1];
-    bp_text_add(&built, "%.*s%s%s%s%s", (int)kept, old, word < parts.n_words ? "" : " ",
-                value->word, slope ? " " : "", slope ? slope : "");
+    bp_text_add(&built, "%.*s%s%s", (int)kept, old, word < parts.n_words ? "" : " ", value->word);
+    if (number && *number) bp_text_add(&built, " %s", number);
     return built.cut ? bad_key(e, "the item is too long") : bp_splice_node(e->splicer, node, text);
 }
 
 /* Each splice makes a new tree, so the item is looked up again before the next one. */
 static bp_status set_long_activation(const edit *e, size_t n_steps, const activation_value *value) {
+    static const char *const parameters[] = {"slope", "alpha"};
     bp_splicer *splicer = e->splicer;
     bp_status status = bp_splice_key(splicer, find(e, n_steps), "activation", value->word);
-    if (status != BP_OK) return status;
-    if (value->slope) return bp_splice_key(splicer, find(e, n_steps), "slope", value->slope);
-    return value->keeps_slope ? BP_OK : bp_splice_remove(splicer, find(e, n_steps), "slope");
+    for (size_t i = 0; i < 2 && status == BP_OK; i++) {
+        const bool fits = value->parameter && strcmp(value->parameter, parameters[i]) == 0;
+        if (!fits)
+            status = bp_splice_remove(splicer, find(e, n_steps), parameters[i]);
+        else if (value->number)
+            status = bp_splice_key(splicer, find(e, n_steps), parameters[i], value->number);
+    }
+    return status;
 }
 
 /* "dense 64", "batch_norm", "relu" are one layer: the activation of the first is the third.
@@ -278,11 +312,11 @@ static void move_to_activation(edit *e, size_t n_steps) {
     const bp_tree *tree = &e->splicer->tree;
     const bp_node *node = find(e, n_steps);
     const item_view item = view_item(tree, node);
-    if (!item.dense || item.activation || item.repeated) return;
+    if (!kind_has(item.kind, "norm") || item.activation || item.repeated) return;
     uint32_t n = 1;
     for (node = bp_node_next(tree, node); node; node = bp_node_next(tree, node), n++) {
         const item_view follower = view_item(tree, node);
-        if (follower.repeated || follower.dense || follower.list) return;
+        if (follower.repeated || follower.kind || follower.list) return;
         if (follower.activation) {
             e->steps[n_steps - 1].index += n;
             return;
@@ -314,8 +348,7 @@ static bool means_all_inside(const char *leaf) {
 
 static bool has_such(const item_view *item, const char *leaf) {
     if (strcmp(leaf, "activation") == 0) return item->activation;
-    if (strcmp(leaf, "init") == 0) return item->dense;
-    return item->dense || item->norm;
+    return kind_has(item->kind, leaf) || (item->norm && strcmp(leaf, "frozen") == 0);
 }
 
 static bp_status set_on_all_inside(edit *e, size_t n_steps, const char *list, const char *leaf,

@@ -57,22 +57,54 @@ static void set_activation(bp_layer *layer, const bp_item *item) {
     if (!item->activation) return;
     layer->activation = (bp_activation)item->activation;
     if (item->activation == BP_ACTIVATION_LEAKY_RELU) layer->activation_slope = item->slope;
+    if (item->activation == BP_ACTIVATION_ELU) layer->activation_slope = item->alpha;
+}
+
+/* What layers with weights have in common. */
+static void set_weights(const walk *w, const bp_item *item, bp_layer_kind kind, bp_layer *layer) {
+    const bp_init_pair *init = item->has_init ? &item->init : &w->netfile->init;
+    layer->kind = kind;
+    layer->output_shape[0] = item->units;
+    layer->own_init = item->has_init;
+    layer->weight_init = init->weights;
+    layer->bias_init = init->biases;
+    layer->has_bias = item->bias && kind != BP_LAYER_EMBEDDING;
+    layer->kernel = (int32_t)item->kernel;
+    layer->stride = (int32_t)item->stride;
+    layer->padding = (int32_t)item->padding;
+    layer->vocabulary = item->vocabulary;
+    layer->return_sequences = item->return_sequences;
+    layer->forget_bias = item->forget_bias;
+    if (item->norm) layer->norm = (bp_norm)item->norm;
+    if (kind == BP_LAYER_RNN) layer->activation = BP_ACTIVATION_TANH;
+    set_activation(layer, item);
+}
+
+static void set_pool(const bp_item *item, bp_layer_kind kind, bp_layer *layer) {
+    layer->kind = kind;
+    layer->pool = (int32_t)item->pool;
 }
 
 static bp_status add_simple(const walk *w, const bp_item *item, bp_layer *layer) {
     switch (item->kind) {
-    case BP_ITEM_DENSE: {
-        const bp_init_pair *init = item->has_init ? &item->init : &w->netfile->init;
-        layer->kind = BP_LAYER_DENSE;
-        layer->output_shape[0] = item->units;
-        layer->own_init = item->has_init;
-        layer->weight_init = init->weights;
-        layer->bias_init = init->biases;
-        layer->has_bias = item->bias;
-        if (item->norm) layer->norm = (bp_norm)item->norm;
-        set_activation(layer, item);
+    case BP_ITEM_DENSE:
+        set_weights(w, item, BP_LAYER_DENSE, layer);
         break;
-    }
+    case BP_ITEM_CONV:
+        set_weights(w, item, BP_LAYER_CONV, layer);
+        break;
+    case BP_ITEM_EMBEDDING:
+        set_weights(w, item, BP_LAYER_EMBEDDING, layer);
+        break;
+    case BP_ITEM_RNN:
+        set_weights(w, item, BP_LAYER_RNN, layer);
+        break;
+    case BP_ITEM_GRU:
+        set_weights(w, item, BP_LAYER_GRU, layer);
+        break;
+    case BP_ITEM_LSTM:
+        set_weights(w, item, BP_LAYER_LSTM, layer);
+        break;
     case BP_ITEM_NORM:
         layer->kind = item->norm == BP_NORM_BATCH ? BP_LAYER_BATCH_NORM : BP_LAYER_LAYER_NORM;
         break;
@@ -85,11 +117,24 @@ static bp_status add_simple(const walk *w, const bp_item *item, bp_layer *layer)
         break;
     }
     case BP_ITEM_AVG_POOL:
-        layer->kind = BP_LAYER_AVG_POOL;
-        layer->pool = (int32_t)item->pool;
+        set_pool(item, BP_LAYER_AVG_POOL, layer);
+        break;
+    case BP_ITEM_MAX_POOL:
+        set_pool(item, BP_LAYER_MAX_POOL, layer);
+        break;
+    case BP_ITEM_GLOBAL_AVG_POOL:
+        layer->kind = BP_LAYER_GLOBAL_AVG_POOL;
+        break;
+    case BP_ITEM_FLATTEN:
+        layer->kind = BP_LAYER_FLATTEN;
+        break;
+    case BP_ITEM_DROPOUT:
+        layer->kind = BP_LAYER_DROPOUT;
+        layer->drop_fraction = item->drop_fraction;
         break;
     case BP_ITEM_RESIDUAL:
     case BP_ITEM_GROUP:
+    case BP_ITEM_ANY:
         break;
     }
     return bp_model_add_layer(w->model, layer, NULL, w->error);

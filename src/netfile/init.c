@@ -27,7 +27,7 @@ static bp_status bare_init(const bp_reader *reader, const bp_node *node, const c
     const int kind = bp_word_number(bp_init_words, word);
     if (!kind) return unknown_init(reader, node, place);
     const bp_key *parameter = bp_init_parameter(kind);
-    const bool has_default = kind == BP_INIT_XAVIER || kind == BP_INIT_HE;
+    const bool has_default = parameter && strcmp(parameter->name, "gain") == 0;
     if (parameter && !has_default)
         return bp_fail_at(reader->error, node->line, node->column,
                           "%s: '%s' needs its %s, written {%s: {%s: 0.05}}", place, word,

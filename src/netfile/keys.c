@@ -16,10 +16,21 @@ const bp_word bp_init_words[] = {{"pytorch_default", BP_INIT_PYTORCH_DEFAULT},
                                  {"uniform", BP_INIT_UNIFORM},
                                  {"constant", BP_INIT_CONSTANT},
                                  {"zeros", BP_INIT_ZEROS},
+                                 {"orthogonal", BP_INIT_ORTHOGONAL},
+                                 {"lecun", BP_INIT_LECUN},
+                                 {"lsuv", BP_INIT_LSUV},
                                  {NULL, 0}};
-static const bp_word loss_words[] = {
-    {"cross_entropy", BP_CROSS_ENTROPY}, {"mse", BP_MSE}, {NULL, 0}};
-static const bp_word optimiser_words[] = {{"sgd", BP_SGD}, {"adam", BP_ADAM}, {NULL, 0}};
+static const bp_word loss_words[] = {{"cross_entropy", BP_CROSS_ENTROPY},
+                                     {"mse", BP_MSE},
+                                     {"binary_cross_entropy", BP_BINARY_CROSS_ENTROPY},
+                                     {"mae", BP_MAE},
+                                     {"huber", BP_HUBER},
+                                     {NULL, 0}};
+static const bp_word optimiser_words[] = {{"sgd", BP_SGD},         {"adam", BP_ADAM},
+                                          {"adamw", BP_ADAMW},     {"rmsprop", BP_RMSPROP},
+                                          {"adagrad", BP_ADAGRAD}, {NULL, 0}};
+static const bp_word only_true[] = {{"true", 1}, {NULL, 0}};
+static const bp_word schedule_words[] = {BP_SCHEDULES(WORD){NULL, 0}};
 
 #define WHOLE(least, most) .type = BP_VALUE_WHOLE, .low = (least), .high = (most)
 #define NUMBER(least, most) .type = BP_VALUE_NUMBER, .low = (least), .high = (most)
@@ -37,6 +48,7 @@ static const bp_key top_keys[] = {
     {"init", OTHER("an initialiser, or {weights: ..., biases: ...}"),
      .fallback = "pytorch_default"},
     {"loss", WORDS(loss_words), AT(recipe.loss), .fallback = "cross_entropy"},
+    {"huber_delta", NUMBER(0, 1e6), AT(recipe.huber_delta), .above_low = true, .fallback = "1"},
     {"train", OTHER("a mapping")},
 };
 
@@ -48,12 +60,24 @@ static const bp_key data_keys[] = {
 #define AT(member) .offset = offsetof(bp_recipe, member)
 static const bp_key train_keys[] = {
     {"optimiser", WORDS(optimiser_words), AT(optimiser), .fallback = "sgd", .alias = "optimizer"},
-    /* adam's default differs: BP_ADAM_LEARNING_RATE */
+    /* the defaults of learning_rate and epsilon depend on the optimiser: netfile.c */
     {"learning_rate", NUMBER(0, 1e6), AT(learning_rate), .fallback = "0.1"},
     {"momentum", NUMBER(0, 1), AT(momentum), .below_high = true, .fallback = "0"},
+    {"nesterov", FLAG, AT(nesterov), .fallback = "false"},
     {"beta1", NUMBER(0, 1), AT(beta1), .below_high = true, .fallback = "0.9"},
     {"beta2", NUMBER(0, 1), AT(beta2), .below_high = true, .fallback = "0.999"},
+    {"alpha", NUMBER(0, 1), AT(alpha), .below_high = true, .fallback = "0.99"},
     {"epsilon", NUMBER(0, 1), AT(epsilon), .above_low = true, .fallback = "1e-8"},
+    {"weight_decay", NUMBER(0, 1000), AT(weight_decay), .fallback = "0.01"},
+    {"l1", NUMBER(0, 1000), AT(l1), .fallback = "0"},
+    {"l2", NUMBER(0, 1000), AT(l2), .fallback = "0"},
+    {"clip_norm", NUMBER(0, 1e6), AT(clip_norm), .above_low = true},
+    {"clip_value", NUMBER(0, 1e6), AT(clip_value), .above_low = true},
+    {"schedule", WORDS(schedule_words), AT(schedule), .fallback = "constant"},
+    {"warm_up_epochs", NUMBER(0, 1e6), AT(warm_up_epochs), .fallback = "0"},
+    {"step_epochs", NUMBER(0, 1e6), AT(step_epochs), .above_low = true, .fallback = "10"},
+    {"step_factor", NUMBER(0, 1), AT(step_factor), .fallback = "0.1"},
+    {"final_learning_rate", NUMBER(0, 1e6), AT(final_learning_rate), .fallback = "0"},
     {"batch", WHOLE(1, 1000000), AT(batch), .fallback = "32"},
     {"epochs", WHOLE(1, 1000000), AT(epochs), .fallback = "10"},
     {"seed", WHOLE(0, 9007199254740991), AT(seed), .fallback = "1"},
@@ -61,25 +85,43 @@ static const bp_key train_keys[] = {
 #undef AT
 
 #define AT(member) .offset = offsetof(bp_item, member)
-#define ALL_KINDS                                                                         \
-    (BP_ITEM_DENSE | BP_ITEM_RESIDUAL | BP_ITEM_GROUP | BP_ITEM_AVG_POOL | BP_ITEM_NORM | \
-     BP_ITEM_ACTIVATION)
+#define RECURRENT_KINDS (BP_ITEM_RNN | BP_ITEM_GRU | BP_ITEM_LSTM)
+#define WEIGHTED_KINDS (BP_ITEM_DENSE | BP_ITEM_CONV | BP_ITEM_EMBEDDING | RECURRENT_KINDS)
+#define UNITS WHOLE(1, BP_MAX_UNITS), AT(units)
 static const bp_key item_keys[] = {
-    {"dense", WHOLE(1, BP_MAX_UNITS), AT(units), .kinds = BP_ITEM_DENSE},
+    {"dense", UNITS, .kinds = BP_ITEM_DENSE},
+    {"conv", UNITS, .kinds = BP_ITEM_CONV},
+    {"embedding", UNITS, .kinds = BP_ITEM_EMBEDDING},
+    {"rnn", UNITS, .kinds = BP_ITEM_RNN},
+    {"gru", UNITS, .kinds = BP_ITEM_GRU},
+    {"lstm", UNITS, .kinds = BP_ITEM_LSTM},
     {"residual", OTHER("a list of items"), .kinds = BP_ITEM_RESIDUAL},
     {"net", OTHER("a list of items"), .kinds = BP_ITEM_GROUP},
     {"avg_pool", WHOLE(1, BP_MAX_UNITS), AT(pool), .kinds = BP_ITEM_AVG_POOL},
-    {"norm", WORDS(bp_norm_words), AT(norm), .kinds = BP_ITEM_DENSE | BP_ITEM_NORM},
+    {"max_pool", WHOLE(1, BP_MAX_UNITS), AT(pool), .kinds = BP_ITEM_MAX_POOL},
+    {"global_avg_pool", WORDS(only_true), AT(only), .kinds = BP_ITEM_GLOBAL_AVG_POOL},
+    {"flatten", WORDS(only_true), AT(only), .kinds = BP_ITEM_FLATTEN},
+    {"dropout", NUMBER(0, 1), AT(drop_fraction), .below_high = true, .kinds = BP_ITEM_DROPOUT},
+    {"norm", WORDS(bp_norm_words), AT(norm), .kinds = BP_ITEM_DENSE | BP_ITEM_CONV | BP_ITEM_NORM},
     {"activation", WORDS(bp_activation_words), AT(activation),
-     .kinds = BP_ITEM_DENSE | BP_ITEM_ACTIVATION},
+     .kinds = BP_ITEM_DENSE | BP_ITEM_CONV | BP_ITEM_RNN | BP_ITEM_ACTIVATION},
     {"slope", NUMBER(0, 1), AT(slope), .fallback = "0.01",
-     .kinds = BP_ITEM_DENSE | BP_ITEM_ACTIVATION},
-    {"bias", FLAG, AT(bias), .fallback = "true", .kinds = BP_ITEM_DENSE},
-    {"init", OTHER("an initialiser, or {weights: ..., biases: ...}"), .kinds = BP_ITEM_DENSE},
-    {"frozen", FLAG, AT(frozen), .fallback = "false", .kinds = BP_ITEM_DENSE | BP_ITEM_NORM},
+     .kinds = BP_ITEM_DENSE | BP_ITEM_CONV | BP_ITEM_ACTIVATION},
+    {"alpha", NUMBER(0, 1000), AT(alpha), .fallback = "1",
+     .kinds = BP_ITEM_DENSE | BP_ITEM_CONV | BP_ITEM_ACTIVATION},
+    {"kernel", WHOLE(1, BP_MAX_KERNEL), AT(kernel), .kinds = BP_ITEM_CONV},
+    {"stride", WHOLE(1, BP_MAX_KERNEL), AT(stride), .fallback = "1", .kinds = BP_ITEM_CONV},
+    {"padding", OTHER(BP_PADDING), .fallback = "0", .kinds = BP_ITEM_CONV},
+    {"vocabulary", WHOLE(1, BP_MAX_VOCABULARY), AT(vocabulary), .kinds = BP_ITEM_EMBEDDING},
+    {"return_sequences", FLAG, AT(return_sequences), .fallback = "false", .kinds = RECURRENT_KINDS},
+    {"forget_bias", NUMBER(-1000, 1000), AT(forget_bias), .fallback = "0", .kinds = BP_ITEM_LSTM},
+    {"bias", FLAG, AT(bias), .fallback = "true",
+     .kinds = BP_ITEM_DENSE | BP_ITEM_CONV | RECURRENT_KINDS},
+    {"init", OTHER("an initialiser, or {weights: ..., biases: ...}"), .kinds = WEIGHTED_KINDS},
+    {"frozen", FLAG, AT(frozen), .fallback = "false", .kinds = WEIGHTED_KINDS | BP_ITEM_NORM},
     {"scale", NUMBER(0, 1e6), AT(scale), .fallback = "1", .kinds = BP_ITEM_RESIDUAL},
-    {"name", NAME(BP_NAME_MAX_BYTES), AT(name), .kinds = ALL_KINDS},
-    {"repeat", WHOLE(1, BP_MODEL_MAX_LAYERS), AT(repeat), .fallback = "1", .kinds = ALL_KINDS},
+    {"name", NAME(BP_NAME_MAX_BYTES), AT(name), .kinds = BP_ITEM_ANY},
+    {"repeat", WHOLE(1, BP_MODEL_MAX_LAYERS), AT(repeat), .fallback = "1", .kinds = BP_ITEM_ANY},
 };
 #undef AT
 

@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double adam_learning_rate = 0.001;
+/* PyTorch's, but for SGD, which has none there. */
+static const struct {
+    bp_optimiser optimiser;
+    double learning_rate, epsilon;
+} optimiser_defaults[] = {{BP_SGD, 0.1, 1e-8},
+                          {BP_ADAM, 0.001, 1e-8},
+                          {BP_ADAMW, 0.001, 1e-8},
+                          {BP_RMSPROP, 0.01, 1e-8},
+                          {BP_ADAGRAD, 0.01, 1e-10}};
 
 /* --- names of items ------------------------------------------------------------------------- */
 
@@ -76,22 +84,92 @@ static bp_status read_data(const bp_reader *reader, const bp_node *node, bp_netf
     return bp_schema_read(reader, node, "data", &bp_schema_data, netfile, values);
 }
 
-/* A setting of the other optimiser would be ignored in silence. */
-static bp_status check_optimiser(const bp_reader *reader, const bp_recipe *recipe,
-                                 const bp_node *values[BP_MAX_KEYS]) {
-    static const struct {
-        const char *key;
-        bp_optimiser optimiser;
-    } owned[] = {
-        {"momentum", BP_SGD}, {"beta1", BP_ADAM}, {"beta2", BP_ADAM}, {"epsilon", BP_ADAM}};
-    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
-        const bp_node *value = values[bp_schema_find(&bp_schema_train, owned[i].key)];
-        if (value && recipe->optimiser != owned[i].optimiser)
-            return bp_fail_at(reader->error, value->line, value->column,
-                              "train.%s belongs to the optimiser %s, found the optimiser %s",
-                              owned[i].key, bp_optimiser_name(owned[i].optimiser),
-                              bp_optimiser_name(recipe->optimiser));
+/* --- train: a setting of another optimiser or schedule would be ignored in silence -------------
+ */
+
+#define BIT(number) (1u << (unsigned)(number))
+
+/* Who has a setting: bits by number of optimiser or schedule. */
+typedef struct owned_key {
+    const char *key;
+    unsigned owners;
+} owned_key;
+
+static const owned_key of_optimisers[] = {
+    {"momentum", BIT(BP_SGD) | BIT(BP_RMSPROP)},
+    {"nesterov", BIT(BP_SGD)},
+    {"beta1", BIT(BP_ADAM) | BIT(BP_ADAMW)},
+    {"beta2", BIT(BP_ADAM) | BIT(BP_ADAMW)},
+    {"alpha", BIT(BP_RMSPROP)},
+    {"epsilon", BIT(BP_ADAM) | BIT(BP_ADAMW) | BIT(BP_RMSPROP) | BIT(BP_ADAGRAD)},
+    {"weight_decay", BIT(BP_ADAMW)},
+    {NULL, 0}};
+static const owned_key of_schedules[] = {{"step_epochs", BIT(BP_SCHEDULE_STEP)},
+                                         {"step_factor", BIT(BP_SCHEDULE_STEP)},
+                                         {"final_learning_rate", BIT(BP_SCHEDULE_COSINE)},
+                                         {NULL, 0}};
+
+static const bp_node *train_value(const bp_node *values[BP_MAX_KEYS], const char *key) {
+    return values[bp_schema_find(&bp_schema_train, key)];
+}
+
+/* "the optimisers sgd and rmsprop" */
+static void add_owners(bp_text *text, const char *what, const bp_word *words, unsigned owners) {
+    size_t n = 0;
+    for (const bp_word *word = words; word->name; word++) n += (owners & BIT(word->number)) != 0;
+    bp_text_add(text, "the %s%s ", what, n == 1 ? "" : "s");
+    for (const bp_word *word = words; word->name; word++) {
+        if (!(owners & BIT(word->number))) continue;
+        n--;
+        bp_text_add(text, "%s%s", word->name, n > 1 ? ", " : n == 1 ? " and " : "");
     }
+}
+
+/* what: "optimiser" or "schedule", also the key that chooses it; number: the chosen one. */
+static bp_status check_owned(const bp_reader *reader, const bp_node *values[BP_MAX_KEYS],
+                             const owned_key *keys, const char *what, int number) {
+    const bp_word *words = bp_schema_key(&bp_schema_train, what)->words;
+    for (; keys->key; keys++) {
+        const bp_node *value = train_value(values, keys->key);
+        if (!value || keys->owners & BIT(number)) continue;
+        char sentence[BP_ERROR_TEXT_BYTES];
+        bp_text text;
+        bp_text_init(&text, sentence, sizeof sentence);
+        bp_text_add(&text, "train.%s belongs to ", keys->key);
+        add_owners(&text, what, words, keys->owners);
+        bp_text_add(&text, ", found ");
+        add_owners(&text, what, words, BIT(number));
+        return bp_fail_at(reader->error, value->line, value->column, "%s", sentence);
+    }
+    return BP_OK;
+}
+
+static void fill_defaults(bp_recipe *recipe, const bp_node *values[BP_MAX_KEYS]) {
+    for (size_t i = 0; i < sizeof optimiser_defaults / sizeof *optimiser_defaults; i++) {
+        if (optimiser_defaults[i].optimiser != recipe->optimiser) continue;
+        if (!train_value(values, "learning_rate"))
+            recipe->learning_rate = optimiser_defaults[i].learning_rate;
+        if (!train_value(values, "epsilon")) recipe->epsilon = optimiser_defaults[i].epsilon;
+    }
+    if (recipe->optimiser != BP_ADAMW) recipe->weight_decay = 0;
+}
+
+static bp_status check_train(const bp_reader *reader, const bp_recipe *recipe,
+                             const bp_node *values[BP_MAX_KEYS]) {
+    bp_status status =
+        check_owned(reader, values, of_optimisers, "optimiser", (int)recipe->optimiser);
+    if (status == BP_OK)
+        status = check_owned(reader, values, of_schedules, "schedule", (int)recipe->schedule);
+    if (status != BP_OK) return status;
+    const bp_node *nesterov = train_value(values, "nesterov");
+    if (nesterov && recipe->nesterov && !(recipe->momentum > 0))
+        return bp_fail_at(reader->error, nesterov->line, nesterov->column,
+                          "train.nesterov needs a momentum above 0, such as momentum: 0.9");
+    const bp_node *warm_up = train_value(values, "warm_up_epochs");
+    if (warm_up && recipe->warm_up_epochs > (double)recipe->epochs)
+        return bp_fail_at(reader->error, warm_up->line, warm_up->column,
+                          "train.warm_up_epochs is more than the %lld epochs of the run",
+                          (long long)recipe->epochs);
     return BP_OK;
 }
 
@@ -104,9 +182,16 @@ static bp_status read_train(const bp_reader *reader, const bp_node *node, bp_rec
     const bp_status status =
         bp_schema_read(reader, node, "train", &bp_schema_train, recipe, values);
     if (status != BP_OK) return status;
-    if (recipe->optimiser == BP_ADAM && !values[bp_schema_find(&bp_schema_train, "learning_rate")])
-        recipe->learning_rate = adam_learning_rate;
-    return check_optimiser(reader, recipe, values);
+    fill_defaults(recipe, values);
+    return check_train(reader, recipe, values);
+}
+
+static bp_status check_loss(const bp_reader *reader, const bp_node *delta,
+                            const bp_recipe *recipe) {
+    if (!delta || recipe->loss == BP_HUBER) return BP_OK;
+    return bp_fail_at(reader->error, delta->line, delta->column,
+                      "huber_delta belongs to the loss huber, found the loss %s",
+                      bp_loss_name(recipe->loss));
 }
 
 static bp_status check_version(const bp_reader *reader, const bp_node *node, int64_t version) {
@@ -129,7 +214,7 @@ static bp_status read_net(const bp_reader *reader, const bp_node *node, bp_netfi
 }
 
 static bp_status read_top(bp_netfile *netfile, bp_error *error) {
-    enum { VERSION, DATA, NET, INIT, LOSS, TRAIN }; /* the order of the table */
+    enum { VERSION, DATA, NET, INIT, LOSS, HUBER_DELTA, TRAIN }; /* the order of the table */
     const bp_reader reader = {&netfile->tree, error};
     const bp_node *root = bp_tree_root(&netfile->tree), *values[BP_MAX_KEYS];
     if (root->kind != BP_NODE_MAP)
@@ -141,6 +226,7 @@ static bp_status read_top(bp_netfile *netfile, bp_error *error) {
     netfile->init = bp_init_default();
     if (status == BP_OK && values[INIT])
         status = bp_init_read(&reader, values[INIT], "init", &netfile->init);
+    if (status == BP_OK) status = check_loss(&reader, values[HUBER_DELTA], &netfile->recipe);
     if (status == BP_OK) status = read_train(&reader, values[TRAIN], &netfile->recipe);
     return status;
 }

@@ -36,7 +36,7 @@ typedef struct bp_key {
     const char *lesson; /* what to write when a required key is missing */
 } bp_key;
 
-#define BP_MAX_KEYS 16
+#define BP_MAX_KEYS 40
 typedef struct bp_schema {
     const bp_key *keys;
     size_t n_keys;
