@@ -199,7 +199,7 @@ static bool has_row(const char *document, const char *start, const char *first,
                     const char *second) {
     for (const char *at = document; (at = strstr(at, start)); at++) {
         const char *end = strchr(at, '\n');
-        char line[512];
+        char line[1024];
         snprintf(line, sizeof line, "%.*s", (int)(end - at), at);
         if (at[-1] == '\n' && strstr(line, first) && strstr(line, second)) return true;
     }

@@ -155,6 +155,88 @@ static char *with_line_ends(const char *text, const char *line_end) {
     return built;
 }
 
+/* Items of every kind, short and long. */
+static const char kinds[] = "version: 1\n"
+                            "data: digits\n"
+                            "net:\n"
+                            "  - conv 6 3 relu\n"
+                            "  - {conv: 8, kernel: 3, padding: same, activation: elu, alpha: 0.5}\n"
+                            "  - conv 4 1\n"
+                            "  - batch_norm\n"
+                            "  - tanh\n"
+                            "  - max_pool 2\n"
+                            "  - global_avg_pool\n"
+                            "  - flatten\n"
+                            "  - 2 x dropout 0.25\n"
+                            "  - dense 12 elu 0.7\n"
+                            "  - embedding 100 16\n"
+                            "  - 2 x rnn 8 relu\n"
+                            "  - gru 8\n"
+                            "  - lstm 9\n"
+                            "  - dense 10\n";
+
+static const edit_case kind_cases[] = {
+    {"net[0].activation", "elu 2", "conv 6 3 relu", "conv 6 3 elu 2"},
+    {"net[0].stride", "2", "conv 6 3 relu", "{conv: 6, kernel: 3, activation: relu, stride: 2}"},
+    {"net[0].kernel", "5", "conv 6 3 relu", "{conv: 6, kernel: 5, activation: relu}"},
+    {"net[1].activation", "leaky_relu 0.2", "elu, alpha: 0.5}", "leaky_relu, slope: 0.2}"},
+    {"net[1].activation", "relu", "elu, alpha: 0.5}", "relu}"},
+    {"net[1].activation", "elu 0.1", "alpha: 0.5", "alpha: 0.1"},
+    {"net[1].padding", "2", "same", "2"},
+    {"net[2].activation", "silu", "tanh", "silu"},
+    {"net[2].init", "orthogonal", "conv 4 1", "{conv: 4, kernel: 1, init: orthogonal}"},
+    {"net[5].name", "half", "max_pool 2", "{max_pool: 2, name: half}"},
+    {"net[6].name", "mean", "global_avg_pool", "{global_avg_pool: true, name: mean}"},
+    {"net[7].name", "flat", "flatten", "{flatten: true, name: flat}"},
+    {"net[8].dropout", "0.5", "2 x dropout 0.25", "{repeat: 2, dropout: 0.5}"},
+    {"net[9].activation", "elu", "version: 1", "version: 1"},
+    {"net[9].frozen", "true", "dense 12 elu 0.7",
+     "{dense: 12, activation: elu, alpha: 0.7, frozen: true}"},
+    {"net[10].embedding", "32", "embedding 100 16", "{vocabulary: 100, embedding: 32}"},
+    {"net[11].activation", "tanh", "2 x rnn 8 relu", "2 x rnn 8 tanh"},
+    {"net[12].return_sequences", "true", "gru 8", "{gru: 8, return_sequences: true}"},
+    {"net[13].forget_bias", "1", "lstm 9", "{lstm: 9, forget_bias: 1}"},
+    {"net[13].init", "{lecun: 2}", "lstm 9", "{lstm: 9, init: {lecun: 2}}"},
+};
+
+static bp_model *model_of(const char *text) {
+    bp_netfile *netfile = NULL;
+    bp_model *model = NULL;
+    bp_error error = {.text = ""};
+    if (bp_netfile_parse(&netfile, "a", text, strlen(text), NULL, &error) != BP_OK)
+        fail_msg("%d:%d: %s\n%s", error.line, error.column, error.text, text);
+    assert_int_equal(bp_netfile_model(netfile, &model, NULL), BP_OK);
+    bp_netfile_close(netfile);
+    return model;
+}
+
+/* Any item made long says the same as before: its first name apart, the model keeps every byte. */
+static void test_every_kind_of_item(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof kind_cases / sizeof *kind_cases; i++)
+        expect_edit(kinds, &kind_cases[i]);
+    bp_model *before = model_of(kinds);
+    for (uint32_t item = 0; item < 15; item++) {
+        char key[32], name[32];
+        snprintf(key, sizeof key, "net[%u].name", item);
+        snprintf(name, sizeof name, "new_%u", item);
+        if (item == 3 || item == 4) continue; /* with a name they are layers of their own */
+        char *edited = apply(kinds, key, name);
+        bp_model *after = model_of(edited);
+        assert_int_equal(bp_model_n_layers(after), bp_model_n_layers(before));
+        for (uint32_t id = 1; id <= bp_model_n_layers(before); id++) {
+            bp_layer a = *bp_model_layer(before, id), b = *bp_model_layer(after, id);
+            a.name = b.name = NULL;
+            a.parent = b.parent = NULL;
+            a.line = a.column = b.line = b.column = 0;
+            assert_memory_equal(&a, &b, sizeof a);
+        }
+        bp_model_close(after);
+        bp_netfile_release(NULL, edited);
+    }
+    bp_model_close(before);
+}
+
 static void test_other_line_ends(void **state) {
     (void)state;
     const char *const line_ends[] = {"\r\n", "\r"};
@@ -296,10 +378,10 @@ static void test_refused_edits(void **state) {
          "train.batch must be a whole number from 1 to 1000000, found 'many'"},
         {"los", "mse", "unknown key 'los'; did you mean 'loss'?"},
         {"net[0].activation", "tahn", "did you mean 'tanh'?"},
-        {"net[0].activation", "relu 0.1", "only leaky_relu has a slope"},
+        {"net[0].activation", "relu 0.1", "only leaky_relu and elu have a number"},
         {"net[0].activation", "leaky_relu 7", "must be a number from 0 to 1, found '7'"},
-        {"net[0].activation", "leaky_relu 0.1 0.2", "a word and perhaps a slope"},
-        {"net[0].activation", "\"relu\\n- dense 3\"", "a word and perhaps a slope"},
+        {"net[0].activation", "leaky_relu 0.1 0.2", "a word and perhaps a number"},
+        {"net[0].activation", "\"relu\\n- dense 3\"", "a word and perhaps a number"},
         {"net[0].activation", "{a: b}", "must be linear, sigmoid"},
         {"net[6].activation", "relu", "the item should end here"},
         {"net[7].init", "he", "net[7].init does not go with 'activation'"},
@@ -340,9 +422,13 @@ static void test_long_paths_and_deep_places(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_edit),     cmocka_unit_test(test_other_line_ends),
-        cmocka_unit_test(test_small_files),   cmocka_unit_test(test_edits_come_one_after_the_other),
-        cmocka_unit_test(test_refused_edits), cmocka_unit_test(test_long_paths_and_deep_places),
+        cmocka_unit_test(test_each_edit),
+        cmocka_unit_test(test_every_kind_of_item),
+        cmocka_unit_test(test_other_line_ends),
+        cmocka_unit_test(test_small_files),
+        cmocka_unit_test(test_edits_come_one_after_the_other),
+        cmocka_unit_test(test_refused_edits),
+        cmocka_unit_test(test_long_paths_and_deep_places),
     };
     return cmocka_run_group_tests_name("netfile_edit", tests, NULL, NULL);
 }
