@@ -216,9 +216,13 @@ static double mean_lines_inside(const bp_layer *layer, int64_t size, int64_t n_p
 
 double bp_model_mean_fan_in(const bp_model *model, uint32_t id) {
     const bp_layer *layer = bp_model_layer(model, id);
-    if (layer->kind != BP_LAYER_CONV) return (double)layer->fan_in;
     const int64_t *in = id > 1 ? bp_model_layer(model, id - 1)->output_shape : model->input;
     const int64_t *out = layer->output_shape;
+    const double area = (double)layer->kernel * layer->kernel;
+    /* A guest may not have told its kernel, and a damaged log anything. */
+    if (layer->kind != BP_LAYER_CONV || area < 1 || area > (double)layer->fan_in ||
+        layer->stride < 1 || out[1] < 1 || out[2] < 1)
+        return (double)layer->fan_in;
     return (double)in[0] * mean_lines_inside(layer, in[1], out[1]) *
            mean_lines_inside(layer, in[2], out[2]);
 }

@@ -115,6 +115,15 @@ static void mean_fan_in(void **state) {
         assert_true(fabs(bp_model_mean_fan_in(model, 1) - expected) < 1e-9);
         bp_model_close(model);
     }
+    /* Nothing is known but the fan. */
+    const int32_t odd[][3] = {{0, 0, 0}, {3, 0, 2}, {INT32_MAX, 1, INT32_MAX}};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        bp_layer guest = conv(4, odd[i][0], odd[i][1], odd[i][2]);
+        guest.fan_in = 27;
+        bp_model *model = model_of(guest);
+        assert_true(bp_model_mean_fan_in(model, 1) == 27);
+        bp_model_close(model);
+    }
 }
 
 static void pools(void **state) {
