@@ -54,9 +54,10 @@ BP_API BP_MUST_USE bp_status bp_dataset_from_memory(bp_dataset **dataset, const 
                                                     const bp_part *test,
                                                     const bp_allocator *allocator, bp_error *error);
 BP_API void bp_dataset_close(bp_dataset *dataset);
-/* Loss of the best constant prediction: entropy of the label marginal (cross_entropy) or mean
- * variance of the targets (mse), over the training part. */
-BP_API double bp_dataset_trivial_loss(const bp_dataset *dataset, bp_loss loss);
+/* Loss of the best constant prediction on the training part, by the recipe's loss and huber_delta:
+ * entropy of the label marginal (cross_entropy), mean variance of the targets (mse) ... NaN where
+ * the loss needs classes and there are none. */
+BP_API double bp_dataset_trivial_loss(const bp_dataset *dataset, const bp_recipe *recipe);
 
 /* --- trainer.c: a training run -------------------------------------------------------------- */
 

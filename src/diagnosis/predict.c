@@ -139,8 +139,8 @@ void bp_predict_chain(const bp_model *model, const bp_chain_choice *choice,
         const bp_activation activation = other ? choice->activation : layer->activation;
         const double slope = other ? choice->slope : layer->activation_slope;
         const bp_init *weights = choice->init.kind ? &choice->init : &layer->weight_init;
-        const double in = (double)layer->fan_in;
-        const double sigma_w = bp_init_std(weights, layer->fan_in, layer->fan_out) * sqrt(in);
+        const double sigma_w = bp_init_std(weights, layer->fan_in, layer->fan_out) *
+                               sqrt(bp_model_mean_fan_in(model, id));
         const double sigma_b = choice->init.kind && choice->init.kind != BP_INIT_PYTORCH_DEFAULT
                                    ? 0
                                    : bp_init_std(&layer->bias_init, layer->fan_in, layer->fan_out);

@@ -45,7 +45,8 @@ static double measured(const bp_record *record, bp_quantity quantity, uint32_t r
 
 /* The parts of the gain of one layer between two cut points; the product of the measured ones is
  * the gain exactly (telescoping). */
-static void split_gain(const bp_layer *layer, const bp_record *record, bp_gain *gain) {
+static void split_gain(const bp_model *model, const bp_layer *layer, const bp_record *record,
+                       bp_gain *gain) {
     gain->activation = gain->norm = gain->weight = gain->alignment = (double)NAN;
     if (layer->kind == BP_LAYER_RESIDUAL) return;
     double at = measured(record, BP_Q_ERROR_RMS, layer->id); /* going back through the layer */
@@ -66,7 +67,7 @@ static void split_gain(const bp_layer *layer, const bp_record *record, bp_gain *
     gain->weight = gain->gain / (gain->activation * gain->norm);
     if (!bp_layer_is_weighted_sum(layer)) return;
     const double independent =
-        measured(record, BP_Q_WEIGHT_RMS, layer->id) * sqrt((double)layer->fan_in);
+        measured(record, BP_Q_WEIGHT_RMS, layer->id) * sqrt(bp_model_mean_fan_in(model, layer->id));
     gain->alignment = gain->weight / independent;
 }
 
@@ -80,7 +81,7 @@ static void measure_gain(bp_profile *profile, const bp_model *model, const bp_re
                       .gain = (double)NAN,
                       .branch = (double)NAN};
     if (cut > 1) gain->gain = profile->error_norm[cut - 1] / profile->error_norm[cut];
-    split_gain(layer, record, gain);
+    split_gain(model, layer, record, gain);
     if (layer->kind == BP_LAYER_RESIDUAL && layer->id > layer->n_branch)
         gain->branch = measured(record, BP_Q_ERROR_INPUT_NORM, layer->id - layer->n_branch) /
                        profile->error_norm[cut];

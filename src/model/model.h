@@ -28,6 +28,9 @@ bool bp_layer_has_weights(const bp_layer *layer);
 /* DENSE or CONV: sums of fan_in inputs, each weight used once on the way to the loss of a place, so
  * that theory of initialisation holds for it. */
 bool bp_layer_is_weighted_sum(const bp_layer *layer);
+/* fan_in of a weighted sum as its outputs have it on average: some of a convolution's lie so near
+ * to the border that a part of the kernel sees the zeros around the image. */
+double bp_model_mean_fan_in(const bp_model *model, uint32_t layer);
 /* RNN, GRU, LSTM */
 bool bp_layer_is_recurrent(const bp_layer *layer);
 /* Gates of a recurrent layer, each with rows of its own in the weights: 1, 3 or 4. */

@@ -199,6 +199,34 @@ int64_t bp_model_units(const bp_model *model, uint32_t layer) {
     return elements(found ? found->output_shape : model->input);
 }
 
+/* Lines of the kernel that lie inside a side of `size`, on average over its places: line u is
+ * inside at places p with 0 <= p stride + u - padding < size. */
+static double mean_lines_inside(const bp_layer *layer, int64_t size, int64_t n_places) {
+    const int64_t stride = layer->stride;
+    double sum = 0;
+    for (int64_t u = 0; u < layer->kernel; u++) {
+        const int64_t shift = u - layer->padding;
+        const int64_t begin = shift < 0 ? (-shift + stride - 1) / stride : 0;
+        const int64_t reach = shift < size ? (size - 1 - shift) / stride + 1 : 0;
+        const int64_t end = reach < n_places ? reach : n_places;
+        if (begin < end) sum += (double)(end - begin);
+    }
+    return sum / (double)n_places;
+}
+
+double bp_model_mean_fan_in(const bp_model *model, uint32_t id) {
+    const bp_layer *layer = bp_model_layer(model, id);
+    const int64_t *in = id > 1 ? bp_model_layer(model, id - 1)->output_shape : model->input;
+    const int64_t *out = layer->output_shape;
+    const double area = (double)layer->kernel * layer->kernel;
+    /* A guest may not have told its kernel, and a damaged log anything. */
+    if (layer->kind != BP_LAYER_CONV || area < 1 || area > (double)layer->fan_in ||
+        layer->stride < 1 || out[1] < 1 || out[2] < 1)
+        return (double)layer->fan_in;
+    return (double)in[0] * mean_lines_inside(layer, in[1], out[1]) *
+           mean_lines_inside(layer, in[2], out[2]);
+}
+
 int64_t bp_layer_norm_units(const bp_layer *layer) {
     switch (layer->norm) {
     case BP_NORM_NONE:

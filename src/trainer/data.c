@@ -107,38 +107,6 @@ void bp_dataset_finish(bp_dataset *dataset, const bp_part_memory parts[3]) {
     dataset->chance_accuracy = (double)most / (double)dataset->train.n;
 }
 
-static double label_entropy(const bp_dataset *dataset) {
-    double entropy = 0;
-    for (int64_t class = 0; class < dataset->n_outputs; class++) {
-        const double share = (double)count_class(&dataset->train, class) / (double)dataset->train.n;
-        if (share > 0) entropy -= share * log(share);
-    }
-    return entropy;
-}
-
-static double mean_target_variance(const bp_dataset *dataset) {
-    const bp_part *train = &dataset->train;
-    const int64_t m = dataset->n_outputs;
-    double total = 0;
-    for (int64_t j = 0; j < m; j++) {
-        double mean = 0, variance = 0;
-        for (int64_t i = 0; i < train->n; i++) mean += (double)train->targets[i * m + j];
-        mean /= (double)train->n;
-        for (int64_t i = 0; i < train->n; i++) {
-            const double distance = (double)train->targets[i * m + j] - mean;
-            variance += distance * distance;
-        }
-        total += variance / (double)train->n;
-    }
-    return total / (double)m;
-}
-
-double bp_dataset_trivial_loss(const bp_dataset *dataset, bp_loss loss) {
-    if (loss == BP_MSE) return mean_target_variance(dataset);
-    if (loss == BP_CROSS_ENTROPY && dataset->has_classes) return label_entropy(dataset);
-    return NAN;
-}
-
 /* --- the caller's numbers --------------------------------------------------------------------- */
 
 static bp_status check_part(const char *name, const char *part_name, const bp_part *part,

@@ -33,13 +33,13 @@ static double cross_entropy(int64_t m, const bp_real *z, int32_t class, double s
     return log(sum) - ((double)z[class] - top);
 }
 
-/* The loss of one output; slope: dL/dy. A NaN gives NaN for both.
+/* A NaN gives NaN for both.
  *   mse                  (y - t)^2
  *   mae                  |y - t|; the slope at 0 is 0
  *   huber                (y - t)^2 / 2 up to delta, then delta (|y - t| - delta / 2); Huber 1964
  *   binary_cross_entropy -t log p - (1 - t) log(1 - p), p = sigmoid y, written so that nothing
  *                        overflows or cancels: y (1 - t) + log(1 + e^-y), for y < 0 with e^y */
-static double output_loss(const bp_recipe *recipe, double y, double t, double *slope) {
+double bp_output_loss(const bp_recipe *recipe, double y, double t, double *slope) {
     const double distance = y - t, delta = recipe->huber_delta;
     switch (recipe->loss) {
     case BP_MAE:
@@ -63,7 +63,7 @@ static double outputs_loss(const bp_recipe *recipe, int64_t m, const bp_real *y,
     double sum = 0;
     for (int64_t j = 0; j < m; j++) {
         double slope;
-        sum += output_loss(recipe, (double)y[j], (double)t[j], &slope);
+        sum += bp_output_loss(recipe, (double)y[j], (double)t[j], &slope);
         if (dy) dy[j] = (bp_real)(slope / terms);
     }
     return sum;

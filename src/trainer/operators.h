@@ -121,6 +121,8 @@ typedef struct bp_loss_sum {
  * the mean loss, NULL when it is not asked for. */
 bp_loss_sum bp_loss_of(const bp_recipe *recipe, int64_t n, int64_t m, const bp_real *y,
                        const int32_t *classes, const bp_real *targets, bp_real *dy);
+/* The loss of one output, of all losses but cross_entropy; slope: its derivative, dL/dy. */
+double bp_output_loss(const bp_recipe *recipe, double y, double t, double *slope);
 /* Terms that the loss of n samples with m outputs is the mean of. */
 int64_t bp_loss_terms(bp_loss loss, int64_t n, int64_t m);
 

@@ -18,7 +18,7 @@ static void complete_recipe(bp_model *model, const bp_dataset *dataset, int64_t 
     recipe.train_samples = samples;
     recipe.epoch_steps =
         bp_epoch_steps(samples, recipe.batch * n_ranks, bp_has_batch_norm(model) ? 2 * n_ranks : 1);
-    recipe.trivial_loss = bp_dataset_trivial_loss(dataset, recipe.loss);
+    recipe.trivial_loss = bp_dataset_trivial_loss(dataset, &recipe);
     recipe.n_outputs = dataset->n_outputs;
     /* Accuracy by output is another than that of the most frequent class. */
     recipe.chance_accuracy =

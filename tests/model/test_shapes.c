@@ -10,6 +10,7 @@
 
 #include "model/model.h"
 
+#include <math.h>
 #include <string.h>
 
 /* One layer behind an input. */
@@ -88,6 +89,43 @@ static void impossible_convolutions(void **state) {
     refuse(conv(INT64_MAX, 3, 1, 1), 1, 8, 8, "are impossible");
 }
 
+/* What a unit of the kernel's weights of 1 sees of an image of ones, counted place by place. */
+static void mean_fan_in(void **state) {
+    (void)state;
+    const struct {
+        int32_t kernel, stride, padding;
+        int64_t height, width;
+    } cases[] = {{3, 1, 1, 2, 2}, {3, 1, 1, 8, 8}, {3, 2, 1, 7, 4},
+                 {5, 1, 4, 2, 3}, {3, 1, 0, 5, 5}, {2, 3, 1, 4, 5},
+                 {1, 1, 0, 3, 3}, {7, 2, 6, 1, 1}, {10, 1, 6, 1, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int32_t kernel = cases[i].kernel, padding = cases[i].padding;
+        bp_model *model = model_of(conv(4, kernel, cases[i].stride, padding));
+        const int64_t in[3] = {3, cases[i].height, cases[i].width};
+        assert_int_equal(bp_model_set_input(model, in, NULL), BP_OK);
+        const int64_t *out = bp_model_layer(model, 1)->output_shape;
+        int64_t n_inside = 0;
+        for (int64_t place = 0; place < out[1] * out[2]; place++)
+            for (int64_t tap = 0; tap < kernel * kernel; tap++) {
+                const int64_t y = place / out[2] * cases[i].stride + tap / kernel - padding;
+                const int64_t x = place % out[2] * cases[i].stride + tap % kernel - padding;
+                n_inside += y >= 0 && y < in[1] && x >= 0 && x < in[2];
+            }
+        const double expected = 3 * (double)n_inside / (double)(out[1] * out[2]);
+        assert_true(fabs(bp_model_mean_fan_in(model, 1) - expected) < 1e-9);
+        bp_model_close(model);
+    }
+    /* Nothing is known but the fan. */
+    const int32_t odd[][3] = {{0, 0, 0}, {3, 0, 2}, {INT32_MAX, 1, INT32_MAX}};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        bp_layer guest = conv(4, odd[i][0], odd[i][1], odd[i][2]);
+        guest.fan_in = 27;
+        bp_model *model = model_of(guest);
+        assert_true(bp_model_mean_fan_in(model, 1) == 27);
+        bp_model_close(model);
+    }
+}
+
 static void pools(void **state) {
     (void)state;
     const bp_layer max = {.kind = BP_LAYER_MAX_POOL, .pool = 2};
@@ -124,8 +162,11 @@ static void embeddings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions), cmocka_unit_test(impossible_convolutions),
-        cmocka_unit_test(pools),        cmocka_unit_test(shapes_that_stay_or_are_flattened),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(impossible_convolutions),
+        cmocka_unit_test(mean_fan_in),
+        cmocka_unit_test(pools),
+        cmocka_unit_test(shapes_that_stay_or_are_flattened),
         cmocka_unit_test(embeddings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,9 +140,11 @@ static void test_from_memory(void **state) {
     assert_int_equal(data->test.classes[0], 1);
     assert_true(fabs(data->chance_accuracy - 2.0 / 3) < 1e-15);
     const double entropy = -(log(1.0 / 3) + 2 * log(2.0 / 3)) / 3;
-    assert_true(fabs(bp_dataset_trivial_loss(data, BP_CROSS_ENTROPY) - entropy) < 1e-15);
+    assert_true(fabs(bp_dataset_trivial_loss(data, &(bp_recipe){.loss = BP_CROSS_ENTROPY}) -
+                     entropy) < 1e-15);
     /* Columns of one-hot targets: 1/3, 2/3 and 0 of ones. */
-    assert_true(fabs(bp_dataset_trivial_loss(data, BP_MSE) - 4.0 / 9 / 3) < 1e-15);
+    assert_true(fabs(bp_dataset_trivial_loss(data, &(bp_recipe){.loss = BP_MSE}) - 4.0 / 9 / 3) <
+                1e-15);
     bp_dataset_close(data);
 }
 
@@ -155,8 +157,8 @@ static void test_regression(void **state) {
     assert_false(data->has_classes);
     assert_null(data->train.classes);
     assert_true(isnan(data->chance_accuracy));
-    assert_true(isnan(bp_dataset_trivial_loss(data, BP_CROSS_ENTROPY)));
-    assert_true(fabs(bp_dataset_trivial_loss(data, BP_MSE) - 2) < 1e-15);
+    assert_true(isnan(bp_dataset_trivial_loss(data, &(bp_recipe){.loss = BP_CROSS_ENTROPY})));
+    assert_true(fabs(bp_dataset_trivial_loss(data, &(bp_recipe){.loss = BP_MSE}) - 2) < 1e-15);
     bp_dataset_close(data);
     bp_dataset_close(NULL);
 }
