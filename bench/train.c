@@ -8,11 +8,9 @@
  * SECONDS` and `sgemm SECONDS` with the flops per second of one core. */
 #include "peak.h"
 
-#include <backprobe/netfile.h>
 #include <backprobe/train.h>
 #include <backprobe/watch.h>
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,17 +18,49 @@
 #define SAMPLES 8192
 #define CLASSES 10
 
+#define MAX_ITEMS 8
+#define DEFAULT {.kind = BP_INIT_PYTORCH_DEFAULT, .parameter = 1}
+#define INITS .weight_init = DEFAULT, .bias_init = DEFAULT, .has_bias = true
+#define DENSE(units, phi) \
+    {.kind = BP_LAYER_DENSE, .output_shape = {units, 1, 1}, .activation = phi, INITS}
+#define CONV(channels, side, pad)      \
+    {.kind = BP_LAYER_CONV,            \
+     .output_shape = {channels, 0, 0}, \
+     .kernel = side,                   \
+     .padding = pad,                   \
+     .stride = 1,                      \
+     .activation = BP_ACTIVATION_RELU, \
+     INITS}
+#define MAX_POOL(window) \
+    {.kind = BP_LAYER_MAX_POOL, .pool = window, .activation = BP_ACTIVATION_LINEAR}
+
 typedef struct bench_network {
     const char *name;
     int64_t shape[3];
     int64_t batch;
-    const char *net; /* as in a network file */
+    struct {
+        int times;
+        bp_layer layer;
+    } items[MAX_ITEMS];
 } bench_network;
 
+#define RELU BP_ACTIVATION_RELU
+#define LAST {1, DENSE(CLASSES, BP_ACTIVATION_LINEAR)}
+
 static const bench_network networks[] = {
-    {"mlp", {784, 1, 1}, 64, "dense 256 relu, dense 256 relu, dense 10"},
-    {"small", {64, 1, 1}, 16, "dense 32 relu, dense 32 relu, dense 10"},
-    {"deep", {64, 1, 1}, 32, "20 x dense 64 relu, dense 10"},
+    {"mlp", {784, 1, 1}, 64, {{2, DENSE(256, RELU)}, LAST}},
+    {"small", {64, 1, 1}, 16, {{2, DENSE(32, RELU)}, LAST}},
+    {"deep", {64, 1, 1}, 32, {{20, DENSE(64, RELU)}, LAST}},
+    {"lenet",
+     {1, 28, 28},
+     32,
+     {{1, CONV(6, 5, 2)},
+      {1, MAX_POOL(2)},
+      {1, CONV(16, 5, 0)},
+      {1, MAX_POOL(2)},
+      {1, DENSE(120, RELU)},
+      {1, DENSE(84, RELU)},
+      LAST}},
 };
 
 typedef struct bench_run { /* one trainer, with or without a watch */
@@ -80,20 +110,29 @@ static bp_dataset *open_data(const bench_network *network) {
     return dataset;
 }
 
+static bp_model *open_model(const bench_network *network) {
+    const bp_recipe recipe = {.loss = BP_CROSS_ENTROPY,
+                              .optimiser = BP_SGD,
+                              .learning_rate = 0.01,
+                              .batch = network->batch,
+                              .epochs = 1,
+                              .seed = 1};
+    bp_error error = {.text = "out of memory"};
+    bp_model *model;
+    must(bp_model_open(&model, NULL), &error);
+    for (int i = 0; i < MAX_ITEMS; i++)
+        for (int j = 0; j < network->items[i].times; j++)
+            must(bp_model_add_layer(model, &network->items[i].layer, NULL, &error), &error);
+    must(bp_model_set_input(model, network->shape, &error), &error);
+    bp_model_set_recipe(model, &recipe);
+    return model;
+}
+
+/* folder: of the watched run's log; NULL: nobody watches. */
 static bench_run open_run(const bench_network *network, const bp_dataset *dataset,
                           const char *folder) {
-    char text[512];
+    bench_run run = {.model = open_model(network)};
     bp_error error;
-    bp_netfile *file;
-    bench_run run = {.watch = NULL};
-    snprintf(text, sizeof text,
-             "version: 1\ndata: digits\nnet: [%s]\nloss: cross_entropy\n"
-             "train: {optimiser: sgd, learning_rate: 0.01, batch: %" PRId64 ", seed: 1}\n",
-             network->net, network->batch);
-    must(bp_netfile_parse(&file, network->name, text, strlen(text), NULL, &error), &error);
-    must(bp_netfile_model(file, &run.model, &error), &error);
-    bp_netfile_close(file);
-    must(bp_model_set_input(run.model, network->shape, &error), &error);
     must(bp_trainer_open(&run.trainer, run.model, dataset, NULL, &error), &error);
     if (folder) {
         bp_watch_options options = BP_WATCH_OPTIONS_INIT;

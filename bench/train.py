@@ -39,11 +39,19 @@ def dense(*units):
     return nn.Sequential(*layers[:-1])
 
 
+def lenet():
+    """LeNet-5 as it is taught today: ReLU, maximum pooling, all channels joined (LeCun et al. 1998)."""
+    return nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                         *dense(400, 120, 84, CLASSES))
+
+
 # Name in bench/train.c: what it is, shape of a sample, batch, network, target ratio.
 NETWORKS = {
     "mlp": ("784-256-256-10", (784,), 64, lambda: dense(784, 256, 256, CLASSES), 1.6),
     "small": ("64-32-32-10", (64,), 16, lambda: dense(64, 32, 32, CLASSES), 60),
     "deep": ("64-(20×64)-10", (64,), 32, lambda: dense(64, *20 * [64], CLASSES), 7),
+    "lenet": ("LeNet, 1×28×28", (1, 28, 28), 32, lenet, 3),
 }
 
 

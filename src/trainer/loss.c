@@ -32,8 +32,8 @@ static double cross_entropy(int64_t m, const bp_real *z, int32_t class, double s
         if (dz) dz[j] = (bp_real)e;
     }
     const double sum = others + exp(own), scale = 1 / (sum * samples);
-    for (int64_t j = 0; j < m && dz; j++) dz[j] = (bp_real)((double)dz[j] * scale);
-    if (dz) dz[class] = (bp_real)(-others * scale);
+    for (int64_t j = 0; j < m && dz; j++)
+        dz[j] = (bp_real)((j == class ? -others : (double)dz[j]) * scale);
     return log(sum) - own;
 }
 
