@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Walks a strided tensor. */
 #include "stats/blocks.h"
+#include "base/vectorised.h"
 
 #include <string.h>
 
@@ -76,31 +77,40 @@ size_t bp_blocks_next(bp_blocks *blocks, bp_block *buffer, size_t limit, const v
     return n;
 }
 
-size_t bp_blocks_next_f64(bp_blocks *blocks, double values[BP_BLOCK_ELEMENTS]) {
-    bp_block buffer;
-    const void *elements;
-    size_t n = bp_blocks_next(blocks, &buffer, BP_BLOCK_ELEMENTS, &elements);
+/* --- as f64 ----------------------------------------------------------------------------------- */
+
+BP_VECTORISED static void f32_to_f64(const uint8_t *at, size_t n, double *values) {
+    for (size_t i = 0; i < n; i++) {
+        float value;
+        memcpy(&value, at + i * sizeof value, sizeof value);
+        values[i] = (double)value;
+    }
+}
+
+void bp_block_to_f64(bp_dtype dtype, const void *elements, size_t n, double *values) {
     const uint8_t *at = elements;
-    switch (blocks->tensor->dtype) {
+    switch (dtype) {
     case BP_F64:
         if (n) memcpy(values, at, n * sizeof *values);
-        break;
+        return;
     case BP_F32:
-        for (size_t i = 0; i < n; i++) {
-            float value;
-            memcpy(&value, at + i * sizeof value, sizeof value);
-            values[i] = (double)value;
-        }
-        break;
+        f32_to_f64(at, n, values);
+        return;
     case BP_F16:
     case BP_BF16:
         for (size_t i = 0; i < n; i++) {
             uint16_t bits;
             memcpy(&bits, at + i * sizeof bits, sizeof bits);
-            values[i] = (double)(blocks->tensor->dtype == BP_F16 ? bp_f16_to_f32(bits)
-                                                                 : bp_bf16_to_f32(bits));
+            values[i] = (double)(dtype == BP_F16 ? bp_f16_to_f32(bits) : bp_bf16_to_f32(bits));
         }
-        break;
+        return;
     }
+}
+
+size_t bp_blocks_next_f64(bp_blocks *blocks, double values[BP_BLOCK_ELEMENTS]) {
+    bp_block buffer;
+    const void *elements;
+    const size_t n = bp_blocks_next(blocks, &buffer, BP_BLOCK_ELEMENTS, &elements);
+    bp_block_to_f64(blocks->tensor->dtype, elements, n, values);
     return n;
 }

@@ -20,7 +20,7 @@ static bp_kernel_add *kernel_for(bp_dtype dtype) {
     case BP_F64:
         return bp_kernel_scalar.f64;
     case BP_F32:
-        return bp_kernel_scalar.f32;
+        return bp_add_f32_by_lanes;
     case BP_F16:
         return bp_kernel_scalar.f16;
     case BP_BF16:

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How much each unit's output varies over the samples. */
+#include "base/vectorised.h"
 #include "stats/blocks.h"
 #include "stats/float_guard.h"
 #include "stats/kernels/kernel.h"
 #include "stats/stats.h"
 
+#include <float.h>
 #include <math.h>
+#include <string.h>
 
 void bp_units_init(bp_units *units, double *shift, double *sum, double *sum_squares,
                    uint64_t n_units) {
@@ -19,23 +22,34 @@ void bp_units_reset(bp_units *units) {
 }
 
 /* n values of the units from `first` on. False at a non-finite value. */
-static bool add_row(bp_units *units, uint64_t first, const double *values, size_t n,
-                    bool is_first_sample) {
-    double *shift = units->shift + first, *sum = units->sum + first;
-    double *sum_squares = units->sum_squares + first;
+BP_VECTORISED static bool add_row(const bp_units *units, uint64_t first, const double *values,
+                                  size_t n, bool is_first_sample) {
+    double *restrict shift = units->shift + first, *restrict sum = units->sum + first;
+    double *restrict sum_squares = units->sum_squares + first;
     if (is_first_sample)
         for (size_t i = 0; i < n; i++) {
             shift[i] = values[i];
             sum[i] = sum_squares[i] = 0;
         }
-    bool finite = true;
+    int64_t bad = 0;
     for (size_t i = 0; i < n; i++) {
-        double from_shift = values[i] - shift[i];
-        finite &= (bool)isfinite(values[i]);
+        const double from_shift = values[i] - shift[i];
+        bad |= !(fabs(values[i]) <= DBL_MAX);
         sum[i] += from_shift;
         sum_squares[i] += from_shift * from_shift;
     }
-    return finite;
+    return !bad;
+}
+
+/* Element i to lane i mod 16. */
+BP_VECTORISED static void add_squares(size_t n, const double *values, double squares[BP_LANES]) {
+    const size_t whole = n - n % BP_LANES;
+    double lanes[BP_LANES];
+    memcpy(lanes, squares, sizeof lanes);
+    for (size_t i = 0; i < whole; i += BP_LANES)
+        for (size_t j = 0; j < BP_LANES; j++) lanes[j] += values[i + j] * values[i + j];
+    for (size_t j = 0; j < n - whole; j++) lanes[j] += values[whole + j] * values[whole + j];
+    memcpy(squares, lanes, sizeof lanes);
 }
 
 BP_GUARDED void add_samples(bp_units *units, const bp_tensor *tensor, uint64_t n_samples) {
@@ -45,7 +59,7 @@ BP_GUARDED void add_samples(bp_units *units, const bp_tensor *tensor, uint64_t n
     uint64_t unit = 0, sample = units->samples;
     size_t n;
     while ((n = bp_blocks_next_f64(&blocks, values)) > 0) {
-        for (size_t i = 0; i < n; i++) squares[i % BP_LANES] += values[i] * values[i];
+        add_squares(n, values, squares);
         for (size_t done = 0; done < n;) {
             uint64_t left = units->n_units - unit;
             size_t row = left < n - done ? (size_t)left : n - done;

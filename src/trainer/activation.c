@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Activations: a = phi(z), dL/dz = dL/da * phi'(z), element by element. A NaN stays a NaN: relu is
  * written so that it is not taken for a negative number. */
+#include "base/vectorised.h"
 #include "trainer/operators.h"
 #include "trainer/real.h"
 
@@ -17,6 +18,16 @@ static bp_real normal_density(bp_real z) {
 
 static bp_real sigmoid(bp_real z) {
     return 1 / (1 + bp_real_exp(-z));
+}
+
+/* a = max(0, z) */
+BP_VECTORISED static void relu_forward(int64_t count, const bp_real *z, bp_real *a) {
+    for (int64_t i = 0; i < count; i++) a[i] = z[i] <= 0 ? 0 : z[i];
+}
+
+/* phi' = 1 above 0, 0 below */
+BP_VECTORISED static void relu_backward(int64_t count, const bp_real *z, bp_real *error) {
+    for (int64_t i = 0; i < count; i++) error[i] = z[i] <= 0 ? 0 : error[i];
 }
 
 /* a = scale z above 0, scale alpha (e^z - 1) below */
@@ -65,8 +76,8 @@ void bp_activation_forward(const bp_activation_operator *activation, int64_t n, 
     case BP_ACTIVATION_TANH: /* a = tanh z */
         for (int64_t i = 0; i < count; i++) a[i] = bp_real_tanh(z[i]);
         return;
-    case BP_ACTIVATION_RELU: /* a = max(0, z) */
-        for (int64_t i = 0; i < count; i++) a[i] = z[i] <= 0 ? 0 : z[i];
+    case BP_ACTIVATION_RELU:
+        relu_forward(count, z, a);
         return;
     case BP_ACTIVATION_LEAKY_RELU: /* a = z above 0, slope z below */
         for (int64_t i = 0; i < count; i++) a[i] = z[i] <= 0 ? slope * z[i] : z[i];
@@ -106,8 +117,8 @@ void bp_activation_backward(const bp_activation_operator *activation, int64_t n,
     case BP_ACTIVATION_TANH: /* phi' = 1 - a^2 */
         for (int64_t i = 0; i < count; i++) error[i] *= (1 - a[i]) * (1 + a[i]);
         return;
-    case BP_ACTIVATION_RELU: /* phi' = 1 above 0, 0 below */
-        for (int64_t i = 0; i < count; i++) error[i] = z[i] <= 0 ? 0 : error[i];
+    case BP_ACTIVATION_RELU:
+        relu_backward(count, z, error);
         return;
     case BP_ACTIVATION_LEAKY_RELU: /* phi' = 1 above 0, slope below */
         for (int64_t i = 0; i < count; i++) error[i] = z[i] <= 0 ? slope * error[i] : error[i];

@@ -14,8 +14,9 @@ static void lay_out(bp_batches *batches) {
     const bp_dataset *dataset = batches->dataset;
     batches->order = bp_arena_take(arena, dataset->train.n, 1, sizeof *batches->order);
     batches->inputs = bp_arena_take(arena, batches->size, batches->units, sizeof *batches->inputs);
-    batches->targets =
-        bp_arena_take(arena, batches->size, dataset->n_outputs, sizeof *batches->targets);
+    if (batches->wants_targets)
+        batches->targets =
+            bp_arena_take(arena, batches->size, dataset->n_outputs, sizeof *batches->targets);
     if (dataset->has_classes)
         batches->classes = bp_arena_take(arena, batches->size, 1, sizeof *batches->classes);
 }
@@ -27,6 +28,7 @@ bp_status bp_batches_open(bp_batches *batches, const bp_dataset *dataset, const 
                             .size = recipe->batch,
                             .epoch_steps = recipe->epoch_steps,
                             .units = shape[0] * shape[1] * shape[2],
+                            .wants_targets = recipe->loss != BP_CROSS_ENTROPY,
                             .rank = ranks->rank,
                             .n_ranks = ranks->n_ranks,
                             .seed = recipe->seed,
@@ -66,7 +68,9 @@ bp_part bp_batches_gather(bp_batches *batches, int64_t step, bp_share *share) {
         const size_t to = (size_t)i, from = batches->order[begin + share->first + i];
         memcpy(batches->inputs + to * units, train->inputs + from * units,
                units * sizeof *batches->inputs);
-        memcpy(batches->targets + to * m, train->targets + from * m, m * sizeof *batches->targets);
+        if (batches->wants_targets)
+            memcpy(batches->targets + to * m, train->targets + from * m,
+                   m * sizeof *batches->targets);
         if (batches->classes) batches->classes[to] = train->classes[from];
     }
     return (bp_part){share->n, batches->inputs, batches->classes, batches->targets};

@@ -11,11 +11,12 @@ typedef struct bp_batches {
     int64_t size, epoch_steps, units; /* size: rows of this process at most */
     int32_t rank, n_ranks;
     uint64_t seed;
-    int64_t epoch;   /* that order is of; -1 before the first */
-    uint32_t *order; /* [train.n] */
-    bp_real *inputs; /* the gathered batch: [size, units] */
-    int32_t *classes;
-    bp_real *targets;
+    int64_t epoch;    /* that order is of; -1 before the first */
+    uint32_t *order;  /* [train.n] */
+    bp_real *inputs;  /* the gathered batch: [size, units] */
+    int32_t *classes; /* NULL: the data have none */
+    bool wants_targets;
+    bp_real *targets; /* NULL: the loss goes by the classes */
     bp_arena arena;
 } bp_batches;
 

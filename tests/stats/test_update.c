@@ -81,6 +81,36 @@ static void non_finite_values_are_counted_not_summed(void **state) {
     assert_true(stats.effect == 0);
 }
 
+/* f32 goes by lanes, f64 one by one: the same values must give the same bits. */
+static void both_ways_give_the_same_bits(void **state) {
+    (void)state;
+    enum { N = 560 };
+    static float narrow[3][N];
+    static double exact[3][N];
+    for (int which = -1; which < N_SPECIALS; which++)
+        for (size_t planted = 0; planted < 60; planted++) {
+            for (size_t t = 0; t < 3; t++)
+                for (size_t i = 0; i < N; i++) {
+                    const bool is_planted = which >= 0 && i % 20 == planted / 3 && t == planted % 3;
+                    const bool is_stalled = t == 2 && i % 4 == 1;
+                    put_bits(narrow[t], BP_F32, i,
+                             is_planted ? special_bits(BP_F32, (special)which)
+                                        : ordinary_bits(BP_F32, is_stalled ? 1 : t, i));
+                    exact[t][i] = (double)narrow[t][i];
+                }
+            bp_tensor f32[3], f64[3];
+            for (size_t t = 0; t < 3; t++) {
+                f32[t] = bp_tensor_matrix(narrow[t], BP_F32, N, 0);
+                f64[t] = bp_tensor_matrix(exact[t], BP_F64, N, 0);
+            }
+            bp_update_stats fast = {0}, plain = {0};
+            bp_update_stats_add(&fast, &f32[0], &f32[1], &f32[2]);
+            bp_update_stats_add(&plain, &f64[0], &f64[1], &f64[2]);
+            assert_memory_equal(&fast, &plain, sizeof plain);
+            assert_true(plain.stalled > N / 6 && plain.sum_squares_change > 0);
+        }
+}
+
 static void a_sign_of_zero_is_a_move(void **state) {
     (void)state;
     const float g[] = {1, 1}, before[] = {0.0f, 0.0f}, after[] = {-0.0f, 0.0f};
@@ -133,6 +163,7 @@ int main(void) {
         cmocka_unit_test(sums_against_plain_code),
         cmocka_unit_test(gradient_descent_has_a_positive_effect),
         cmocka_unit_test(non_finite_values_are_counted_not_summed),
+        cmocka_unit_test(both_ways_give_the_same_bits),
         cmocka_unit_test(a_sign_of_zero_is_a_move),
         cmocka_unit_test(each_tensor_has_its_own_strides),
         cmocka_unit_test(other_sizes_are_ignored),

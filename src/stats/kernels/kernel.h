@@ -34,6 +34,7 @@ typedef struct bp_kernel {
 } bp_kernel;
 
 extern const bp_kernel bp_kernel_scalar;
+bp_kernel_add bp_add_f32_by_lanes; /* lanes.c: bp_kernel_scalar.f32, faster */
 
 /* The pairwise combination: lane i and lane i + 8, then i + 4, i + 2, i + 1. */
 static inline double bp_lanes_total(const double lanes[BP_LANES]) {

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer beside PyTorch eager, one thread each, in turns in one run.
+
+  ninja -C BUILD bench/train            # a release build
+  bench/train.py BUILD/bench/train      # needs torch; docs/evidence/speed.md is a log of it
+
+Both sides train the same networks by SGD on random data in memory: a batch is gathered by a fresh
+permutation each epoch, forward, cross-entropy, backward, update. A round gives each side a turn of
+about --seconds; a ratio is that of two turns of one round. One JSON line a result, then a table.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError:
+    sys.exit("bench/train.py needs PyTorch: pip install torch --index-url "
+             "https://download.pytorch.org/whl/cpu")
+
+SAMPLES, CLASSES = 8192, 10
+
+
+def dense(*units):
+    layers = []
+    for before, after in zip(units, units[1:]):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def lenet():
+    """LeNet-5 as it is taught today: ReLU, maximum pooling, all channels joined (LeCun et al. 1998)."""
+    return nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                         *dense(400, 120, 84, CLASSES))
+
+
+# Name in bench/train.c: what it is, shape of a sample, batch, network, target ratio.
+NETWORKS = {
+    "mlp": ("784-256-256-10", (784,), 64, lambda: dense(784, 256, 256, CLASSES), 1.6),
+    "small": ("64-32-32-10", (64,), 16, lambda: dense(64, 32, 32, CLASSES), 60),
+    "deep": ("64-(20×64)-10", (64,), 32, lambda: dense(64, *20 * [64], CLASSES), 7),
+    "lenet": ("LeNet, 1×28×28", (1, 28, 28), 32, lenet, 3),
+}
+
+
+class Torch:
+    """PyTorch's side: the loop as users write it."""
+
+    def __init__(self, shape, batch, network):
+        self.model, self.batch = network(), batch
+        self.optimiser = torch.optim.SGD(self.model.parameters(), lr=0.01)
+        self.loss = nn.CrossEntropyLoss()
+        self.x = torch.randn(SAMPLES, *shape)
+        self.y = torch.randint(CLASSES, (SAMPLES,))
+        self.at = SAMPLES
+
+    def train(self, steps):
+        begin = time.perf_counter()
+        for _ in range(steps):
+            if self.at == SAMPLES:
+                self.order, self.at = torch.randperm(SAMPLES), 0
+            chosen = self.order[self.at:self.at + self.batch]
+            self.at += self.batch
+            x, y = self.x[chosen], self.y[chosen]
+            self.optimiser.zero_grad(set_to_none=True)
+            self.loss(self.model(x), y).backward()
+            self.optimiser.step()
+        return time.perf_counter() - begin
+
+    def flops(self):
+        """Of the matrix products for one sample: forward, weights' gradient, and the gradient of the
+        input, which nobody needs in the first layer."""
+        products = []
+
+        def note(layer, _, output):
+            products.append(2 * output.numel() * layer.weight[0].numel())
+
+        hooks = [layer.register_forward_hook(note) for layer in self.model
+                 if isinstance(layer, (nn.Linear, nn.Conv2d))]
+        self.model(self.x[:1])
+        for hook in hooks:
+            hook.remove()
+        return 3 * sum(products) - products[0]
+
+
+class Ours:
+    """The trainer's side: a process that waits between its turns."""
+
+    def __init__(self, program, name, folder):
+        self.process = subprocess.Popen([program, name, folder], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, what, amount):
+        self.process.stdin.write(f"{what} {amount}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        if self.process.wait() != 0:
+            sys.exit("bench/train failed")
+
+
+def steps_of(train, seconds):
+    """How many steps fill a turn."""
+    steps = 1
+    while (taken := train(steps)) < seconds / 4:
+        steps *= 2
+    return max(1, round(steps * seconds / taken))
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def measure(name, arguments):
+    text, shape, batch, network, target = NETWORKS[name]
+    theirs = Torch(shape, batch, network)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(arguments.program, name, folder)
+        sides = {"pytorch": theirs.train,
+                 "plain": lambda steps: ours.ask("plain", steps),
+                 "watched": lambda steps: ours.ask("watched", steps)}
+        steps = {side: steps_of(train, arguments.seconds) for side, train in sides.items()}
+        speeds = {side: [] for side in sides}
+        peaks = {"fma": [], "sgemm": []}
+        for i in range(arguments.rounds):
+            for side in list(sides)[::1 if i % 2 else -1]:
+                speeds[side].append(batch * steps[side] / sides[side](steps[side]))
+            for peak in peaks:
+                peaks[peak].append(ours.ask(peak, 0.05))
+        ours.close()
+    pairs = list(zip(speeds["pytorch"], speeds["plain"], speeds["watched"]))
+    peak, sgemm = statistics.median(peaks["fma"]), statistics.median(peaks["sgemm"])
+    flops = theirs.flops() * statistics.median(speeds["plain"])
+    return {"network": text, "batch": batch, "rounds": arguments.rounds,
+            "samples_per_s": {side: spread(values) for side, values in speeds.items()},
+            "ratio": spread([plain / torch for torch, plain, _ in pairs]), "target": target,
+            "watch_cost_fraction": spread([plain / watched - 1 for _, plain, watched in pairs]),
+            "flops_per_s": flops, "fma_flops_per_s": peak, "sgemm_flops_per_s": sgemm,
+            "share_of_fma_peak": flops / peak if peak else None,
+            "share_of_sgemm": flops / sgemm}
+
+
+def table(results):
+    print("\n| network, batch | PyTorch, samples/s | ours | ratio: median (min–max) | target | "
+          "GFLOP/s | of the FMA peak | of a large sgemm | watched: time × |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for r in results:
+        speed, ratio, cost = r["samples_per_s"], r["ratio"], r["watch_cost_fraction"]
+        share = "–" if r["share_of_fma_peak"] is None else f"{r['share_of_fma_peak']:.0%}"
+        print(f"| {r['network']}, {r['batch']} | {speed['pytorch']['median']:,.0f} | "
+              f"{speed['plain']['median']:,.0f} | {ratio['median']:.2f} ({ratio['min']:.2f}–"
+              f"{ratio['max']:.2f}) | {r['target']} | {r['flops_per_s'] / 1e9:.1f} | {share} | "
+              f"{r['share_of_sgemm']:.0%} | {1 + cost['median']:.2f} ({1 + cost['min']:.2f}–"
+              f"{1 + cost['max']:.2f}) |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program", type=lambda path: pathlib.Path(path).resolve(strict=True))
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    results = []
+    for name in arguments.networks:
+        results.append(measure(name, arguments))
+        print(json.dumps({"bench": "train", **results[-1]}), flush=True)
+    table(results)
+
+
+if __name__ == "__main__":
+    main()
