@@ -41,6 +41,8 @@ void bp_sequence_of(const int64_t shape[3], int64_t *steps, int64_t *features);
 /* Units that a layer's normalisation has a gain for: of a batch norm the channels (a vector's
  * units), of a layer norm all. */
 int64_t bp_layer_norm_units(const bp_layer *layer);
+/* Elements of all weight matrices of a layer; no biases. */
+int64_t bp_layer_n_weights(const bp_layer *layer);
 /* Number of parameters of a layer. */
 int64_t bp_layer_n_parameters(const bp_layer *layer);
 /* Cut points 1 ... K (bp_model_n_cuts): tensors that every path from input to loss crosses;

@@ -240,7 +240,7 @@ int64_t bp_layer_norm_units(const bp_layer *layer) {
 }
 
 /* Products of two numbers below 2^31: the sum of a few stays below 2^63. */
-static int64_t n_weights(const bp_layer *layer) {
+int64_t bp_layer_n_weights(const bp_layer *layer) {
     const int64_t in = layer->fan_in, out = layer->fan_out, gates = bp_layer_n_gates(layer);
     switch (layer->kind) {
     case BP_LAYER_DENSE:
@@ -259,7 +259,7 @@ static int64_t n_weights(const bp_layer *layer) {
 }
 
 int64_t bp_layer_n_parameters(const bp_layer *layer) {
-    int64_t n = n_weights(layer) + 2 * bp_layer_norm_units(layer);
+    int64_t n = bp_layer_n_weights(layer) + 2 * bp_layer_norm_units(layer);
     if (!layer->has_bias) return n;
     if (layer->kind == BP_LAYER_DENSE) n += layer->fan_out;
     if (layer->kind == BP_LAYER_CONV) n += layer->output_shape[0];

@@ -31,10 +31,18 @@ bp_status bp_check_recipe(const bp_recipe *recipe, bp_error *error) {
         return bp_fail(error, BP_ERROR_ARGUMENT,
                        "the recipe's huber_delta must be above 0 and finite, found %s", found);
     }
-    if (recipe->optimiser != BP_SGD && recipe->optimiser != BP_ADAM)
+    if (recipe->optimiser == BP_OPTIMISER_OTHER || !bp_optimiser_name(recipe->optimiser))
         return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
-                       "the trainer knows the optimisers sgd and adam, found number %d",
+                       "the trainer knows the optimisers sgd, adam, adamw, rmsprop and adagrad, "
+                       "found number %d",
                        (int)recipe->optimiser);
+    if (recipe->schedule && !bp_schedule_name(recipe->schedule))
+        return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
+                       "the trainer knows the schedules constant, step and cosine, found number %d",
+                       (int)recipe->schedule);
+    if (recipe->schedule == BP_SCHEDULE_STEP && !(recipe->step_epochs > 0))
+        return bp_fail(error, BP_ERROR_ARGUMENT,
+                       "the recipe's step_epochs must be above 0 with the schedule step");
     if (recipe->batch < 1)
         return bp_fail(error, BP_ERROR_ARGUMENT, "a batch has at least 1 sample, found %lld",
                        (long long)recipe->batch);
@@ -45,7 +53,16 @@ bp_status bp_check_recipe(const bp_recipe *recipe, bp_error *error) {
                  {"momentum", recipe->momentum, INFINITY},
                  {"beta1", recipe->beta1, 1},
                  {"beta2", recipe->beta2, 1},
-                 {"epsilon", recipe->epsilon, INFINITY}};
+                 {"epsilon", recipe->epsilon, INFINITY},
+                 {"alpha", recipe->alpha, 1},
+                 {"weight_decay", recipe->weight_decay, INFINITY},
+                 {"l1", recipe->l1, INFINITY},
+                 {"l2", recipe->l2, INFINITY},
+                 {"clip_norm", recipe->clip_norm, INFINITY},
+                 {"clip_value", recipe->clip_value, INFINITY},
+                 {"warm_up_epochs", recipe->warm_up_epochs, INFINITY},
+                 {"step_factor", recipe->step_factor, INFINITY},
+                 {"final_learning_rate", recipe->final_learning_rate, INFINITY}};
     for (size_t i = 0; i < sizeof knobs / sizeof *knobs; i++) {
         const bp_status status = check_knob(knobs[i].name, knobs[i].value, knobs[i].high, error);
         if (status != BP_OK) return status;
@@ -70,7 +87,6 @@ static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *err
                           layer->id, layer->name);
     if (bp_layer_has_weights(layer) &&
         (layer->weight_init.kind == BP_INIT_UNKNOWN ||
-         layer->weight_init.kind == BP_INIT_ORTHOGONAL || layer->weight_init.kind == BP_INIT_LSUV ||
          (layer->has_bias && layer->bias_init.kind == BP_INIT_UNKNOWN)))
         return bp_fail_at(error, line, column,
                           "layer %u (%.100s): no initialiser for its weights or biases", layer->id,

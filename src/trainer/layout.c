@@ -167,9 +167,8 @@ static void lay_out(bp_network *network, const bp_recipe *recipe, bp_arena *aren
     network->values = take(arena, 1, network->n_values);
     network->gradients = take(arena, 1, network->n_values);
     network->before = take(arena, 1, network->n_values);
-    if (recipe->optimiser == BP_ADAM || recipe->momentum != 0)
-        network->first_moment = take(arena, 1, network->n_values);
-    if (recipe->optimiser == BP_ADAM) network->second_moment = take(arena, 1, network->n_values);
+    if (bp_optimiser_has_first(recipe)) network->first_moment = take(arena, 1, network->n_values);
+    if (bp_optimiser_has_second(recipe)) network->second_moment = take(arena, 1, network->n_values);
     int64_t widest = 0;
     for (uint32_t l = 0; l <= network->n_layers; l++) {
         bp_node *node = &network->nodes[l];
@@ -189,6 +188,16 @@ static void lay_out(bp_network *network, const bp_recipe *recipe, bp_arena *aren
     network->branch_error = take(arena, network->batch, widest);
 }
 
+void bp_network_reset_running(bp_network *network) {
+    for (uint32_t l = 1; l <= network->n_layers; l++) {
+        const bp_norm_operator *norm = &network->nodes[l].norm;
+        for (int64_t j = 0; norm->kind == BP_NORM_BATCH && j < norm->units; j++) {
+            norm->running_mean[j] = 0;
+            norm->running_variance[j] = 1;
+        }
+    }
+}
+
 static void initialise(bp_network *network, uint64_t seed) {
     for (size_t i = 0; i < network->n_parameters; i++) {
         const bp_network_parameter *parameter = &network->parameters[i];
@@ -196,11 +205,7 @@ static void initialise(bp_network *network, uint64_t seed) {
         bp_initialise(layer, parameter->parameter.slot, seed, i, parameter->count,
                       network->values + parameter->offset);
     }
-    for (uint32_t l = 1; l <= network->n_layers; l++) {
-        const bp_norm_operator *norm = &network->nodes[l].norm;
-        for (int64_t j = 0; norm->kind == BP_NORM_BATCH && j < norm->units; j++)
-            norm->running_variance[j] = 1; /* the mean is 0 as it is */
-    }
+    bp_network_reset_running(network);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */

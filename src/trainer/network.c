@@ -31,18 +31,23 @@ static const bp_real *activate(bp_node *node, const bp_real *z, int64_t n) {
     return node->activated;
 }
 
+void bp_network_forward_layer(bp_network *network, uint32_t l, const bp_pass *pass, int64_t n) {
+    bp_node *node = &network->nodes[l];
+    const bool norm_last = node->layer->norm_after_activation;
+    const bp_real *x = operate(network, node, pass, node[-1].output, n);
+    if (!norm_last) x = normalise(node, x, n, pass->training);
+    x = activate(node, x, n);
+    if (norm_last) x = normalise(node, x, n, pass->training);
+    node->output = x;
+}
+
 const bp_real *bp_network_forward(bp_network *network, const bp_pass *pass, const bp_real *input,
                                   int64_t n, const bp_teller *teller) {
     network->nodes[0].output = input;
     for (uint32_t l = 1; l <= network->n_layers; l++) {
-        bp_node *node = &network->nodes[l];
-        const bool norm_last = node->layer->norm_after_activation;
-        const bp_real *x = operate(network, node, pass, node[-1].output, n);
-        if (!norm_last) x = normalise(node, x, n, pass->training);
-        x = activate(node, x, n);
-        if (norm_last) x = normalise(node, x, n, pass->training);
-        node->output = x;
-        bp_tell_matrix(teller, l, BP_ROLE_ACTIVATION, x, n, node->units);
+        const bp_node *node = &network->nodes[l];
+        bp_network_forward_layer(network, l, pass, n);
+        bp_tell_matrix(teller, l, BP_ROLE_ACTIVATION, node->output, n, node->units);
     }
     return network->nodes[network->n_layers].output;
 }
@@ -115,20 +120,15 @@ static bp_real *at(bp_real *flat, const bp_network_parameter *parameter) {
     return flat ? flat + parameter->offset : NULL;
 }
 
-void bp_network_update(bp_network *network, const bp_recipe *recipe, int64_t update,
-                       const bp_teller *teller) {
+void bp_network_update(bp_network *network, const bp_update *update, const bp_teller *teller) {
     for (size_t i = 0; i < network->n_parameters; i++) {
         const bp_network_parameter *p = &network->parameters[i];
         if (!p->parameter.trained) continue;
         bp_real *w = at(network->values, p), *before = at(network->before, p);
-        const bp_real *gradient = at(network->gradients, p);
         if (bp_teller_wants(teller, p->parameter.layer, BP_ROLE_UPDATE))
             memcpy(before, w, (size_t)p->count * sizeof *w);
-        if (recipe->optimiser == BP_ADAM)
-            bp_adam_update(recipe, update, p->count, gradient, at(network->first_moment, p),
-                           at(network->second_moment, p), w);
-        else
-            bp_sgd_update(recipe, p->count, gradient, at(network->first_moment, p), w);
+        bp_optimise(update, p->count, at(network->gradients, p), at(network->first_moment, p),
+                    at(network->second_moment, p), w);
         bp_tell_update(teller, &p->parameter, before);
     }
 }

@@ -59,15 +59,19 @@ typedef struct bp_network {
 BP_MUST_USE bp_status bp_network_open(bp_network *network, const bp_model *model,
                                       const bp_allocator *allocator, bp_error *error);
 void bp_network_close(bp_network *network);
+/* Batch norm's running statistics as before the first step. */
+void bp_network_reset_running(bp_network *network);
+/* lsuv.c: scales the weights of layers that are initialised so, on n samples. */
+void bp_network_lsuv(bp_network *network, const bp_real *input, int64_t n);
 
+/* Layer l from the output of the one before. */
+void bp_network_forward_layer(bp_network *network, uint32_t l, const bp_pass *pass, int64_t n);
 /* input [n, units], borrowed until the backward pass. Returns the output [n, units]. */
 const bp_real *bp_network_forward(bp_network *network, const bp_pass *pass, const bp_real *input,
                                   int64_t n, const bp_teller *teller);
 /* From nodes[n_layers].error, dL/d output of the forward pass before, to all gradients. */
 void bp_network_backward(bp_network *network, const bp_pass *pass, int64_t n,
                          const bp_teller *teller);
-/* One optimiser update; update: 1 at the first one. */
-void bp_network_update(bp_network *network, const bp_recipe *recipe, int64_t update,
-                       const bp_teller *teller);
+void bp_network_update(bp_network *network, const bp_update *update, const bp_teller *teller);
 
 #endif

@@ -126,14 +126,31 @@ double bp_output_loss(const bp_recipe *recipe, double y, double t, double *slope
 /* Terms that the loss of n samples with m outputs is the mean of. */
 int64_t bp_loss_terms(bp_loss loss, int64_t n, int64_t m);
 
+/* --- clip.c --------------------------------------------------------------------------------- */
+
+/* All gradients of the network, by value, then by norm, as the recipe says. */
+void bp_clip_gradients(const bp_recipe *recipe, int64_t count, bp_real *gradient);
+
 /* --- optimiser.c: one update of one parameter ----------------------------------------------- */
 
-/* velocity: NULL without momentum. */
-void bp_sgd_update(const bp_recipe *recipe, int64_t count, const bp_real *gradient,
-                   bp_real *velocity, bp_real *w);
-/* update: 1 at the first one. */
-void bp_adam_update(const bp_recipe *recipe, int64_t update, int64_t count, const bp_real *gradient,
-                    bp_real *first_moment, bp_real *second_moment, bp_real *w);
+typedef struct bp_update {
+    const bp_recipe *recipe;
+    double learning_rate; /* of this step */
+    int64_t number;       /* 1 at the first update */
+} bp_update;
+/* Which arrays of its own an optimiser keeps, zero before the first update. */
+bool bp_optimiser_has_first(const bp_recipe *recipe);  /* velocity, first moment */
+bool bp_optimiser_has_second(const bp_recipe *recipe); /* second moment, sum of squares */
+/* first, second: NULL where the optimiser has none. */
+void bp_optimise(const bp_update *update, int64_t count, const bp_real *gradient, bp_real *first,
+                 bp_real *second, bp_real *w);
+
+/* --- orthogonal.c --------------------------------------------------------------------------- */
+
+/* A Gaussian matrix becomes one with orthonormal rows, or columns where those are fewer, times
+ * gain.
+ */
+void bp_orthogonalise(double gain, int64_t rows, int64_t columns, bp_real *matrix);
 
 /* --- initialise.c --------------------------------------------------------------------------- */
 

@@ -67,6 +67,9 @@ bp_status bp_trainer_open_ranked(bp_trainer **trainer, bp_model *model, const bp
         bp_trainer_close(opened);
         return status;
     }
+    bp_share share;
+    const bp_part first = bp_batches_gather(&opened->batches, 0, &share);
+    bp_network_lsuv(&opened->network, first.inputs, first.n);
     share_parameters(opened);
     *trainer = opened;
     return BP_OK;
@@ -179,8 +182,13 @@ double bp_trainer_step(bp_trainer *trainer) {
     const double loss = share_loss(trainer, &own, &teller);
     if (batch.n > 0) bp_network_backward(network, &pass, batch.n, &teller);
     share_gradients(trainer, &share);
+    bp_clip_gradients(&trainer->recipe, network->n_values, network->gradients);
     tell_gradients(trainer, &teller);
-    bp_network_update(network, &trainer->recipe, trainer->steps_done + 1, &teller);
+    const bp_update update = {.recipe = &trainer->recipe,
+                              .learning_rate =
+                                  bp_recipe_learning_rate(&trainer->recipe, trainer->steps_done),
+                              .number = trainer->steps_done + 1};
+    bp_network_update(network, &update, &teller);
     bp_tell_end(&teller);
     trainer->steps_done++;
     return loss;
