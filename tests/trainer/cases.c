@@ -127,6 +127,55 @@ static void add_optimisers(void) {
                                   .beta1 = 0.9,
                                   .beta2 = 0.99,
                                   .epsilon = 1e-8});
+    optimiser(
+        "nesterov",
+        (bp_recipe){.optimiser = BP_SGD, .learning_rate = 0.1, .momentum = 0.9, .nesterov = true});
+    optimiser("adamw", (bp_recipe){.optimiser = BP_ADAMW,
+                                   .learning_rate = 0.01,
+                                   .beta1 = 0.9,
+                                   .beta2 = 0.99,
+                                   .epsilon = 1e-8,
+                                   .weight_decay = 0.3});
+    bp_recipe rmsprop = {
+        .optimiser = BP_RMSPROP, .learning_rate = 0.01, .alpha = 0.9, .epsilon = 1e-8};
+    optimiser("rmsprop", rmsprop);
+    rmsprop.momentum = 0.8;
+    optimiser("rmsprop_momentum", rmsprop);
+    optimiser("adagrad",
+              (bp_recipe){.optimiser = BP_ADAGRAD, .learning_rate = 0.05, .epsilon = 1e-10});
+}
+
+static void add_recipes(void) {
+    const bp_recipe sgd = {.optimiser = BP_SGD, .learning_rate = 0.2, .momentum = 0.5};
+    bp_recipe recipe = sgd;
+    recipe.l2 = 0.1;
+    optimiser("l2", recipe);
+    recipe.optimiser = BP_RMSPROP;
+    recipe.learning_rate = 0.01;
+    recipe.alpha = 0.9;
+    recipe.epsilon = 1e-8;
+    optimiser("l2_rmsprop", recipe);
+    recipe = sgd;
+    recipe.l1 = 0.03;
+    optimiser("l1", recipe);
+    recipe = sgd;
+    recipe.clip_norm = 0.3;
+    optimiser("clip_norm", recipe);
+    recipe = sgd;
+    recipe.clip_value = 0.05;
+    optimiser("clip_value", recipe);
+    recipe = sgd;
+    recipe.schedule = BP_SCHEDULE_COSINE;
+    recipe.final_learning_rate = 0.01;
+    optimiser("cosine", recipe);
+    recipe = sgd;
+    recipe.schedule = BP_SCHEDULE_STEP;
+    recipe.step_epochs = 2;
+    recipe.step_factor = 0.3;
+    optimiser("step", recipe);
+    recipe = sgd;
+    recipe.warm_up_epochs = 3;
+    optimiser("warm_up", recipe);
 }
 
 reference_case *reference_cases(size_t *n) {
@@ -135,6 +184,7 @@ reference_case *reference_cases(size_t *n) {
         add_convolutions();
         add_losses();
         add_optimisers();
+        add_recipes();
     }
     *n = n_cases;
     return cases;

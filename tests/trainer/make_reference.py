@@ -132,15 +132,59 @@ LOSSES = {
 
 
 def sgd(case, parameters):
-    return torch.optim.SGD(parameters, lr=case["learning_rate"], momentum=case["momentum"])
+    return torch.optim.SGD(parameters, lr=case["learning_rate"], momentum=case["momentum"],
+                           nesterov=bool(case["nesterov"]), weight_decay=case["l2"])
 
 
 def adam(case, parameters):
-    return torch.optim.Adam(parameters, lr=case["learning_rate"],
+    return torch.optim.Adam(parameters, lr=case["learning_rate"], weight_decay=case["l2"],
                             betas=(case["beta1"], case["beta2"]), eps=case["epsilon"])
 
 
-OPTIMISERS = {"sgd": sgd, "adam": adam}
+def adamw(case, parameters):
+    return torch.optim.AdamW(parameters, lr=case["learning_rate"],
+                             weight_decay=case["weight_decay"],
+                             betas=(case["beta1"], case["beta2"]), eps=case["epsilon"])
+
+
+def rmsprop(case, parameters):
+    return torch.optim.RMSprop(parameters, lr=case["learning_rate"], alpha=case["alpha"],
+                               eps=case["epsilon"], weight_decay=case["l2"],
+                               momentum=case["momentum"])
+
+
+def adagrad(case, parameters):
+    return torch.optim.Adagrad(parameters, lr=case["learning_rate"], eps=case["epsilon"],
+                               weight_decay=case["l2"])
+
+
+OPTIMISERS = {"sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop, "adagrad": adagrad}
+
+
+def schedule_of(case, optimiser):
+    """One step is an epoch in all cases."""
+    schedulers = torch.optim.lr_scheduler
+    if case["schedule"] == "cosine":
+        return schedulers.CosineAnnealingLR(optimiser, case["steps"], case["final_learning_rate"])
+    if case["schedule"] == "step":
+        return schedulers.StepLR(optimiser, int(case["step_epochs"]), case["step_factor"])
+    warm_up = int(case["warm_up_epochs"])
+    if warm_up:
+        return schedulers.LinearLR(optimiser, 1 / warm_up, total_iters=warm_up - 1)
+    return schedulers.ConstantLR(optimiser, 1)
+
+
+def clip(case, parameters):
+    if case["clip_value"]:
+        torch.nn.utils.clip_grad_value_(parameters, case["clip_value"])
+    if case["clip_norm"]:
+        torch.nn.utils.clip_grad_norm_(parameters, case["clip_norm"])
+
+
+def add_l1(case, parameters):
+    for value in parameters:
+        value.grad += case["l1"] * value.detach().sign()
+
 
 # --- a case -----------------------------------------------------------------------------------------
 
@@ -188,6 +232,7 @@ def reference(case):
     parameters = {name: value.clone().requires_grad_() for name, value in start.items()}
     running = running_values(case)
     optimiser = OPTIMISERS[case["optimiser"]](case, list(parameters.values()))
+    schedule = schedule_of(case, optimiser)
     kept = {"input": x.flatten(1), what: target}
     kept.update({"start." + name: value for name, value in start.items()})
     losses = []
@@ -198,6 +243,7 @@ def reference(case):
         loss = LOSSES[case["loss"]](case, outputs[-1].flatten(1), target)
         optimiser.zero_grad()
         loss.backward()
+        clip(case, list(parameters.values()))
         losses.append(loss.item())
         if step == 0:
             for i, y in enumerate(outputs[1:], 1):
@@ -205,7 +251,9 @@ def reference(case):
                 kept[f"error.{i}"] = y.grad.flatten(1)
             for name, value in parameters.items():
                 kept["gradient." + name] = value.grad.clone()
+        add_l1(case, parameters.values())
         optimiser.step()
+        schedule.step()
     kept["losses"] = torch.tensor(losses)
     moved = {**parameters, **running} if case["steps"] > 1 else running
     kept.update({"end." + name: value for name, value in moved.items()})

@@ -2,6 +2,7 @@
 /* Optimisers in whole training steps, against their formulas in f64: each step's own gradient is
  * read from the trainer, the reference keeps its own state. */
 #include "kit.h"
+#include "trainer/operators.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -122,12 +123,54 @@ static void test_frozen_layer_stays(void **state) {
     bp_model_close(model);
 }
 
+/* PyTorch reckons the norm in f32: with gradients of 1e30 it is Inf, and all become 0. */
+static void test_clipping(void **state) {
+    (void)state;
+    const bp_recipe by_norm = {.clip_norm = 5}, by_value = {.clip_value = 2};
+    bp_real huge[2] = {(bp_real)3e30, (bp_real)-4e30};
+    bp_clip_gradients(&by_norm, 2, huge);
+    assert_true(fabs(huge[0] - 3) < 1e-6 && fabs(huge[1] + 4) < 1e-6);
+    bp_real small[2] = {1, 2};
+    bp_clip_gradients(&by_norm, 2, small);
+    assert_true(small[0] == 1 && small[1] == 2);
+    bp_real bad[3] = {NAN, INFINITY, 100};
+    bp_clip_gradients(&by_norm, 3, bad); /* the producer stays to be seen */
+    assert_true(isnan(bad[0]) && isinf(bad[1]) && bad[2] == 100);
+    bp_clip_gradients(&by_value, 3, bad);
+    assert_true(isnan(bad[0]) && bad[1] == 2 && bad[2] == 2);
+    const bp_recipe none = {0};
+    bp_clip_gradients(&none, 2, huge);
+    assert_true(fabs(huge[0] - 3) < 1e-6);
+}
+
+/* More parameters than a block of the penalties' scratch. */
+static void test_penalties_of_many(void **state) {
+    (void)state;
+    enum { MANY = 1000 };
+    static bp_real w[MANY], gradient[MANY], velocity[MANY];
+    const bp_recipe recipe = {.optimiser = BP_SGD, .momentum = 0.5, .l1 = 0.1, .l2 = 0.01};
+    const bp_update update = {&recipe, 0.5, 1};
+    for (int i = 0; i < MANY; i++) {
+        w[i] = i - 500;
+        gradient[i] = 0.001 * i;
+    }
+    for (int step = 0; step < 2; step++) bp_optimise(&update, MANY, gradient, velocity, NULL, w);
+    for (int i = 0; i < MANY; i++) {
+        double expected = i - 500, v = 0;
+        for (int step = 0; step < 2; step++) {
+            v = 0.5 * v + 0.001 * i + 0.01 * expected + 0.1 * ((expected > 0) - (expected < 0));
+            expected -= 0.5 * v;
+        }
+        assert_true(fabs(w[i] - expected) < 1e-12 * 500);
+        assert_true(gradient[i] == 0.001 * i);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sgd),
-        cmocka_unit_test(test_momentum),
-        cmocka_unit_test(test_adam),
-        cmocka_unit_test(test_frozen_layer_stays),
+        cmocka_unit_test(test_sgd),      cmocka_unit_test(test_momentum),
+        cmocka_unit_test(test_adam),     cmocka_unit_test(test_frozen_layer_stays),
+        cmocka_unit_test(test_clipping), cmocka_unit_test(test_penalties_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -227,6 +227,10 @@ static void describe_recipe(const bp_recipe *r) {
            r->weight_decay);
     printf("\"l1\": %.17g, \"l2\": %.17g, \"huber_delta\": %.17g, ", r->l1, r->l2, r->huber_delta);
     printf("\"clip_norm\": %.17g, \"clip_value\": %.17g, ", r->clip_norm, r->clip_value);
+    printf("\"schedule\": \"%s\", \"warm_up_epochs\": %.17g, \"final_learning_rate\": %.17g, ",
+           bp_schedule_name(r->schedule ? r->schedule : BP_SCHEDULE_CONSTANT), r->warm_up_epochs,
+           r->final_learning_rate);
+    printf("\"step_epochs\": %.17g, \"step_factor\": %.17g, ", r->step_epochs, r->step_factor);
 }
 
 /* The trainer is opened for the parameters' names and shapes; its data do not matter, and classes
