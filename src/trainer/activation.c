@@ -16,10 +16,6 @@ static bp_real normal_density(bp_real z) {
     return (bp_real)0.39894228040143267794 * bp_real_exp((bp_real)-0.5 * z * z);
 }
 
-static bp_real sigmoid(bp_real z) {
-    return 1 / (1 + bp_real_exp(-z));
-}
-
 /* a = max(0, z) */
 BP_VECTORISED static void relu_forward(int64_t count, const bp_real *z, bp_real *a) {
     for (int64_t i = 0; i < count; i++) a[i] = z[i] <= 0 ? 0 : z[i];
@@ -71,7 +67,7 @@ void bp_activation_forward(const bp_activation_operator *activation, int64_t n, 
         memcpy(a, z, (size_t)count * sizeof *a);
         return;
     case BP_ACTIVATION_SIGMOID: /* a = 1 / (1 + e^-z) */
-        for (int64_t i = 0; i < count; i++) a[i] = sigmoid(z[i]);
+        for (int64_t i = 0; i < count; i++) a[i] = bp_real_sigmoid(z[i]);
         return;
     case BP_ACTIVATION_TANH: /* a = tanh z */
         for (int64_t i = 0; i < count; i++) a[i] = bp_real_tanh(z[i]);
@@ -92,7 +88,7 @@ void bp_activation_forward(const bp_activation_operator *activation, int64_t n, 
         elu_forward((bp_real)BP_SELU_LAMBDA, (bp_real)BP_SELU_ALPHA, count, z, a);
         return;
     case BP_ACTIVATION_SILU: /* a = z / (1 + e^-z) */
-        for (int64_t i = 0; i < count; i++) a[i] = z[i] * sigmoid(z[i]);
+        for (int64_t i = 0; i < count; i++) a[i] = z[i] * bp_real_sigmoid(z[i]);
         return;
     case BP_ACTIVATION_SOFTPLUS: /* a = log(1 + e^z) */
         for (int64_t i = 0; i < count; i++)
@@ -134,10 +130,11 @@ void bp_activation_backward(const bp_activation_operator *activation, int64_t n,
         elu_backward((bp_real)BP_SELU_LAMBDA, (bp_real)BP_SELU_ALPHA, count, z, a, error);
         return;
     case BP_ACTIVATION_SILU: /* phi' = s (1 + z (1 - s)), s the sigmoid */
-        for (int64_t i = 0; i < count; i++) error[i] *= sigmoid(z[i]) * (1 + z[i] * sigmoid(-z[i]));
+        for (int64_t i = 0; i < count; i++)
+            error[i] *= bp_real_sigmoid(z[i]) * (1 + z[i] * bp_real_sigmoid(-z[i]));
         return;
     case BP_ACTIVATION_SOFTPLUS:
-        for (int64_t i = 0; i < count; i++) error[i] *= sigmoid(z[i]);
+        for (int64_t i = 0; i < count; i++) error[i] *= bp_real_sigmoid(z[i]);
         return;
     case BP_ACTIVATION_SOFTMAX:
         softmax_backward(n, units, a, error);

@@ -82,7 +82,7 @@ static bool is_vector(const int64_t shape[3]) {
 
 static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *error) {
     const int32_t line = layer->line, column = layer->column;
-    if (layer->kind == BP_LAYER_OTHER || bp_layer_is_recurrent(layer))
+    if (layer->kind == BP_LAYER_OTHER)
         return bp_fail_at(error, line, column, "layer %u (%.100s): the trainer cannot compute it",
                           layer->id, layer->name);
     if (bp_layer_has_weights(layer) &&
@@ -91,6 +91,11 @@ static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *err
         return bp_fail_at(error, line, column,
                           "layer %u (%.100s): no initialiser for its weights or biases", layer->id,
                           layer->name);
+    if (layer->kind == BP_LAYER_RNN && layer->activation != BP_ACTIVATION_TANH &&
+        layer->activation != BP_ACTIVATION_RELU)
+        return bp_fail_at(error, line, column,
+                          "layer %u (%.100s): the activation of an rnn is tanh or relu, found %s",
+                          layer->id, layer->name, bp_activation_name(layer->activation));
     if (layer->kind == BP_LAYER_DROPOUT && !is_within(layer->drop_fraction, 0, 1)) {
         char found[32];
         bp_number_exact(found, sizeof found, layer->drop_fraction);

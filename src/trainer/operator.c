@@ -8,6 +8,10 @@ static const bp_operator_class *class_of(bp_layer_kind kind) {
     switch (kind) {
     case BP_LAYER_DENSE:
         return &bp_dense_class;
+    case BP_LAYER_RNN:
+    case BP_LAYER_GRU:
+    case BP_LAYER_LSTM:
+        return &bp_recurrent_class;
     case BP_LAYER_AVG_POOL:
         return &bp_avg_pool_class;
     case BP_LAYER_CONV:
@@ -20,9 +24,6 @@ static const bp_operator_class *class_of(bp_layer_kind kind) {
         return &bp_dropout_class;
     case BP_LAYER_EMBEDDING:
         return &bp_embedding_class;
-    case BP_LAYER_RNN:
-    case BP_LAYER_GRU:
-    case BP_LAYER_LSTM:
     case BP_LAYER_FLATTEN:
     case BP_LAYER_RESIDUAL:
     case BP_LAYER_LAYER_NORM:

@@ -26,7 +26,7 @@ typedef struct bp_form {
     int64_t rows, columns;
 } bp_form;
 
-#define BP_OPERATOR_BUFFERS 8
+#define BP_OPERATOR_BUFFERS 12
 typedef struct bp_operator bp_operator;
 typedef struct bp_operator_class {
     /* Fills in the forms of the parameters that the layer has; NULL: it has none. */
@@ -56,10 +56,11 @@ struct bp_operator {
 /* The operator of a layer, without parameters and buffers. */
 bp_operator bp_operator_of(const bp_layer *layer, const int64_t in_shape[3]);
 
-extern const bp_operator_class bp_dense_class;    /* dense.c: y = x W^T + b */
-extern const bp_operator_class bp_conv_class;     /* conv.c: y = weight * x + bias over places */
-extern const bp_operator_class bp_avg_pool_class; /* pool.c: y = mean of x over a window */
-extern const bp_operator_class bp_max_pool_class; /* its maximum */
+extern const bp_operator_class bp_recurrent_class; /* recurrent.c: rnn, gru, lstm */
+extern const bp_operator_class bp_dense_class;     /* dense.c: y = x W^T + b */
+extern const bp_operator_class bp_conv_class;      /* conv.c: y = weight * x + bias over places */
+extern const bp_operator_class bp_avg_pool_class;  /* pool.c: y = mean of x over a window */
+extern const bp_operator_class bp_max_pool_class;  /* its maximum */
 extern const bp_operator_class bp_global_avg_pool_class; /* mean of a whole channel */
 extern const bp_operator_class bp_dropout_class;         /* dropout.c: y = x * random factor */
 extern const bp_operator_class bp_embedding_class;       /* embedding.c: y = row x of a table */

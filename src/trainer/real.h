@@ -28,6 +28,10 @@ static inline bp_real bp_real_abs(bp_real x) {
     return BP_REAL_FUNCTION(fabs)(x);
 }
 
+static inline bp_real bp_real_sigmoid(bp_real x) {
+    return 1 / (1 + bp_real_exp(-x));
+}
+
 static inline bp_real bp_real_tanh(bp_real x) {
     return BP_REAL_FUNCTION(tanh)(x);
 }

@@ -6,6 +6,7 @@
  * describe() of test_reference.c. */
 #include "cases.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_CASES 128
@@ -85,6 +86,32 @@ static void add_convolutions(void) {
                     kit_conv(4, 3, 1, 0, BP_ACTIVATION_TANH), kit_max_pool(2),
                     (bp_layer){.kind = BP_LAYER_FLATTEN}, kit_dense(6, BP_ACTIVATION_TANH),
                     kit_dense(3, linear)));
+}
+
+/* Five time steps of three features, behind a layer whose error signal is compared too. */
+static void add_recurrent(void) {
+    const int64_t sequence[3] = {5, 3, 1};
+    const bp_layer first = kit_norm(BP_NORM_LAYER), last = kit_dense(3, BP_ACTIVATION_LINEAR);
+    const bp_layer_kind kinds[] = {BP_LAYER_RNN, BP_LAYER_GRU, BP_LAYER_LSTM};
+    for (int i = 0; i < 3; i++) {
+        const char *name = bp_layer_kind_name(kinds[i]);
+        static char names[3][3][32];
+        snprintf(names[i][0], 32, "%s_last", name);
+        snprintf(names[i][1], 32, "%s_sequences", name);
+        snprintf(names[i][2], 32, "%s_stacked", name);
+        bp_layer bare = kit_recurrent(kinds[i], 4, true);
+        bare.has_bias = false;
+        operator(names[i][0], sequence, LAYERS(first, kit_recurrent(kinds[i], 4, false), last));
+        operator(names[i][1], sequence, LAYERS(first, bare, last));
+        operator(names[i][2], sequence,
+                 LAYERS(first, kit_recurrent(kinds[i], 4, true), kit_recurrent(kinds[i], 3, false),
+                        last));
+    }
+    bp_layer relu = kit_recurrent(BP_LAYER_RNN, 4, false);
+    relu.activation = BP_ACTIVATION_RELU;
+    operator("rnn_relu", sequence, LAYERS(first, relu, last));
+    operator("embedding_lstm", (int64_t[]){6, 1, 1},
+             LAYERS(kit_embedding(7, 3), kit_recurrent(BP_LAYER_LSTM, 4, false), last));
 }
 
 /* --- losses: one step of a network of two layers ---------------------------------------------- */
@@ -182,6 +209,7 @@ reference_case *reference_cases(size_t *n) {
     if (n_cases == 0) {
         add_operators();
         add_convolutions();
+        add_recurrent();
         add_losses();
         add_optimisers();
         add_recipes();

@@ -195,7 +195,8 @@ static void check_bias(const listener *l, uint32_t layer, bp_slot slot, bp_role 
 /* Error signals inside a layer: where it has a norm or an activation, and what they say. */
 static void check_inner(const listener *l, const bp_layer *layer) {
     const bool has_norm = layer->norm != BP_NORM_NONE;
-    const bool is_active = layer->activation != BP_ACTIVATION_LINEAR;
+    const bool recurrent = bp_layer_is_recurrent(layer); /* phi lies in its recurrence */
+    const bool is_active = layer->activation != BP_ACTIVATION_LINEAR && !recurrent;
     assert_int_equal(l->seen[layer->id][BP_ROLE_ERROR_PRE_NORM] != NULL, has_norm);
     assert_int_equal(l->seen[layer->id][BP_ROLE_ERROR_PRE_ACTIVATION] != NULL, is_active);
     const bool norm_last = layer->norm_after_activation;
@@ -204,7 +205,7 @@ static void check_inner(const listener *l, const bp_layer *layer) {
     bp_role operated = is_active ? BP_ROLE_ERROR_PRE_ACTIVATION : BP_ROLE_ERROR_OUTPUT;
     if (has_norm && !(is_active && norm_last)) operated = BP_ROLE_ERROR_PRE_NORM;
     check_bias(l, layer->id, BP_SLOT_NORM_BIAS, after_norm);
-    check_bias(l, layer->id, BP_SLOT_BIAS, operated);
+    if (!recurrent) check_bias(l, layer->id, BP_SLOT_BIAS, operated);
 }
 
 static bool is_branch_begin(const bp_model *model, uint32_t layer) {

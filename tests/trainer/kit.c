@@ -50,6 +50,14 @@ bp_layer kit_dropout(double drop_fraction) {
     return (bp_layer){.kind = BP_LAYER_DROPOUT, .drop_fraction = drop_fraction};
 }
 
+bp_layer kit_recurrent(bp_layer_kind kind, int64_t units, bool return_sequences) {
+    bp_layer layer =
+        kit_dense(units, kind == BP_LAYER_RNN ? BP_ACTIVATION_TANH : BP_ACTIVATION_LINEAR);
+    layer.kind = kind;
+    layer.return_sequences = return_sequences;
+    return layer;
+}
+
 bp_layer kit_embedding(int64_t vocabulary, int64_t features) {
     return (bp_layer){.kind = BP_LAYER_EMBEDDING,
                       .vocabulary = vocabulary,

@@ -24,6 +24,8 @@ bp_layer kit_max_pool(int32_t window);
 bp_layer kit_conv(int64_t channels, int32_t kernel, int32_t stride, int32_t padding,
                   bp_activation activation);
 bp_layer kit_dropout(double drop_fraction);
+/* RNN (of tanh), GRU or LSTM */
+bp_layer kit_recurrent(bp_layer_kind kind, int64_t units, bool return_sequences);
 bp_layer kit_embedding(int64_t vocabulary, int64_t features);
 /* Ends a block whose branch is the n_branch layers before. */
 bp_layer kit_residual(uint32_t n_branch, double scale);

@@ -57,6 +57,21 @@ def embedding(layer, p, x):
     return F.embedding(x.flatten(1).long(), p["weight"])
 
 
+def recurrent(layer, p, x):
+    """x as PyTorch reads sequences: [n, steps, features]."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, h, w) if c == 1 and w > 1 else x.reshape(n, c, h * w)
+    flat = [p["weight"], p["recurrent_weight"]]
+    if "bias" in p:
+        flat += [p["bias"], p["recurrent_bias"]]
+    state = x.new_zeros(1, n, layer["fan_out"])
+    state = (state, state.clone()) if layer["kind"] == "lstm" else state
+    name = layer["kind"] if layer["kind"] != "rnn" else "rnn_" + layer["activation"]
+    # biases, layers, dropout, training, bidirectional, batch first
+    result = getattr(torch, name)(x, state, flat, len(flat) == 4, 1, 0.0, True, False, True)
+    return result[0] if layer["return_sequences"] else result[0][:, -1]
+
+
 def passes_on(layer, p, x):
     return x
 
@@ -68,6 +83,9 @@ OPERATORS = {
     "global_avg_pool": global_avg_pool,
     "conv": conv,
     "embedding": embedding,
+    "rnn": recurrent,
+    "gru": recurrent,
+    "lstm": recurrent,
     "flatten": passes_on,
     "batch_norm": passes_on,
     "layer_norm": passes_on,
@@ -113,7 +131,8 @@ def forward(case, parameters, x):
         y = y.reshape(len(x), *layer["shape"])
         if not layer["norm_after_activation"]:
             y = normalise(layer, p, y)
-        y = ACTIVATIONS[layer["activation"]](y, layer["slope"])
+        if layer["kind"] != "rnn":  # whose activation lies in the recurrence
+            y = ACTIVATIONS[layer["activation"]](y, layer["slope"])
         if layer["norm_after_activation"]:
             y = normalise(layer, p, y)
         outputs.append(y)
