@@ -123,11 +123,36 @@ typedef struct bp_parameter {
 } bp_parameter;
 BP_API const bp_parameter *bp_trainer_parameter(const bp_trainer *trainer, size_t index);
 
-/* Weights (and batch norm's running statistics) as safetensors, written atomically. */
+/* Weights (and batch norm's running statistics) as safetensors, written atomically: aside, synced,
+ * read back, renamed. */
 BP_API BP_MUST_USE bp_status bp_trainer_save(const bp_trainer *trainer, const char *path,
                                              bp_error *error);
+/* All or nothing. What a checkpoint holds besides is passed over. */
 BP_API BP_MUST_USE bp_status bp_trainer_load(bp_trainer *trainer, const char *path,
                                              bp_error *error);
+
+/* Where a run stands; what a caller wants to find again in a checkpoint. Losses are NaN before they
+ * are known. */
+typedef struct bp_standing {
+    int64_t step;          /* optimiser updates done */
+    double epoch_loss_sum; /* over the steps of the epoch that has begun */
+    double epoch_loss;     /* mean over the batches of the last whole epoch */
+    bp_score validation;   /* after it */
+    int64_t best_step;     /* of the best validation loss so far */
+    double best_loss;
+    double seconds; /* spent in training */
+} bp_standing;
+
+/* The weights as bp_trainer_save writes them, the optimiser's state and the standing in one file,
+ * written in the same way. standing: borrowed; its step is the trainer's. */
+BP_API BP_MUST_USE bp_status bp_trainer_save_checkpoint(const bp_trainer *trainer, const char *path,
+                                                        const bp_standing *standing,
+                                                        bp_error *error);
+/* Goes on where a checkpoint was saved; the steps that follow are those of the run that was not
+ * interrupted, bit for bit. All or nothing: fails where the checkpoint is of another network,
+ * optimiser, batch or seed. *standing is written on success. */
+BP_API BP_MUST_USE bp_status bp_trainer_resume(bp_trainer *trainer, const char *path,
+                                               bp_standing *standing, bp_error *error);
 
 #ifdef __cplusplus
 }

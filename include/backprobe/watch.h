@@ -24,10 +24,14 @@ typedef struct bp_watch_options {
     /* Called when a finding opens or changes its severity; borrowed for the call. May be NULL. */
     void (*on_finding)(void *context, const bp_finding *finding);
     void *context; /* borrowed until close */
+    /* A run that goes on: the diagnosis learns the steps before resume_step from the log in the run
+     * folder, and the log goes on behind them. */
+    bool resumes;
+    int64_t resume_step;
 } bp_watch_options;
 
 #define BP_WATCH_OPTIONS_INIT \
-    {(uint32_t)sizeof(bp_watch_options), NULL, 1, {NULL, NULL}, NULL, NULL, NULL}
+    {(uint32_t)sizeof(bp_watch_options), NULL, 1, {NULL, NULL}, NULL, NULL, NULL, false, 0}
 
 /* model: borrowed until close; complete (shapes and recipe set). Nothing is allocated later. */
 BP_API BP_MUST_USE bp_status bp_watch_open(bp_watch **watch, const bp_model *model,

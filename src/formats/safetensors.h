@@ -35,5 +35,7 @@ void bp_safetensors_close(bp_safetensors *file);
 size_t bp_safetensors_count(const bp_safetensors *file);
 const bp_named_tensor *bp_safetensors_get(const bp_safetensors *file, size_t index); /* borrowed */
 const bp_named_tensor *bp_safetensors_find(const bp_safetensors *file, const char *name);
+/* A text of __metadata__, borrowed; NULL when there is none. */
+const char *bp_safetensors_metadata(const bp_safetensors *file, const char *key);
 
 #endif

@@ -18,7 +18,7 @@ typedef struct entry {
 } entry;
 
 typedef struct meta_key {
-    const char *text;
+    const char *text, *value;
     size_t offset;
 } meta_key;
 
@@ -315,11 +315,14 @@ static bp_status read_metadata(parser *p) {
         if (!grow(&file->allocator, (void **)&file->keys, &file->keys_capacity, file->n_keys,
                   sizeof *file->keys))
             return no_memory(p);
-        file->keys[file->n_keys++] = (meta_key){text, start};
+        meta_key *key = &file->keys[file->n_keys++];
+        *key = (meta_key){text, "", start};
         keep_text(p, length);
         status = expect(p, "':'", ':');
         if (status == BP_OK) status = read_text(p, "a metadata value", SIZE_MAX, &text, &length);
         if (status != BP_OK) return status;
+        key->value = text;
+        keep_text(p, length);
     } while (take(p, ','));
     return expect(p, "'}' or ',' in __metadata__", '}');
 }
@@ -516,4 +519,10 @@ const bp_named_tensor *bp_safetensors_find(const bp_safetensors *file, const cha
     const entry **found =
         bsearch(&key, file->sorted, file->n_entries, sizeof *file->sorted, compare_names);
     return found ? &(*found)->named : NULL;
+}
+
+const char *bp_safetensors_metadata(const bp_safetensors *file, const char *key) {
+    for (size_t i = 0; i < file->n_keys; i++)
+        if (strcmp(file->keys[i].text, key) == 0) return file->keys[i].value;
+    return NULL;
 }

@@ -17,6 +17,8 @@
 #define BP_RUNLOG_MINOR 0
 /* Incompatible features that this reader understands; compatible ones need not be. */
 #define BP_RUNLOG_KNOWN_INCOMPATIBLE 0u
+/* Compatible: the segment begins with a rewind record. */
+#define BP_RUNLOG_REWINDS 1u
 
 #define BP_FRAME_MAGIC 0x1E627093u /* bytes 93 70 62 1E: not text, not a usual f64 */
 #define BP_FRAME_HEADER_BYTES 36

@@ -18,6 +18,9 @@ typedef struct segment_file {
     bp_segment_id id; /* as its header says, or as its neighbours let us guess */
     bool has_header;
     bool is_foreign; /* of another run */
+    bool rewinds;    /* the run was resumed here */
+    int64_t rewind;  /* rewinds: the first step that comes again */
+    int64_t limit;   /* a later segment has the steps from here on */
 } segment_file;
 
 struct bp_runlog_reader {
@@ -62,8 +65,10 @@ static void note_record_damage(bp_runlog_reader *reader, const bp_scan_event *ev
     reader->damage.lost_records++;
 }
 
-static bool is_last(const bp_runlog_reader *reader) {
-    return reader->current + 1 == reader->n_segments;
+/* A kill may have cut the current segment: nothing comes behind it, or a run that was resumed. */
+static bool may_be_torn(const bp_runlog_reader *reader) {
+    const size_t next = reader->current + 1;
+    return next == reader->n_segments || reader->segments[next].rewinds;
 }
 
 /* --- segments ------------------------------------------------------------------------------- */
@@ -86,7 +91,7 @@ static bp_status open_segment(bp_runlog_reader *reader, size_t index, bp_scan_st
 
 /* The damage of a segment's first bytes. A segment that a kill cut there is a torn tail. */
 static void judge_start(bp_runlog_reader *reader, const bp_scan_start *start) {
-    if (start->n_bytes < BP_SEGMENT_START && is_last(reader)) {
+    if (start->n_bytes < BP_SEGMENT_START && may_be_torn(reader)) {
         reader->damage.torn_tail = true;
         return;
     }
@@ -156,6 +161,36 @@ static int by_index(const void *a, const void *b) {
     return (left->id.index > right->id.index) - (left->id.index < right->id.index);
 }
 
+/* The rewind record that stands near a segment's begin; damaged, its steps come twice. */
+static bp_status read_rewind(bp_runlog_reader *reader, segment_file *segment, bp_error *error) {
+    enum { NEAR = 8 };
+    bp_scan_event event = {.kind = BP_SCAN_FRAME};
+    for (int i = 0; i < NEAR && event.kind != BP_SCAN_END; i++) {
+        const bp_status status = bp_scan_next(&reader->scan, &event, error);
+        if (status != BP_OK) return status;
+        if (event.kind != BP_SCAN_FRAME || event.frame.type != BP_RUNLOG_REWIND) continue;
+        bp_cursor cursor;
+        bp_cursor_init(&cursor, event.payload, event.frame.n_bytes);
+        (void)bp_read_varint(&cursor); /* why: of no consequence */
+        const uint64_t step = bp_read_varint(&cursor);
+        if (cursor.bad || step > INT64_MAX) return BP_OK;
+        segment->rewinds = true;
+        segment->rewind = (int64_t)step;
+        return BP_OK;
+    }
+    return BP_OK;
+}
+
+static void set_limits(bp_runlog_reader *reader) {
+    int64_t limit = INT64_MAX;
+    for (size_t i = reader->n_segments; i-- > 0;) {
+        segment_file *segment = &reader->segments[i];
+        segment->limit = limit;
+        if (segment->rewinds && !segment->is_foreign && segment->rewind < limit)
+            limit = segment->rewind;
+    }
+}
+
 /* Reads each segment's header; one with none left takes the run of the others. */
 static bp_status read_headers(bp_runlog_reader *reader, bp_error *error) {
     bool found = false;
@@ -165,8 +200,11 @@ static bp_status read_headers(bp_runlog_reader *reader, bp_error *error) {
         segment_file *segment = &reader->segments[i];
         bp_status status = open_segment(reader, i, &start, error);
         if (status != BP_OK) return status;
+        if (start.found) reader->scan.salt = start.header.id;
         if (!start.found)
             status = bp_scan_find_header(&reader->scan, &start.header, &start.found, error);
+        else if (start.header.compatible & BP_RUNLOG_REWINDS)
+            status = read_rewind(reader, segment, error);
         bp_scan_close(&reader->scan);
         if (status != BP_OK) return status;
         if (!start.found) continue;
@@ -182,6 +220,7 @@ static bp_status read_headers(bp_runlog_reader *reader, bp_error *error) {
     for (size_t i = 0; i < reader->n_segments; i++)
         if (!reader->segments[i].has_header) reader->segments[i].id.run = first.id.run;
     qsort(reader->segments, reader->n_segments, sizeof *reader->segments, by_index);
+    set_limits(reader);
     /* One segment of many is read for itself: what lies before it is not missing. */
     reader->expected = reader->segments[0].name ? 0 : first.first_sequence;
     return BP_OK;
@@ -289,6 +328,23 @@ bp_status bp_runlog_reader_open(bp_runlog_reader **reader, const char *path,
     return bp_runlog_reader_open_through(reader, &bp_io_system, path, allocator, error);
 }
 
+bp_status bp_runlog_find_tail(bp_runlog_tail *tail, const bp_io *io, const char *folder,
+                              const bp_allocator *allocator, bp_error *error) {
+    bp_runlog_reader *reader;
+    bp_status status = bp_runlog_reader_open_through(&reader, io, folder, allocator, error);
+    if (status != BP_OK) return status;
+    const bp_record *record = NULL;
+    do status = bp_runlog_reader_next(reader, &record, error);
+    while (status == BP_OK && record);
+    if (status == BP_OK) {
+        const bp_segment_id last = reader->segments[reader->n_segments - 1].id;
+        const uint64_t seen = reader->seen > reader->expected ? reader->seen : reader->expected;
+        *tail = (bp_runlog_tail){.run = last.run, .sequence = seen, .segment = last.index};
+    }
+    bp_runlog_reader_close(reader);
+    return status;
+}
+
 void bp_runlog_reader_close(bp_runlog_reader *reader) {
     if (!reader) return;
     const int saved = errno;
@@ -320,7 +376,8 @@ static bool take_step(bp_runlog_reader *reader, const bp_scan_event *event) {
     bp_cursor cursor;
     bp_error why;
     bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
-    if (bp_record_decode(&reader->record, &cursor, &why) == BP_OK) return true;
+    if (bp_record_decode(&reader->record, &cursor, &why) == BP_OK)
+        return reader->record.step < reader->segments[reader->current].limit;
     note_record_damage(reader, event, why.text);
     return false;
 }
@@ -339,6 +396,9 @@ static bool take_frame(bp_runlog_reader *reader, const bp_scan_event *event) {
         return take_step(reader, event);
     case BP_RUNLOG_END:
         take_end(reader, event);
+        return false;
+    case BP_RUNLOG_REWIND:
+        reader->end = BP_RUN_OPEN; /* until it ends again */
         return false;
     case BP_RUNLOG_MODEL:
     case BP_RUNLOG_HEADER:
@@ -379,7 +439,7 @@ static bp_status advance(bp_runlog_reader *reader, bool *given, bp_error *error)
         take_damage(reader, &event);
         break;
     case BP_SCAN_CUT:
-        if (is_last(reader))
+        if (may_be_torn(reader))
             reader->damage.torn_tail = true;
         else
             note_damage(reader, event.place, event.n_bytes, "one that is cut");

@@ -17,7 +17,8 @@ typedef enum bp_runlog_type {
     BP_RUNLOG_STEP = 2,
     BP_RUNLOG_GAP = 3, /* steps that could not be recorded */
     BP_RUNLOG_END = 4,
-    BP_RUNLOG_HEADER = 5 /* a copy of the segment's header */
+    BP_RUNLOG_HEADER = 5, /* a copy of the segment's header */
+    BP_RUNLOG_REWIND = 6  /* the run was resumed: steps from one on come again */
 } bp_runlog_type;
 
 /* Where whole frames go. A first version writes directly; the ring comes behind the same calls. */
@@ -34,13 +35,24 @@ typedef struct bp_runlog_options {
     const bp_io *io;        /* borrowed; NULL: the system */
     bp_allocator allocator; /* resize NULL: malloc */
     uint64_t segment_bytes; /* a new segment file above this; 0: BP_RUNLOG_SEGMENT_BYTES */
+    bool resumes;           /* go on with the log in the folder, if there is one */
+    int64_t resume_step;    /* the next step; what the log has of it and later ones is void */
 } bp_runlog_options;
 
-/* Creates the first segment `log-000001.bplog` in folder (which must exist and hold no log yet)
- * and writes the model. Nothing is allocated later. */
+/* Creates the first segment `log-000001.bplog` in folder (which must exist and, but for a run that
+ * resumes, hold no log yet) and writes the model. Nothing is allocated later. */
 BP_MUST_USE bp_status bp_runlog_writer_open(bp_runlog_writer **writer, const char *folder,
                                             const bp_model *model, const bp_runlog_options *options,
                                             bp_error *error);
+/* Whether a folder holds segments of a log. */
+bool bp_runlog_exists(const char *folder, const bp_allocator *allocator);
+/* Where a log ends: what a run that goes on with it must know. Reads all of it. */
+typedef struct bp_runlog_tail {
+    uint64_t run, sequence; /* of the next record */
+    uint32_t segment;       /* index of the last one */
+} bp_runlog_tail;
+BP_MUST_USE bp_status bp_runlog_find_tail(bp_runlog_tail *tail, const bp_io *io, const char *folder,
+                                          const bp_allocator *allocator, bp_error *error);
 /* Encodes and appends. After a failed write the next append tries a new segment, never behind a
  * torn fragment, and writes a gap record first. */
 BP_MUST_USE bp_status bp_runlog_writer_step(bp_runlog_writer *writer, const bp_record *record,

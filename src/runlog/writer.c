@@ -17,6 +17,7 @@
 #define COPY_AFTER_BYTES ((uint64_t)16 << 10)
 #define RUN_ID_PURPOSE 0x72756e6cu /* "runl" */
 #define GAP_WRITE_FAILED 1u        /* reason in a gap record; pinned */
+#define REWIND_RESUMED 1u          /* reason in a rewind record; pinned */
 #define SMALL_PAYLOAD_BYTES 64     /* gap and end records */
 
 struct bp_runlog_writer {
@@ -36,6 +37,7 @@ struct bp_runlog_writer {
     size_t model_bytes, model_capacity;
     uint8_t *buffer; /* segment headers or one frame */
     size_t buffer_bytes;
+    int64_t rewind_step; /* of the next segment; -1: it goes on behind the one before */
     uint64_t lost_steps; /* since the last gap record */
     int64_t first_lost, last_lost;
 };
@@ -86,6 +88,14 @@ static int put_gap(bp_runlog_writer *writer) {
     return trouble;
 }
 
+static int put_rewind(bp_runlog_writer *writer) {
+    bp_writer bytes;
+    bp_writer_init(&bytes, payload_of(writer, 0), SMALL_PAYLOAD_BYTES);
+    bp_write_varint(&bytes, REWIND_RESUMED);
+    bp_write_varint(&bytes, (uint64_t)writer->rewind_step);
+    return put_frame(writer, BP_RUNLOG_REWIND, bytes.length);
+}
+
 /* --- segments ------------------------------------------------------------------------------- */
 
 static void make_path(bp_runlog_writer *writer) {
@@ -97,6 +107,7 @@ static void make_path(bp_runlog_writer *writer) {
 static int close_segment(bp_runlog_writer *writer) {
     if (!writer->is_open) return 0;
     writer->is_open = false;
+    writer->rewind_step = -1;
     return writer->sink.close(writer->sink.context);
 }
 
@@ -113,6 +124,7 @@ static void sync_folder(const bp_runlog_writer *writer) {
 static bp_segment_header header_of(const bp_runlog_writer *writer) {
     return (bp_segment_header){.major = BP_RUNLOG_MAJOR,
                                .minor = BP_RUNLOG_MINOR,
+                               .compatible = writer->rewind_step >= 0 ? BP_RUNLOG_REWINDS : 0,
                                .id = {writer->run, writer->segment},
                                .first_sequence = writer->first_sequence};
 }
@@ -136,9 +148,10 @@ static int fill_new_segment(bp_runlog_writer *writer) {
     writer->position = 0;
     writer->first_sequence = writer->sequence;
     writer->has_copies = false;
-    const int trouble = put(writer, stage_model(writer, stage_headers(writer)));
-    if (trouble) return trouble;
-    return writer->lost_steps ? put_gap(writer) : 0;
+    int trouble = put(writer, stage_model(writer, stage_headers(writer)));
+    if (!trouble && writer->rewind_step >= 0) trouble = put_rewind(writer);
+    if (!trouble && writer->lost_steps) trouble = put_gap(writer);
+    return trouble;
 }
 
 /* A segment that could not be begun is removed, and its numbers are given again: nothing in it was
@@ -158,9 +171,11 @@ static int start_segment(bp_runlog_writer *writer) {
         sync_folder(writer);
         return 0;
     }
+    const int64_t rewind_step = writer->rewind_step;
     writer->lost_steps = lost_steps;
     writer->file.failed = true;
     close_segment(writer);
+    writer->rewind_step = rewind_step;
     if (writer->io->unlink(writer->io->context, writer->path) == 0) {
         writer->sequence = sequence;
         writer->segment--;
@@ -221,9 +236,36 @@ static bp_status check_folder(const char *folder, const bp_allocator *allocator,
                             folder, bp_segment_name(name, first));
 }
 
+bool bp_runlog_exists(const char *folder, const bp_allocator *allocator) {
+    bp_segments segments;
+    if (bp_segments_list(&segments, folder, allocator, NULL) != BP_OK) return false;
+    const bool holds = segments.n > 0;
+    bp_segments_free(&segments, allocator);
+    return holds;
+}
+
+/* A run that was not watched before it is resumed begins a log like any other. */
+static bp_status go_on(bp_runlog_writer *writer, const char *folder, int64_t step,
+                       bp_error *error) {
+    bp_runlog_tail tail;
+    if (!bp_runlog_exists(folder, &writer->allocator)) return BP_OK;
+    const bp_status status =
+        bp_runlog_find_tail(&tail, writer->io, folder, &writer->allocator, error);
+    if (status != BP_OK) return status;
+    writer->run = tail.run;
+    writer->sequence = tail.sequence;
+    writer->segment = tail.segment;
+    writer->rewind_step = step;
+    return BP_OK;
+}
+
 static bp_status open_first(bp_runlog_writer *writer, const char *folder, const bp_model *model,
-                            bp_error *error) {
-    bp_status status = check_folder(folder, &writer->allocator, error);
+                            const bp_runlog_options *options, bp_error *error) {
+    const bool resumes = options && options->resumes;
+    writer->run = draw_run_id(writer->io);
+    writer->rewind_step = -1;
+    bp_status status = resumes ? go_on(writer, folder, options->resume_step, error)
+                               : check_folder(folder, &writer->allocator, error);
     if (status != BP_OK) return status;
     if (!allocate(writer, folder, model))
         return bp_fail(error, BP_ERROR_MEMORY, "no memory to write the run log in %s", folder);
@@ -235,7 +277,6 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
                        "the description of the network is larger than a record of %s may be",
                        folder);
     writer->model_bytes = bytes.length;
-    writer->run = draw_run_id(writer->io);
     const int trouble = start_segment(writer);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -253,7 +294,7 @@ bp_status bp_runlog_writer_open(bp_runlog_writer **writer, const char *folder,
     opened->io = options && options->io ? options->io : &bp_io_system;
     opened->segment_bytes =
         options && options->segment_bytes ? options->segment_bytes : BP_RUNLOG_SEGMENT_BYTES;
-    const bp_status status = open_first(opened, folder, model, error);
+    const bp_status status = open_first(opened, folder, model, options, error);
     if (status == BP_OK)
         *writer = opened;
     else

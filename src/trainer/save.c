@@ -1,41 +1,177 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights to and from safetensors. */
+/* Weights and checkpoints to and from safetensors. A checkpoint is a file of weights with more in
+ * it: tensors "optimiser.first_moment.NAME" and "optimiser.second_moment.NAME", and texts. */
 #include "formats/safetensors.h"
 #include "trainer/run.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-static size_t n_saved(const bp_network *network) {
-    return network->n_parameters + network->n_running;
+#define STATE_PREFIX "optimiser."
+#define MAX_NOTES 16
+#define NOTE_BYTES 40
+
+/* --- what is in a file --------------------------------------------------------------------------
+ */
+
+typedef struct saved_tensor {
+    bp_named_tensor named; /* its name points at the parameter's, or at `name` */
+    bp_real *data;         /* where it is loaded to */
+    char name[sizeof(STATE_PREFIX) + 32 + sizeof((bp_parameter *)NULL)->name];
+} saved_tensor;
+
+/* Parameters, running statistics, then the optimiser's arrays. */
+typedef struct saved_list {
+    saved_tensor *list;
+    size_t n, capacity;
+} saved_list;
+
+static void add(saved_list *saved, const char *name, const bp_tensor *form, bp_real *data) {
+    saved_tensor *added = &saved->list[saved->n++];
+    added->named = (bp_named_tensor){name, *form};
+    added->named.tensor.data = data;
+    added->data = data;
 }
 
-/* Parameters, then running statistics. */
-static bp_named_tensor saved(const bp_network *network, size_t index) {
-    if (index < network->n_parameters) {
-        const bp_parameter *parameter = &network->parameters[index].parameter;
-        return (bp_named_tensor){parameter->name, parameter->value};
+static void add_state(saved_list *saved, const bp_network *network, const char *what,
+                      bp_real *state) {
+    for (size_t i = 0; state && i < network->n_parameters; i++) {
+        const bp_network_parameter *parameter = &network->parameters[i];
+        saved_tensor *added = &saved->list[saved->n];
+        snprintf(added->name, sizeof added->name, STATE_PREFIX "%s.%s", what,
+                 parameter->parameter.name);
+        add(saved, added->name, &parameter->parameter.value, state + parameter->offset);
     }
-    const bp_running *running = &network->running[index - network->n_parameters];
-    return (bp_named_tensor){running->name, running->value};
 }
 
-static bp_real *saved_data(const bp_network *network, size_t index) {
-    return index < network->n_parameters ? network->values + network->parameters[index].offset
-                                         : network->running[index - network->n_parameters].data;
+static bool list_saved(saved_list *saved, const bp_network *network, bool with_state) {
+    const size_t n_states = with_state ? 2 : 0;
+    saved->n = 0;
+    saved->capacity = (1 + n_states) * network->n_parameters + network->n_running;
+    saved->list = bp_allocate(&network->allocator, saved->capacity, sizeof *saved->list);
+    if (!saved->list) return false;
+    for (size_t i = 0; i < network->n_parameters; i++) {
+        const bp_network_parameter *parameter = &network->parameters[i];
+        add(saved, parameter->parameter.name, &parameter->parameter.value,
+            network->values + parameter->offset);
+    }
+    for (size_t i = 0; i < network->n_running; i++)
+        add(saved, network->running[i].name, &network->running[i].value, network->running[i].data);
+    if (!with_state) return true;
+    add_state(saved, network, "first_moment", network->first_moment);
+    add_state(saved, network, "second_moment", network->second_moment);
+    return true;
+}
+
+static void release_saved(saved_list *saved, const bp_network *network) {
+    bp_release(&network->allocator, saved->list, saved->capacity, sizeof *saved->list);
+}
+
+/* --- writing ------------------------------------------------------------------------------------
+ */
+
+static bp_status write_list(const saved_list *saved, const bp_network *network, const char *path,
+                            const char *const *notes, size_t n_notes, bp_error *error) {
+    const bp_allocator *allocator = &network->allocator;
+    bp_named_tensor *tensors = bp_allocate(allocator, saved->n, sizeof *tensors);
+    if (!tensors) return bp_fail(error, BP_ERROR_MEMORY, "no memory to save %zu tensors", saved->n);
+    for (size_t i = 0; i < saved->n; i++) tensors[i] = saved->list[i].named;
+    const bp_status status = bp_safetensors_write(&bp_io_system, path, tensors, saved->n, notes,
+                                                  n_notes, allocator, error);
+    bp_release(allocator, tensors, saved->n, sizeof *tensors);
+    return status;
+}
+
+static bp_status save(const bp_trainer *trainer, const char *path, bool with_state,
+                      const char *const *notes, size_t n_notes, bp_error *error) {
+    saved_list saved;
+    const bp_network *network = &trainer->network;
+    if (!list_saved(&saved, network, with_state))
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory to save the network");
+    const bp_status status = write_list(&saved, network, path, notes, n_notes, error);
+    release_saved(&saved, network);
+    return status;
 }
 
 bp_status bp_trainer_save(const bp_trainer *trainer, const char *path, bp_error *error) {
-    const bp_network *network = &trainer->network;
-    const size_t n = n_saved(network);
-    bp_named_tensor *tensors = bp_allocate(&trainer->allocator, n, sizeof *tensors);
-    if (!tensors) return bp_fail(error, BP_ERROR_MEMORY, "no memory to save %zu tensors", n);
-    for (size_t i = 0; i < n; i++) tensors[i] = saved(network, i);
-    const char *const metadata[] = {"format", "backprobe", "version", bp_version()};
-    const bp_status status = bp_safetensors_write(&bp_io_system, path, tensors, n, metadata, 2,
-                                                  &trainer->allocator, error);
-    bp_release(&trainer->allocator, tensors, n, sizeof *tensors);
-    return status;
+    const char *const notes[] = {"format", "backprobe", "version", bp_version()};
+    return save(trainer, path, false, notes, 2, error);
 }
+
+/* --- notes: a checkpoint's texts ------------------------------------------------------------- */
+
+/* Numbers of a checkpoint by name, each an int64_t or a double. */
+typedef struct note {
+    const char *key;
+    int64_t *whole;
+    double *number;
+} note;
+
+#define N_NOTES 9
+static void list_notes(bp_standing *standing, note notes[N_NOTES]) {
+    const note all[N_NOTES] = {{"step", &standing->step, NULL},
+                               {"epoch_loss_sum", NULL, &standing->epoch_loss_sum},
+                               {"epoch_loss", NULL, &standing->epoch_loss},
+                               {"validation_loss", NULL, &standing->validation.loss},
+                               {"validation_accuracy", NULL, &standing->validation.accuracy},
+                               {"best_step", &standing->best_step, NULL},
+                               {"best_loss", NULL, &standing->best_loss},
+                               {"seconds", NULL, &standing->seconds},
+                               {NULL, NULL, NULL}};
+    memcpy(notes, all, sizeof all);
+}
+
+static void write_note(const note *from, char text[NOTE_BYTES]) {
+    if (from->whole)
+        snprintf(text, NOTE_BYTES, "%lld", (long long)*from->whole);
+    else if (isnan(*from->number))
+        snprintf(text, NOTE_BYTES, "unknown");
+    else
+        bp_number_exact(text, NOTE_BYTES, *from->number);
+}
+
+static bool read_note(const char *text, const note *to) {
+    if (to->whole) return bp_parse_integer(text, to->whole) && *to->whole >= 0;
+    *to->number = (double)NAN;
+    return strcmp(text, "unknown") == 0 || bp_parse_number(text, to->number);
+}
+
+/* What of the recipe decides the steps that follow, beside the optimiser's kind. */
+static void write_recipe(const bp_recipe *recipe, char seed[NOTE_BYTES], char batch[NOTE_BYTES]) {
+    snprintf(seed, NOTE_BYTES, "%llu", (unsigned long long)recipe->seed);
+    snprintf(batch, NOTE_BYTES, "%lld", (long long)recipe->batch);
+}
+
+bp_status bp_trainer_save_checkpoint(const bp_trainer *trainer, const char *path,
+                                     const bp_standing *standing, bp_error *error) {
+    bp_standing now = *standing;
+    note notes[N_NOTES];
+    char texts[MAX_NOTES][NOTE_BYTES], seed[NOTE_BYTES], batch[NOTE_BYTES];
+    const char *pairs[2 * MAX_NOTES];
+    size_t n = 0;
+    now.step = trainer->steps_done;
+    write_recipe(&trainer->recipe, seed, batch);
+    const char *const fixed[][2] = {{"format", "backprobe checkpoint"},
+                                    {"version", bp_version()},
+                                    {"optimiser", bp_optimiser_name(trainer->recipe.optimiser)},
+                                    {"seed", seed},
+                                    {"batch", batch}};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++, n++) {
+        pairs[2 * n] = fixed[i][0];
+        pairs[2 * n + 1] = fixed[i][1];
+    }
+    list_notes(&now, notes);
+    for (size_t i = 0; notes[i].key; i++, n++) {
+        write_note(&notes[i], texts[i]);
+        pairs[2 * n] = notes[i].key;
+        pairs[2 * n + 1] = texts[i];
+    }
+    return save(trainer, path, true, pairs, n, error);
+}
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 /* "[64, 32]" */
 static void add_shape(bp_text *text, const bp_tensor *tensor) {
@@ -70,33 +206,100 @@ static bp_status check_found(const bp_named_tensor *expected, const bp_named_ten
                    bp_dtype_name(expected->tensor.dtype), want);
 }
 
+static size_t count_of(const bp_safetensors *file, bool with_state) {
+    size_t n = 0;
+    for (size_t i = 0; i < bp_safetensors_count(file); i++)
+        n += with_state ||
+             strncmp(bp_safetensors_get(file, i)->name, STATE_PREFIX, strlen(STATE_PREFIX)) != 0;
+    return n;
+}
+
 /* All is checked before anything is copied: a network is never half loaded. */
-static bp_status check_file(const bp_network *network, const bp_safetensors *file, const char *path,
-                            bp_error *error) {
-    for (size_t i = 0; i < n_saved(network); i++) {
-        const bp_named_tensor expected = saved(network, i);
+static bp_status check_tensors(const saved_list *saved, const bp_safetensors *file, bool with_state,
+                               const char *path, bp_error *error) {
+    for (size_t i = 0; i < saved->n; i++) {
+        const bp_named_tensor *expected = &saved->list[i].named;
         const bp_status status =
-            check_found(&expected, bp_safetensors_find(file, expected.name), path, error);
+            check_found(expected, bp_safetensors_find(file, expected->name), path, error);
         if (status != BP_OK) return status;
     }
-    if (bp_safetensors_count(file) != n_saved(network))
+    const size_t found = count_of(file, with_state);
+    if (found == saved->n) return BP_OK;
+    return bp_fail(error, BP_ERROR_INPUT,
+                   "%.200s: %zu tensors, but the network has %zu; it is of another network", path,
+                   found, saved->n);
+}
+
+static bp_status check_note(const bp_safetensors *file, const char *path, const char *key,
+                            const char *expected, bp_error *error) {
+    const char *found = bp_safetensors_metadata(file, key);
+    if (found && strcmp(found, expected) == 0) return BP_OK;
+    return bp_fail(error, BP_ERROR_INPUT,
+                   "%.200s: cannot go on from it: its %s is %.60s, but the run's is %s", path, key,
+                   found ? found : "not told", expected);
+}
+
+static bp_status read_notes(const bp_trainer *trainer, const bp_safetensors *file, const char *path,
+                            bp_standing *standing, bp_error *error) {
+    note notes[N_NOTES];
+    char seed[NOTE_BYTES], batch[NOTE_BYTES];
+    const char *format = bp_safetensors_metadata(file, "format");
+    if (!format || strcmp(format, "backprobe checkpoint") != 0)
         return bp_fail(error, BP_ERROR_INPUT,
-                       "%.200s: %zu tensors, but the network has %zu; it is of another network",
-                       path, bp_safetensors_count(file), n_saved(network));
+                       "%.200s: no checkpoint; a file of weights alone is for --weights", path);
+    write_recipe(&trainer->recipe, seed, batch);
+    const char *optimiser = bp_optimiser_name(trainer->recipe.optimiser);
+    bp_status status = check_note(file, path, "optimiser", optimiser, error);
+    if (status == BP_OK) status = check_note(file, path, "seed", seed, error);
+    if (status == BP_OK) status = check_note(file, path, "batch", batch, error);
+    if (status != BP_OK) return status;
+    list_notes(standing, notes);
+    for (size_t i = 0; notes[i].key; i++) {
+        const char *text = bp_safetensors_metadata(file, notes[i].key);
+        if (!text || !read_note(text, &notes[i]))
+            return bp_fail(error, BP_ERROR_INPUT, "%.200s: expected a number as %s, found '%.60s'",
+                           path, notes[i].key, text ? text : "");
+    }
     return BP_OK;
 }
 
-bp_status bp_trainer_load(bp_trainer *trainer, const char *path, bp_error *error) {
-    const bp_network *network = &trainer->network;
+static void copy_tensors(const saved_list *saved, const bp_safetensors *file) {
+    for (size_t i = 0; i < saved->n; i++) {
+        const bp_named_tensor *to = &saved->list[i].named;
+        memcpy(saved->list[i].data, bp_safetensors_find(file, to->name)->tensor.data,
+               (size_t)bp_tensor_count(&to->tensor) * sizeof(bp_real));
+    }
+}
+
+/* standing NULL: the weights alone are wanted. */
+static bp_status load(bp_trainer *trainer, const char *path, bp_standing *standing,
+                      bp_error *error) {
     bp_safetensors *file;
+    saved_list saved;
     bp_status status = bp_safetensors_open(&file, &bp_io_system, path, &trainer->allocator, error);
     if (status != BP_OK) return status;
-    status = check_file(network, file, path, error);
-    for (size_t i = 0; i < n_saved(network) && status == BP_OK; i++) {
-        const bp_named_tensor to = saved(network, i);
-        memcpy(saved_data(network, i), bp_safetensors_find(file, to.name)->tensor.data,
-               (size_t)bp_tensor_count(&to.tensor) * sizeof(bp_real));
+    if (standing) status = read_notes(trainer, file, path, standing, error);
+    if (status == BP_OK && !list_saved(&saved, &trainer->network, standing != NULL))
+        status = bp_fail(error, BP_ERROR_MEMORY, "no memory to load %.200s", path);
+    else if (status == BP_OK) {
+        status = check_tensors(&saved, file, standing != NULL, path, error);
+        if (status == BP_OK) copy_tensors(&saved, file);
+        release_saved(&saved, &trainer->network);
     }
     bp_safetensors_close(file);
     return status;
+}
+
+bp_status bp_trainer_load(bp_trainer *trainer, const char *path, bp_error *error) {
+    return load(trainer, path, NULL, error);
+}
+
+bp_status bp_trainer_resume(bp_trainer *trainer, const char *path, bp_standing *standing,
+                            bp_error *error) {
+    bp_standing found = {.step = 0};
+    const bp_status status = load(trainer, path, &found, error);
+    if (status != BP_OK) return status;
+    trainer->steps_done = found.step;
+    *standing = found;
+    return BP_OK;
 }

@@ -27,7 +27,7 @@ struct bp_watch {
     double *unit_numbers;
     size_t n_unit_numbers;
     bp_step step;
-    bool in_step, has_step;
+    bool in_step, has_step, replays;
     bp_severity told[BP_N_PROBLEMS]; /* what on_finding was last told of each problem */
 };
 
@@ -209,12 +209,12 @@ static void go_blind(bp_watch *watch, const bp_error *error) {
 }
 
 static void tell_findings(bp_watch *watch) {
-    if (!watch->options.on_finding) return;
     const uint32_t n = bp_diagnosis_n_findings(watch->diagnosis);
     for (uint32_t i = 0; i < n; i++) {
         const bp_finding *finding = bp_diagnosis_finding(watch->diagnosis, i);
         if (watch->told[finding->problem] == finding->severity) continue;
         watch->told[finding->problem] = finding->severity;
+        if (watch->replays || !watch->options.on_finding) continue; /* told before the run paused */
         watch->options.on_finding(watch->options.context, finding);
     }
 }
@@ -341,12 +341,39 @@ static void release(bp_watch *watch) {
     bp_release(&allocator, watch, 1, sizeof *watch);
 }
 
+/* What the run did before it paused. A run folder without a log is a run that was not watched. */
+static bp_status replay(bp_watch *watch, bp_error *error) {
+    bp_runlog_reader *reader = NULL;
+    const bp_record *record = NULL;
+    if (!bp_runlog_exists(watch->options.run_folder, &watch->allocator)) return BP_OK;
+    bp_status status =
+        bp_runlog_reader_open(&reader, watch->options.run_folder, &watch->allocator, error);
+    if (status != BP_OK) return status;
+    if (bp_model_n_layers(bp_runlog_reader_model(reader)) != watch->n_layers)
+        status = bp_fail(
+            error, BP_ERROR_INPUT, "the log in %s is of a network of %u layers, expected %u",
+            watch->options.run_folder, (unsigned)bp_model_n_layers(bp_runlog_reader_model(reader)),
+            (unsigned)watch->n_layers);
+    watch->replays = true;
+    while (status == BP_OK && (status = bp_runlog_reader_next(reader, &record, error)) == BP_OK &&
+           record && record->step < watch->options.resume_step)
+        if (bp_diagnosis_step(watch->diagnosis, record) > 0) tell_findings(watch);
+    watch->replays = false;
+    bp_runlog_reader_close(reader);
+    return status;
+}
+
 static bp_status open_parts(bp_watch *watch, const bp_io *io, bp_error *error) {
     if (!open_memory(watch))
         return bp_fail(error, BP_ERROR_MEMORY, "no memory to watch %u layers", watch->n_layers);
     bp_status status = bp_diagnosis_open(&watch->diagnosis, watch->model, &watch->allocator, error);
     if (status != BP_OK || !watch->options.run_folder) return status;
-    const bp_runlog_options options = {.io = io, .allocator = watch->allocator};
+    if (watch->options.resumes) status = replay(watch, error);
+    if (status != BP_OK) return status;
+    const bp_runlog_options options = {.io = io,
+                                       .allocator = watch->allocator,
+                                       .resumes = watch->options.resumes,
+                                       .resume_step = watch->options.resume_step};
     status = bp_runlog_writer_open(&watch->log, watch->options.run_folder, watch->model, &options,
                                    error);
     watch->options.run_folder = NULL; /* the writer has its copy */
