@@ -101,6 +101,8 @@ BP_API void bp_trainer_observe(bp_trainer *trainer, const bp_observer *observer)
  * error: the caller decides whether to go on. */
 BP_API double bp_trainer_step(bp_trainer *trainer);
 BP_API int64_t bp_trainer_steps_done(const bp_trainer *trainer);
+/* Memory that it holds: parameters, gradients, optimiser state, activations of a batch. */
+BP_API int64_t bp_trainer_bytes(const bp_trainer *trainer);
 
 typedef struct bp_score {
     double loss;

@@ -93,7 +93,8 @@ static bp_status train(const demo *d, const char *name, const bp_network *networ
     bp_session_listener listener = bp_view_listener(&view);
     char *run = bp_path_join(d->folder, name);
     if (!run) return out_of_memory(error);
-    bp_session_options opening = {run, NULL, true, 1, &listener};
+    bp_session_options opening = {
+        .run_folder = run, .watch = true, .every = 1, .listener = &listener};
     bp_status status = bp_network_copy(&copy, network->path, network->text, error);
     if (status == BP_OK) status = bp_session_open(&session, &copy, &opening, error);
     if (status == BP_OK) {

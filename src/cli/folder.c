@@ -107,6 +107,6 @@ void bp_folder_remove(const char *path, int depth) {
 }
 
 void bp_folder_remove_numbered(const char *path) {
-    bp_folder_remove(path, 0);
+    bp_folder_remove(path, 1);
     rmdir(RUNS); /* fails where other runs are, and should */
 }

@@ -34,19 +34,19 @@ static void add_number(bp_text *text, const char *before, double value, int digi
 static void compose(bp_text *text, const bp_session *session) {
     const bp_recipe *recipe = bp_model_recipe(session->model);
     int64_t all = recipe->epochs * recipe->epoch_steps;
-    double done = all > 0 ? (double)session->step / (double)all : 0;
-    double left = done > 0 ? session->seconds / done * (1 - done) : 0;
-    double samples = (double)recipe->train_samples * (double)session->step /
+    double done = all > 0 ? (double)session->standing.step / (double)all : 0;
+    double left = done > 0 ? session->standing.seconds / done * (1 - done) : 0;
+    double samples = (double)recipe->train_samples * (double)session->standing.step /
                      (double)(recipe->epoch_steps > 0 ? recipe->epoch_steps : 1);
     int64_t epoch = session->epoch < recipe->epochs ? session->epoch + 1 : recipe->epochs;
     bp_text_add(text, "epoch %" PRId64 "/%" PRId64 " ", epoch, recipe->epochs);
     for (int i = 0; i < BAR_COLUMNS; i++) bp_text_add(text, i < done * BAR_COLUMNS ? "━" : "─");
-    if (session->seconds > 0)
-        bp_text_add(text, " %.0f samples/s · %d:%02d left", samples / session->seconds,
+    if (session->standing.seconds > 0)
+        bp_text_add(text, " %.0f samples/s · %d:%02d left", samples / session->standing.seconds,
                     (int)fmin(left, 1e6) / 60, (int)fmin(left, 1e6) % 60);
     add_number(text, " · loss ", session->loss, 3);
-    add_number(text, " · validation ", session->validation.loss, 3);
-    add_number(text, ", ", session->validation.accuracy, 3);
+    add_number(text, " · validation ", session->standing.validation.loss, 3);
+    add_number(text, ", ", session->standing.validation.accuracy, 3);
 }
 
 void bp_progress_step(bp_progress *progress, const bp_session *session) {

@@ -2,9 +2,12 @@
 #include "cli/session.h"
 #include "cli/folder.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Steps after the first non-finite loss: enough for the watch to see how it spreads. */
 #define STEPS_AFTER_NON_FINITE 20
@@ -41,13 +44,15 @@ static bp_status open_trainer(bp_session *session, const char *weights, bp_error
     if (status == BP_OK)
         status = bp_model_set_input(session->model, session->dataset->input_shape, error);
     if (status == BP_OK)
-        status = bp_trainer_open(&session->trainer, session->model, session->dataset, NULL, error);
+        status = bp_trainer_open_ranked(&session->trainer, session->model, session->dataset,
+                                        &session->ranks, NULL, error);
     if (status == BP_OK && weights) status = bp_trainer_load(session->trainer, weights, error);
     bp_netfile_close(file);
     return status;
 }
 
-static bp_status make_folder(bp_session *session, const char *wanted, bool *made, bp_error *error) {
+static bp_status make_new_folder(bp_session *session, const char *wanted, bool *made,
+                                 bp_error *error) {
     char name[200];
     bp_status status;
     if (wanted) {
@@ -59,6 +64,31 @@ static bp_status make_folder(bp_session *session, const char *wanted, bool *made
     if (status == BP_OK) status = bp_folder_make_numbered(&session->run_folder, name, error);
     *made = status == BP_OK;
     return status;
+}
+
+/* Rank 0 makes the folder; another process has one of its own in it, rank-N, for its log. */
+static bp_status make_folder(bp_session *session, const bp_session_options *options, bool *made,
+                             bp_error *error) {
+    char shared[4096] = "";
+    bp_status status = BP_OK;
+    if (session->ranks.rank == 0) {
+        if (options->resume)
+            session->run_folder = strdup(options->run_folder);
+        else
+            status = make_new_folder(session, options->run_folder, made, error);
+        if (status == BP_OK && session->run_folder)
+            snprintf(shared, sizeof shared, "%s", session->run_folder);
+    }
+    if (session->ranks.n_ranks == 1) return status;
+    bp_ranks_share_text(&session->ranks, shared, sizeof shared);
+    if (session->ranks.rank == 0) return status;
+    if (!*shared) return bp_fail(error, BP_ERROR_IO, "rank 0 has no run folder");
+    if (asprintf(&session->run_folder, "%s/rank-%d", shared, session->ranks.rank) < 0) {
+        session->run_folder = NULL;
+        return bp_fail(error, BP_ERROR_MEMORY, "out of memory");
+    }
+    if (mkdir(session->run_folder, 0777) == 0 || errno == EEXIST) return BP_OK;
+    return bp_fail_os(error, errno, "cannot make the folder %s", session->run_folder);
 }
 
 /* Written aside and renamed: whole or not there. */
@@ -81,12 +111,15 @@ static bp_status open_watch(bp_session *session, const bp_session_options *optio
     watch.on_finding = told_finding;
     watch.on_message = told_message;
     watch.context = session;
+    watch.resumes = options->resume;
+    watch.resume_step = session->standing.step;
     bp_status status = bp_watch_open(&session->watch, session->model, &watch, error);
     if (status == BP_OK) bp_trainer_observe(session->trainer, bp_watch_observer(session->watch));
     return status;
 }
 
 static void release(bp_session *session) {
+    bp_checkpoints_close(&session->checkpoints);
     bp_trainer_close(session->trainer);
     bp_dataset_close(session->dataset);
     bp_model_close(session->model);
@@ -95,24 +128,76 @@ static void release(bp_session *session) {
     *session = (bp_session){0};
 }
 
+/* The run goes on where its last checkpoint stands. */
+static bp_status resume(bp_session *session, const bp_session_options *options, bp_error *error) {
+    int skipped;
+    char text[200];
+    if (!options->resume) return BP_OK;
+    const bp_status status = bp_checkpoints_resume(session->trainer, options->run_folder,
+                                                   &session->standing, &skipped, error);
+    if (status != BP_OK) return status;
+    const bp_recipe *recipe = bp_model_recipe(session->model);
+    session->resumed_from = session->standing.step;
+    session->epoch = session->standing.step / recipe->epoch_steps;
+    if (skipped == 0) return BP_OK;
+    snprintf(text, sizeof text,
+             "%d newer checkpoint%s cannot be read; going on from the one of step %lld", skipped,
+             skipped == 1 ? "" : "s", (long long)session->resumed_from);
+    session->listener->on_message(session->listener->context, session, text);
+    return BP_OK;
+}
+
+/* What rank 0 alone leaves in the run folder. */
+static bp_status prepare_folder(bp_session *session, const bp_session_options *options,
+                                bp_error *error) {
+    if (session->ranks.rank != 0) return BP_OK;
+    bp_status status = write_in_folder(session, "network.yaml", session->network.text, error);
+    if (status == BP_OK && options->checkpoint_every != 0)
+        status = bp_checkpoints_open(&session->checkpoints, session->run_folder, error);
+    return status;
+}
+
+/* Where one process cannot begin, none does: the others would wait for it for ever. */
+static bp_status agree(const bp_session *session, bp_status status, bp_error *error) {
+    if (!bp_ranks_any(&session->ranks, status != BP_OK) || status != BP_OK) return status;
+    return bp_fail(error, BP_ERROR_IO, "another process of this training could not begin");
+}
+
 bp_status bp_session_open(bp_session *session, bp_network *network,
                           const bp_session_options *options, bp_error *error) {
-    *session = (bp_session){.network = *network,
-                            .listener = options->listener,
-                            .loss = NAN,
-                            .epoch_loss = NAN,
-                            .validation = {NAN, NAN}};
+    *session =
+        (bp_session){.network = *network,
+                     .listener = options->listener,
+                     .ranks = options->ranks ? *options->ranks : (bp_ranks){.n_ranks = 1},
+                     .checkpoint_every = options->checkpoint_every,
+                     .resumed_from = -1,
+                     .loss = NAN,
+                     .standing = {.epoch_loss = NAN, .validation = {NAN, NAN}, .best_loss = NAN}};
     *network = (bp_network){0};
     bool made = false;
     bp_status status = open_trainer(session, options->weights, error);
-    if (status == BP_OK) status = make_folder(session, options->run_folder, &made, error);
+    if (status == BP_OK) status = resume(session, options, error);
+    status = agree(session, status, error);
     if (status == BP_OK)
-        status = write_in_folder(session, "network.yaml", session->network.text, error);
-    if (status == BP_OK) status = open_watch(session, options, error);
+        status = agree(session, make_folder(session, options, &made, error), error);
+    if (status == BP_OK) {
+        status = prepare_folder(session, options, error);
+        if (status == BP_OK) status = open_watch(session, options, error);
+        status = agree(session, status, error);
+    }
     if (status == BP_OK) return BP_OK;
-    if (made && options->run_folder) bp_folder_remove(session->run_folder, 0);
+    if (made && options->run_folder) bp_folder_remove(session->run_folder, 1);
     if (made && !options->run_folder) bp_folder_remove_numbered(session->run_folder);
+    bp_watch_close(session->watch, BP_RUN_STOPPED, NULL);
     release(session);
+    return status;
+}
+
+bp_status bp_session_open_dry(bp_session *session, bp_network *network, bp_error *error) {
+    *session = (bp_session){.network = *network, .ranks = {.n_ranks = 1}};
+    *network = (bp_network){0};
+    const bp_status status = open_trainer(session, NULL, error);
+    if (status != BP_OK) release(session);
     return status;
 }
 
@@ -134,55 +219,112 @@ static void stop(bp_session *session, int64_t first_bad) {
              (long long)first_bad);
 }
 
-static void end_epoch(bp_session *session, double loss_sum, int64_t steps) {
-    const bp_observer *observer = session->watch ? bp_watch_observer(session->watch) : NULL;
-    const bp_part *part = &session->dataset->validation;
-    session->epoch++;
-    session->epoch_loss = loss_sum / (double)steps;
-    if (part->n > 0) session->validation = bp_trainer_evaluate(session->trainer, part);
-    if (part->n > 0 && observer) {
-        observer->scalar(observer->context, BP_METRIC_VALIDATION_LOSS, session->validation.loss);
-        if (session->dataset->has_classes)
-            observer->scalar(observer->context, BP_METRIC_VALIDATION_ACCURACY,
-                             session->validation.accuracy);
+/* --- checkpoints ------------------------------------------------------------------------------ */
+
+/* A checkpoint that cannot be written is told once; the training goes on. */
+static void save_checkpoint(bp_session *session, bool best) {
+    bp_error error = {.status = BP_OK};
+    char *path = NULL;
+    if (!session->checkpoints.folder) return;
+    if (!best && session->checkpoints.last_step == session->standing.step) return;
+    if (bp_checkpoints_save(&session->checkpoints, session->trainer, &session->standing, best,
+                            &path, &error) != BP_OK) {
+        session->listener->on_message(session->listener->context, session, error.text);
+        bp_checkpoints_close(&session->checkpoints);
+        return;
     }
-    session->listener->on_epoch(session->listener->context, session);
+    session->listener->on_checkpoint(session->listener->context, session, path, best);
+    free(path);
 }
 
-/* The steps of one epoch; false when the training ends within it. */
+#define SECONDS_BETWEEN_CHECKPOINTS 1.0
+
+static bool is_due(const bp_session *session) {
+    if (session->checkpoint_every != BP_CHECKPOINT_AUTO)
+        return session->checkpoint_every > 0 && session->epoch % session->checkpoint_every == 0;
+    const double now = bp_io_system.steady_clock(bp_io_system.context);
+    return now - session->checkpoints.last_saved >= SECONDS_BETWEEN_CHECKPOINTS;
+}
+
+/* States that are not finite never take the place of good ones. */
+static void keep_epoch(bp_session *session) {
+    bp_standing *standing = &session->standing;
+    const double loss = standing->validation.loss;
+    if (!session->checkpoints.folder || !isfinite(standing->epoch_loss) ||
+        has_non_finite_parameter(session->trainer))
+        return;
+    if (isfinite(loss) && !(loss >= standing->best_loss)) {
+        standing->best_loss = loss;
+        standing->best_step = standing->step;
+        save_checkpoint(session, true);
+    }
+    if (is_due(session)) save_checkpoint(session, false);
+}
+
+/* --- training --------------------------------------------------------------------------------- */
+
+static void validate(bp_session *session) {
+    const bp_observer *observer = session->watch ? bp_watch_observer(session->watch) : NULL;
+    const bp_part *part = &session->dataset->validation;
+    if (part->n == 0) return;
+    session->standing.validation = bp_trainer_evaluate(session->trainer, part);
+    if (!observer) return;
+    observer->scalar(observer->context, BP_METRIC_VALIDATION_LOSS,
+                     session->standing.validation.loss);
+    if (!isnan(session->standing.validation.accuracy))
+        observer->scalar(observer->context, BP_METRIC_VALIDATION_ACCURACY,
+                         session->standing.validation.accuracy);
+}
+
+static void end_epoch(bp_session *session, int64_t steps) {
+    session->epoch++;
+    session->standing.epoch_loss = session->standing.epoch_loss_sum / (double)steps;
+    session->standing.epoch_loss_sum = 0;
+    validate(session);
+    session->listener->on_epoch(session->listener->context, session);
+    keep_epoch(session);
+}
+
+static void train_step(bp_session *session) {
+    const double begin = bp_io_system.steady_clock(bp_io_system.context);
+    session->loss = bp_trainer_step(session->trainer);
+    session->standing.seconds += bp_io_system.steady_clock(bp_io_system.context) - begin;
+    session->standing.epoch_loss_sum += session->loss;
+    session->standing.step++;
+    session->listener->on_step(session->listener->context, session);
+}
+
+/* The rest of an epoch's steps; false when the training ends within it. */
 static bool train_epoch(bp_session *session, int64_t steps, int64_t *first_bad,
                         const volatile sig_atomic_t *interrupted) {
-    double loss_sum = 0;
-    for (int64_t i = 0; i < steps; i++) {
-        if (*interrupted) {
+    for (int64_t i = session->standing.step % steps; i < steps; i++) {
+        if (bp_ranks_any(&session->ranks, *interrupted != 0)) {
             session->end = BP_RUN_INTERRUPTED;
             return false;
         }
-        double begin = bp_io_system.steady_clock(bp_io_system.context);
-        session->loss = bp_trainer_step(session->trainer);
-        session->seconds += bp_io_system.steady_clock(bp_io_system.context) - begin;
-        loss_sum += session->loss;
+        train_step(session);
         if (isfinite(session->loss))
             *first_bad = -1;
         else if (*first_bad < 0)
-            *first_bad = session->step;
-        session->step++;
-        session->listener->on_step(session->listener->context, session);
-        if (*first_bad >= 0 && session->step - *first_bad > STEPS_AFTER_NON_FINITE) {
+            *first_bad = session->standing.step - 1;
+        if (*first_bad >= 0 && session->standing.step - *first_bad > STEPS_AFTER_NON_FINITE) {
             stop(session, *first_bad);
             return false;
         }
     }
-    end_epoch(session, loss_sum, steps);
+    end_epoch(session, steps);
     return true;
 }
 
 void bp_session_train(bp_session *session, const volatile sig_atomic_t *interrupted) {
     const bp_recipe *recipe = bp_model_recipe(session->model);
     int64_t first_bad = -1;
+    bool goes_on = true;
     session->end = BP_RUN_FINISHED;
-    while (session->epoch < recipe->epochs)
-        if (!train_epoch(session, recipe->epoch_steps, &first_bad, interrupted)) return;
+    while (goes_on && session->epoch < recipe->epochs)
+        goes_on = train_epoch(session, recipe->epoch_steps, &first_bad, interrupted);
+    if (session->end != BP_RUN_STOPPED && !has_non_finite_parameter(session->trainer))
+        save_checkpoint(session, false);
 }
 
 bp_report_run bp_session_report(bp_session *session) {
@@ -221,6 +363,7 @@ static bp_status save_findings(bp_session *session, bp_error *error) {
 }
 
 bp_status bp_session_save(bp_session *session, bp_error *error) {
+    if (session->ranks.rank != 0) return BP_OK;
     session->final_train = score_of(session, &session->dataset->train);
     session->final_validation = score_of(session, &session->dataset->validation);
     session->final_test = score_of(session, &session->dataset->test);

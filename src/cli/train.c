@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `backprobe train NET.yaml`. */
 #include "cli/cli.h"
+#include "cli/folder.h"
+#include "cli/plan.h"
 #include "cli/session.h"
 #include "cli/view.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,8 +18,9 @@ typedef struct train_options {
     const char *run;
     bool watch;
     int64_t every;
-    const char *weights;
-    bool quiet, json;
+    const char *weights, *resume;
+    int64_t checkpoint_every;
+    bool quiet, json, dry_run;
 } train_options;
 
 #define AT(member) offsetof(train_options, member)
@@ -32,6 +36,17 @@ static const bp_option options[] = {
      "new folder for log, weights and findings; else runs/NAME-N", AT(run)},
     {"weights", 'w', BP_OPTION_FILE, "FILE", NULL, 0, 0,
      "start from these weights (safetensors) instead of the initialisers", AT(weights)},
+    {"resume", 0, BP_OPTION_FILE, "RUN", NULL, 0, 0,
+     "go on with the run in this folder, from its last checkpoint; of the settings only --epochs "
+     "may "
+     "change",
+     AT(resume)},
+    {"checkpoint-every", 0, BP_OPTION_INTEGER, "N", NULL, 0, 1000000,
+     "save the state at every N-th epoch, 0 never; else at epochs, at most once a second",
+     AT(checkpoint_every)},
+    {"dry-run", 'n', BP_OPTION_FLAG, NULL, NULL, 0, 0,
+     "show the network with shapes and numbers of parameters, and the recipe; train nothing",
+     AT(dry_run)},
     {"watch", 0, BP_OPTION_SWITCH, NULL, NULL, 0, 0,
      "watch the gradients, keep a log, tell findings as they open; on unless told otherwise",
      AT(watch)},
@@ -39,7 +54,7 @@ static const bp_option options[] = {
      "full statistics at every N-th step only", AT(every)},
     {"quiet", 'q', BP_OPTION_FLAG, NULL, NULL, 0, 0, "print findings only", AT(quiet)},
     {"json", 0, BP_OPTION_FLAG, NULL, NULL, 0, 0,
-     "print events (start, epoch, finding, end) as JSON, one a line", AT(json)},
+     "print events (start, epoch, finding, checkpoint, end) as JSON, one a line", AT(json)},
     BP_COMMON_OPTIONS,
 };
 
@@ -47,6 +62,9 @@ static const bp_example examples[] = {
     {"backprobe train net.yaml", "train, watched; the run folder is runs/net-1"},
     {"backprobe train net.yaml --set train.learning_rate=0.01 --epochs 3",
      "the same network with another recipe"},
+    {"backprobe train net.yaml --dry-run", "what would be trained"},
+    {"backprobe train --resume runs/net-1 --epochs 40", "ten more epochs of a run of thirty"},
+    {"mpirun -n 2 backprobe train net.yaml", "two processes, each with a batch of its own"},
     {"backprobe train net.yaml --json | jq .", "events for a program"},
     {NULL, NULL},
 };
@@ -81,12 +99,33 @@ static bp_status override(bp_network *network, const train_options *given, bp_er
     return status;
 }
 
+/* The network file: named, or that of the run which goes on. */
+static bp_status read_network(bp_network *network, const char *path, const train_options *given,
+                              bp_error *error) {
+    char *own = NULL;
+    if (given->resume) {
+        own = bp_path_join(given->resume, "network.yaml");
+        if (!own) return bp_fail(error, BP_ERROR_MEMORY, "out of memory");
+    }
+    bp_status status = bp_network_read(network, own ? own : path, error);
+    if (status == BP_OK) status = override(network, given, error);
+    free(own);
+    return status;
+}
+
 static bp_status open_session(bp_session *session, const char *path, const train_options *given,
-                              const bp_session_listener *listener, bp_error *error) {
+                              const bp_ranks *ranks, const bp_session_listener *listener,
+                              bp_error *error) {
     bp_network network;
-    bp_session_options opening = {given->run, given->weights, given->watch, given->every, listener};
-    bp_status status = bp_network_read(&network, path, error);
-    if (status == BP_OK) status = override(&network, given, error);
+    const bp_session_options opening = {.run_folder = given->resume ? given->resume : given->run,
+                                        .weights = given->weights,
+                                        .watch = given->watch,
+                                        .every = given->every,
+                                        .resume = given->resume != NULL,
+                                        .checkpoint_every = given->checkpoint_every,
+                                        .ranks = ranks,
+                                        .listener = listener};
+    const bp_status status = read_network(&network, path, given, error);
     if (status == BP_OK) return bp_session_open(session, &network, &opening, error);
     bp_network_free(&network);
     return status;
@@ -97,38 +136,90 @@ static int exit_code(bp_run_end end, uint32_t n_open_errors) {
     return n_open_errors > 0 || end == BP_RUN_STOPPED ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
 }
 
-static int train(const char *path, const train_options *given) {
+static int end_session(bp_session *session, bp_view *view) {
+    bp_error error = {.status = BP_OK};
+    bool saved = bp_session_save(session, &error) == BP_OK;
+    bp_view_end(view, session);
+    int code = exit_code(session->end, bp_session_n_open_errors(session));
+    if (!saved) bp_say_error(NULL, &error);
+    /* A watch that went blind has said so: its log is not what the run was for. */
+    bool blind = session->watch && bp_watch_status(session->watch, NULL) != BP_OK;
+    bool closed = bp_session_close(session, &error) == BP_OK;
+    if (!closed && !blind) bp_say_error(NULL, &error);
+    return saved && (closed || blind) ? code : BP_EXIT_FAILED;
+}
+
+/* Of several processes rank 0 speaks. */
+static int train(const char *path, const train_options *given, const bp_ranks *ranks) {
     bp_error error = {.status = BP_OK};
     bp_session session;
     bp_view_kind kind = given->json ? BP_VIEW_JSON : given->quiet ? BP_VIEW_QUIET : BP_VIEW_TEXT;
+    if (ranks->rank != 0) kind = BP_VIEW_MUTE;
     bp_report_style style = bp_style_of(stdout, &given->common);
     bp_view view = bp_view_begin(kind, &style);
     bp_session_listener listener = bp_view_listener(&view);
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);
-    if (open_session(&session, path, given, &listener, &error) != BP_OK) {
-        bp_say_error(path, &error);
+    if (open_session(&session, path, given, ranks, &listener, &error) != BP_OK) {
+        if (ranks->rank == 0) bp_say_error(path, &error);
         return BP_EXIT_FAILED;
     }
     bp_view_start(&view, &session);
     bp_session_train(&session, &interrupted);
-    bool saved = bp_session_save(&session, &error) == BP_OK;
-    bp_view_end(&view, &session);
-    int code = exit_code(session.end, bp_session_n_open_errors(&session));
-    if (!saved) bp_say_error(NULL, &error);
-    /* A watch that went blind has said so: its log is not what the run was for. */
-    bool blind = session.watch && bp_watch_status(session.watch, NULL) != BP_OK;
-    bool closed = bp_session_close(&session, &error) == BP_OK;
-    if (!closed && !blind) bp_say_error(NULL, &error);
-    return saved && (closed || blind) ? code : BP_EXIT_FAILED;
+    return end_session(&session, &view);
+}
+
+static int dry_run(const char *path, const train_options *given) {
+    bp_error error = {.status = BP_OK};
+    bp_network network;
+    bp_status status = read_network(&network, path, given, &error);
+    if (status == BP_OK) status = bp_plan_show(&network, given->json, &error);
+    bp_network_free(&network);
+    if (status != BP_OK) bp_say_error(path, &error);
+    return status == BP_OK ? BP_EXIT_GOOD : BP_EXIT_FAILED;
+}
+
+static int train_ranked(const char *path, const train_options *given) {
+    bp_error error = {.status = BP_OK};
+    bp_ranks ranks;
+    if (bp_ranks_begin(&ranks, &error) != BP_OK) {
+        bp_say_error(NULL, &error);
+        return BP_EXIT_FAILED;
+    }
+    const int code = train(path, given, &ranks);
+    bp_ranks_end();
+    return code;
+}
+
+/* A run that goes on is told by its folder, and keeps its settings. */
+static int check_given(const train_options *given, const bp_words *arguments) {
+    const char *wrong = NULL;
+    if (!given->resume && arguments->n == 0) wrong = "expected NET.yaml (or --resume RUN)";
+    if (given->resume && arguments->n > 0)
+        wrong = "--resume takes the network file of the run: leave NET.yaml out";
+    if (given->resume && (given->set.n > 0 || given->seed >= 0 || given->weights || given->run))
+        wrong = "with --resume only --epochs may change: --set, --seed, --weights and --run do not "
+                "go with it";
+    if (!wrong) return BP_EXIT_GOOD;
+    bp_say("train: %s; see backprobe train --help", wrong);
+    return BP_EXIT_FAILED;
 }
 
 static int run(int argc, char **argv) {
-    train_options given = {
-        .common = BP_COMMON_DEFAULTS, .epochs = -1, .seed = -1, .watch = true, .every = 1};
+    train_options given = {.common = BP_COMMON_DEFAULTS,
+                           .epochs = -1,
+                           .seed = -1,
+                           .watch = true,
+                           .every = 1,
+                           .checkpoint_every = BP_CHECKPOINT_AUTO};
     bp_words arguments;
     int code = bp_options_parse(&bp_command_train, argc, argv, &given, &arguments);
-    if (code < 0) code = train(arguments.items[0], &given);
+    if (code < 0) {
+        const char *path = arguments.n ? arguments.items[0] : NULL;
+        code = check_given(&given, &arguments);
+        if (code == BP_EXIT_GOOD)
+            code = given.dry_run ? dry_run(path, &given) : train_ranked(path, &given);
+    }
     bp_options_free(&bp_command_train, &given);
     return code;
 }
@@ -136,15 +227,18 @@ static int run(int argc, char **argv) {
 const bp_command bp_command_train = {
     .name = "train",
     .summary = "train a network file in C, watched",
-    .arguments = "NET.yaml",
+    .arguments = "[NET.yaml]",
     .description = "Trains the network that a file describes on its data set, watches the "
                    "gradients and tells findings as they open. The run folder gets the log, the "
-                   "network file as used, the weights and the findings. An interrupt (Ctrl-C) "
-                   "saves and summarises; a second one leaves at once.",
+                   "network file as used, checkpoints (the last two and the best), the weights and "
+                   "the findings. An interrupt (Ctrl-C) saves and summarises; a second one leaves "
+                   "at once. A run that ended in any way goes on with --resume, bit for bit as if "
+                   "it had not been interrupted. Under mpirun each process trains on its share of "
+                   "every batch.",
     .exits = "0 trained, 1 an error finding is open at the end, 2 could not, 130 interrupted",
     .options = options,
     .examples = examples,
-    .min_arguments = 1,
+    .min_arguments = 0,
     .max_arguments = 1,
     .run = run,
 };

@@ -13,12 +13,6 @@ static const char *number(char bytes[32], double value, int digits) {
     return isnan(value) ? "–" : bp_number_text(bytes, 32, value, digits);
 }
 
-static void put_score(const char *label, double train, double validation, double test) {
-    char a[32], b[32], c[32];
-    printf("  %-10s train %s · validation %s · test %s\n", label, number(a, train, 3),
-           number(b, validation, 3), number(c, test, 3));
-}
-
 static void on_step(void *context, const bp_session *session) {
     bp_view *view = context;
     bp_progress_step(&view->progress, session);
@@ -28,13 +22,14 @@ static void epoch_text(const bp_session *session) {
     char loss[32], validation[32], accuracy[32];
     int64_t epochs = bp_model_recipe(session->model)->epochs;
     printf("epoch %*" PRId64 "/%" PRId64 " · loss %s", snprintf(NULL, 0, "%" PRId64, epochs),
-           session->epoch, epochs, bp_number_text(loss, sizeof loss, session->epoch_loss, 3));
+           session->epoch, epochs,
+           bp_number_text(loss, sizeof loss, session->standing.epoch_loss, 3));
     if (session->dataset->validation.n > 0)
         printf(" · validation loss %s",
-               bp_number_text(validation, sizeof validation, session->validation.loss, 3));
+               bp_number_text(validation, sizeof validation, session->standing.validation.loss, 3));
     if (session->dataset->validation.n > 0 && session->dataset->has_classes)
         printf(", accuracy %s",
-               bp_number_text(accuracy, sizeof accuracy, session->validation.accuracy, 3));
+               bp_number_text(accuracy, sizeof accuracy, session->standing.validation.accuracy, 3));
     putchar('\n');
     fflush(stdout);
 }
@@ -50,11 +45,11 @@ static void epoch_json(const bp_session *session) {
     bp_json_line line = {stdout, false};
     bp_json_line_text(&line, "event", "epoch");
     bp_json_line_integer(&line, "epoch", session->epoch);
-    bp_json_line_integer(&line, "steps", session->step);
-    bp_json_line_number(&line, "seconds", session->seconds);
-    bp_json_line_number(&line, "loss", session->epoch_loss);
+    bp_json_line_integer(&line, "steps", session->standing.step);
+    bp_json_line_number(&line, "seconds", session->standing.seconds);
+    bp_json_line_number(&line, "loss", session->standing.epoch_loss);
     add_score(&line, "validation_loss", "validation_accuracy", session,
-              &session->dataset->validation, &session->validation);
+              &session->dataset->validation, &session->standing.validation);
     bp_json_line_end(&line);
 }
 
@@ -86,7 +81,7 @@ static void finding_json(const bp_session *session, const bp_report_run *run,
     if (bp_report_finding_json(&json, run, finding, NULL) != BP_OK) return;
     bp_json_line line = {stdout, false};
     bp_json_line_text(&line, "event", "finding");
-    bp_json_line_integer(&line, "steps", session->step);
+    bp_json_line_integer(&line, "steps", session->standing.step);
     bp_json_line_json(&line, "finding", json);
     bp_json_line_end(&line);
     free(json);
@@ -94,7 +89,7 @@ static void finding_json(const bp_session *session, const bp_report_run *run,
 
 static void on_finding(void *context, const bp_session *session, const bp_finding *finding) {
     bp_view *view = context;
-    if (view->kind == BP_VIEW_SILENT) return;
+    if (view->kind == BP_VIEW_SILENT || view->kind == BP_VIEW_MUTE) return;
     /* The session outlives the call; the report only reads it, but for the scratch of a diff. */
     bp_network network = {session->network.path, session->network.text, NULL};
     bp_report_run run = {.name = session->run_folder,
@@ -121,6 +116,17 @@ static void on_message(void *context, const bp_session *session, const char *tex
     bp_say("%s", text);
 }
 
+static void on_checkpoint(void *context, const bp_session *session, const char *path, bool best) {
+    const bp_view *view = context;
+    if (view->kind != BP_VIEW_JSON) return;
+    bp_json_line line = {stdout, false};
+    bp_json_line_text(&line, "event", "checkpoint");
+    bp_json_line_integer(&line, "steps", session->standing.step);
+    bp_json_line_text(&line, "path", path);
+    bp_json_line_flag(&line, "best", best);
+    bp_json_line_end(&line);
+}
+
 bp_view bp_view_begin(bp_view_kind kind, const bp_report_style *style) {
     return (bp_view){.kind = kind,
                      .style = *style,
@@ -128,7 +134,7 @@ bp_view bp_view_begin(bp_view_kind kind, const bp_report_style *style) {
 }
 
 bp_session_listener bp_view_listener(bp_view *view) {
-    return (bp_session_listener){view, on_step, on_epoch, on_finding, on_message};
+    return (bp_session_listener){view, on_step, on_epoch, on_finding, on_message, on_checkpoint};
 }
 
 static int64_t n_parameters(const bp_session *session) {
@@ -147,6 +153,11 @@ void bp_view_start(bp_view *view, bp_session *session) {
                " epochs of %" PRId64 " steps\n",
                bp_model_n_layers(session->model), n_parameters(session), data->name, data->train.n,
                recipe->epochs, recipe->epoch_steps);
+        if (session->resumed_from >= 0)
+            printf("going on from step %" PRId64 "\n", session->resumed_from);
+        if (session->ranks.n_ranks > 1)
+            printf("%d processes, each with a batch of %" PRId64 "\n", session->ranks.n_ranks,
+                   recipe->batch);
         fflush(stdout);
     }
     if (view->kind != BP_VIEW_JSON) return;
@@ -161,6 +172,9 @@ void bp_view_start(bp_view *view, bp_session *session) {
     bp_json_line_integer(&line, "parameters", n_parameters(session));
     bp_json_line_integer(&line, "epochs", recipe->epochs);
     bp_json_line_integer(&line, "epoch_steps", recipe->epoch_steps);
+    bp_json_line_integer(&line, "processes", session->ranks.n_ranks);
+    if (session->resumed_from >= 0)
+        bp_json_line_integer(&line, "resumed_from", session->resumed_from);
     bp_json_line_end(&line);
 }
 
@@ -186,21 +200,59 @@ static void end_findings(bp_view *view, bp_session *session) {
     putchar('\n');
 }
 
-static void end_text(bp_view *view, bp_session *session) {
+/* One line of the table: what is not known is left out. */
+static void put_score(const char *label, double train, double validation, double test) {
+    const double values[3] = {train, validation, test};
+    char text[32];
+    printf("  %-10s", label);
+    for (int i = 0; i < 3; i++) printf(" %10s", number(text, values[i], 3));
+    putchar('\n');
+}
+
+static void put_scores(const bp_session *session) {
+    const bp_score *train = &session->final_train, *validation = &session->final_validation;
+    const bp_score *test = &session->final_test;
+    printf("  %-10s %10s %10s %10s\n", "", "train", "validation", "test");
+    put_score("loss", train->loss, validation->loss, test->loss);
+    if (!isnan(train->accuracy))
+        put_score("accuracy", train->accuracy, validation->accuracy, test->accuracy);
+}
+
+static void put_best(const bp_session *session) {
+    const bp_recipe *recipe = bp_model_recipe(session->model);
+    char text[32];
+    if (!session->checkpoints.folder) return;
+    if (isfinite(session->standing.best_loss))
+        printf("  best       validation loss %s after epoch %" PRId64 "\n",
+               bp_number_text(text, sizeof text, session->standing.best_loss, 3),
+               session->standing.best_step / recipe->epoch_steps);
+    printf("  go on      backprobe train --resume ");
+    bp_report_escaped(stdout, session->run_folder);
+    printf(" --epochs %" PRId64 "\n", 2 * recipe->epochs);
+}
+
+static void put_speed(const bp_session *session) {
+    const bp_recipe *recipe = bp_model_recipe(session->model);
     char seconds[32];
+    const double samples = (double)session->standing.step * (double)recipe->train_samples /
+                           (double)recipe->epoch_steps;
     printf("%s after %" PRId64 " steps, %s s",
-           session->end == BP_RUN_FINISHED ? "trained" : end_word(session->end), session->step,
-           bp_number_text(seconds, sizeof seconds, session->seconds, 2));
+           session->end == BP_RUN_FINISHED ? "trained" : end_word(session->end),
+           session->standing.step,
+           bp_number_text(seconds, sizeof seconds, session->standing.seconds, 2));
+    if (session->standing.seconds > 0)
+        printf(", %.0f samples/s", samples / session->standing.seconds);
     printf(session->end == BP_RUN_STOPPED ? ": %s\n" : "\n", session->stop_reason);
-    put_score("loss", session->final_train.loss, session->final_validation.loss,
-              session->final_test.loss);
-    if (session->dataset->has_classes)
-        put_score("accuracy", session->final_train.accuracy, session->final_validation.accuracy,
-                  session->final_test.accuracy);
+}
+
+static void end_text(bp_view *view, bp_session *session) {
+    put_speed(session);
+    put_scores(session);
     printf("  run        ");
     bp_report_escaped(stdout, session->run_folder);
     putchar('\n');
     end_findings(view, session);
+    put_best(session);
 }
 
 static void end_json(bp_session *session) {
@@ -209,8 +261,8 @@ static void end_json(bp_session *session) {
     bp_json_line_text(&line, "event", "end");
     bp_json_line_text(&line, "end", end_word(session->end));
     if (session->end == BP_RUN_STOPPED) bp_json_line_text(&line, "reason", session->stop_reason);
-    bp_json_line_integer(&line, "steps", session->step);
-    bp_json_line_number(&line, "seconds", session->seconds);
+    bp_json_line_integer(&line, "steps", session->standing.step);
+    bp_json_line_number(&line, "seconds", session->standing.seconds);
     add_score(&line, "train_loss", "train_accuracy", session, &data->train, &session->final_train);
     add_score(&line, "validation_loss", "validation_accuracy", session, &data->validation,
               &session->final_validation);

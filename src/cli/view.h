@@ -12,8 +12,9 @@
 typedef enum bp_view_kind {
     BP_VIEW_TEXT,
     BP_VIEW_JSON,
-    BP_VIEW_QUIET, /* findings only */
-    BP_VIEW_SILENT /* nothing but the progress bar and messages */
+    BP_VIEW_QUIET,  /* findings only */
+    BP_VIEW_SILENT, /* nothing but the progress bar and messages */
+    BP_VIEW_MUTE    /* messages */
 } bp_view_kind;
 
 typedef struct bp_view {

@@ -49,6 +49,11 @@ void bp_json_line_number(bp_json_line *line, const char *key, double value) {
             bp_number_exact(text, sizeof text, value));
 }
 
+void bp_json_line_flag(bp_json_line *line, const char *key, bool value) {
+    put_key(line, key);
+    fputs(value ? "true" : "false", line->out);
+}
+
 void bp_json_line_json(bp_json_line *line, const char *key, const char *json) {
     put_key(line, key);
     fwrite(json, 1, strcspn(json, "\n"), line->out);

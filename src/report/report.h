@@ -64,6 +64,7 @@ typedef struct bp_json_line {
 void bp_json_line_text(bp_json_line *line, const char *key, const char *text);
 void bp_json_line_integer(bp_json_line *line, const char *key, int64_t value);
 void bp_json_line_number(bp_json_line *line, const char *key, double value);
+void bp_json_line_flag(bp_json_line *line, const char *key, bool value);
 void bp_json_line_json(bp_json_line *line, const char *key, const char *json); /* up to its \n */
 void bp_json_line_end(bp_json_line *line);
 

@@ -96,6 +96,10 @@ int64_t bp_trainer_steps_done(const bp_trainer *trainer) {
     return trainer->steps_done;
 }
 
+int64_t bp_trainer_bytes(const bp_trainer *trainer) {
+    return (int64_t)(trainer->network.arena.block_bytes + trainer->batches.arena.block_bytes);
+}
+
 size_t bp_trainer_n_parameters(const bp_trainer *trainer) {
     return trainer->network.n_parameters;
 }

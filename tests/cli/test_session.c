@@ -22,19 +22,24 @@ static const char text[] = "version: 1\n"
                            "train: {epochs: 3}\n";
 
 typedef struct heard {
-    int64_t steps, epochs;
+    int64_t steps, epochs, stop_after; /* 0: never */
+    volatile sig_atomic_t interrupted;
     bp_score validation[8];
+    double loss[256];
+    int checkpoints, best;
 } heard;
 
 static void on_step(void *context, const bp_session *session) {
     heard *h = context;
     h->steps++;
-    assert_int_equal(session->step, h->steps);
+    assert_int_equal(session->standing.step, h->steps);
+    h->loss[h->steps - 1] = session->loss;
+    if (h->steps == h->stop_after) h->interrupted = 1;
 }
 
 static void on_epoch(void *context, const bp_session *session) {
     heard *h = context;
-    h->validation[h->epochs++] = session->validation;
+    h->validation[h->epochs++] = session->standing.validation;
 }
 
 static void on_finding(void *context, const bp_session *session, const bp_finding *finding) {
@@ -47,20 +52,44 @@ static void on_message(void *context, const bp_session *session, const char *mes
     fail_msg("%s", message);
 }
 
-/* A whole session in a folder of its own; the folder's path is released with free(). */
-static char *train(heard *h, const volatile sig_atomic_t *interrupted) {
+static void on_checkpoint(void *context, const bp_session *session, const char *path, bool best) {
+    heard *h = context;
+    (void)session;
+    assert_int_equal(access(path, R_OK), 0);
+    *(best ? &h->best : &h->checkpoints) += 1;
+}
+
+static char *new_folder(void) {
     char *folder = strdup("/tmp/backprobe-test-XXXXXX");
     assert_non_null(mkdtemp(folder));
+    return folder;
+}
+
+static void train_in(const char *folder, bool resume, heard *h,
+                     const volatile sig_atomic_t *interrupted) {
     bp_session session;
     bp_network network;
-    bp_session_listener listener = {h, on_step, on_epoch, on_finding, on_message};
-    bp_session_options options = {folder, NULL, true, 1, &listener};
+    bp_error error = {.text = ""};
+    const bp_session_listener listener = {h,          on_step,    on_epoch,
+                                          on_finding, on_message, on_checkpoint};
+    const bp_session_options options = {.run_folder = folder,
+                                        .watch = true,
+                                        .every = 1,
+                                        .resume = resume,
+                                        .checkpoint_every = 1,
+                                        .listener = &listener};
     assert_int_equal(bp_network_copy(&network, "net.yaml", text, NULL), BP_OK);
-    assert_int_equal(bp_session_open(&session, &network, &options, NULL), BP_OK);
+    if (bp_session_open(&session, &network, &options, &error) != BP_OK) fail_msg("%s", error.text);
     bp_session_train(&session, interrupted);
     assert_int_equal(bp_session_save(&session, NULL), BP_OK);
     assert_int_equal(bp_session_n_open_errors(&session), 0);
     assert_int_equal(bp_session_close(&session, NULL), BP_OK);
+}
+
+/* A whole session in a folder of its own; the folder's path is released with free(). */
+static char *train(heard *h, const volatile sig_atomic_t *interrupted) {
+    char *folder = new_folder();
+    train_in(folder, false, h, interrupted);
     return folder;
 }
 
@@ -91,7 +120,7 @@ static void test_log(void **state) {
     assert_int_equal(step, h.steps);
     assert_int_equal(bp_runlog_reader_end(reader), BP_RUN_FINISHED);
     bp_runlog_reader_close(reader);
-    bp_folder_remove(folder, 0);
+    bp_folder_remove(folder, 1);
     free(folder);
 }
 
@@ -108,9 +137,119 @@ static void test_interrupted_at_once(void **state) {
     assert_null(record);
     assert_int_equal(bp_runlog_reader_end(reader), BP_RUN_INTERRUPTED);
     bp_runlog_reader_close(reader);
-    bp_folder_remove(folder, 0);
+    bp_folder_remove(folder, 1);
     assert_false(bp_path_is_folder(folder));
     free(folder);
+}
+
+/* --- runs that go on ----------------------------------------------------------------------------
+ */
+
+static char *contents(const char *folder, const char *name, long *n) {
+    char *path = bp_path_join(folder, name);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    *n = ftell(file);
+    rewind(file);
+    char *bytes = calloc(1, (size_t)*n + 1);
+    assert_int_equal(fread(bytes, 1, (size_t)*n, file), (size_t)*n);
+    fclose(file);
+    free(path);
+    return bytes;
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name) {
+    long n_a, n_b;
+    char *of_a = contents(a, name, &n_a), *of_b = contents(b, name, &n_b);
+    assert_int_equal(n_a, n_b);
+    assert_int_equal(strlen(a), strlen(b)); /* the one name in findings.json that may differ */
+    for (char *at = of_b; (at = strstr(at, b));) memcpy(at, a, strlen(a));
+    if (memcmp(of_a, of_b, (size_t)n_a) != 0) fail_msg("%s differs", name);
+    free(of_a);
+    free(of_b);
+}
+
+/* The log of b has the records of a's, each step once, but for the clock. */
+static void assert_same_log(const char *a, const char *b) {
+    bp_runlog_reader *of_a, *of_b;
+    const bp_record *left, *right;
+    assert_int_equal(bp_runlog_reader_open(&of_a, a, NULL, NULL), BP_OK);
+    assert_int_equal(bp_runlog_reader_open(&of_b, b, NULL, NULL), BP_OK);
+    int64_t n = 0;
+    for (;; n++) {
+        assert_int_equal(bp_runlog_reader_next(of_a, &left, NULL), BP_OK);
+        assert_int_equal(bp_runlog_reader_next(of_b, &right, NULL), BP_OK);
+        assert_int_equal(left == NULL, right == NULL);
+        if (!left) break;
+        assert_int_equal(left->step, right->step);
+        const size_t cells = (size_t)BP_N_QUANTITIES * (left->n_layers + 1);
+        assert_memory_equal(left->measured, right->measured, cells);
+        for (size_t cell = 0; cell < cells; cell++) {
+            const size_t quantity = cell / (left->n_layers + 1);
+            /* a spread that batches of fewer than 32 samples make together begins anew */
+            if (quantity == BP_Q_VARIATION) continue;
+            if (memcmp(&left->value[cell], &right->value[cell], sizeof *left->value) != 0)
+                fail_msg("%s of step %lld differs", bp_quantity_name((bp_quantity)quantity),
+                         (long long)left->step);
+        }
+    }
+    assert_int_equal(n, 3 * 40);
+    assert_int_equal(bp_runlog_reader_end(of_b), BP_RUN_FINISHED);
+    assert_int_equal(bp_runlog_reader_damage(of_b)->damaged_places, 0);
+    assert_int_equal(bp_runlog_reader_damage(of_b)->lost_records, 0);
+    bp_runlog_reader_close(of_a);
+    bp_runlog_reader_close(of_b);
+}
+
+/* Interrupted at any step, within an epoch too, and resumed: the same run, bit for bit. */
+static void test_resumed(void **state) {
+    (void)state;
+    static const volatile sig_atomic_t never = 0;
+    heard whole = {0};
+    char *uninterrupted = train(&whole, &never);
+    assert_int_equal(whole.checkpoints, 3);
+    assert_true(whole.best >= 1);
+    const int64_t stops[] = {1, 39, 40, 41, 77};
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        heard first = {.stop_after = stops[i]};
+        char *folder = train(&first, &first.interrupted);
+        assert_int_equal(first.steps, stops[i]);
+        heard second = {.steps = first.steps};
+        train_in(folder, true, &second, &never);
+        assert_int_equal(second.steps, whole.steps);
+        assert_memory_equal(whole.loss, first.loss, (size_t)stops[i] * sizeof *whole.loss);
+        assert_memory_equal(whole.loss + stops[i], second.loss + stops[i],
+                            (size_t)(whole.steps - stops[i]) * sizeof *whole.loss);
+        assert_same_file(uninterrupted, folder, "weights.safetensors");
+        assert_same_file(uninterrupted, folder, "findings.json");
+        assert_same_log(uninterrupted, folder);
+        bp_folder_remove(folder, 1);
+        free(folder);
+    }
+    bp_folder_remove(uninterrupted, 1);
+    free(uninterrupted);
+}
+
+/* What the log has of steps behind the checkpoint comes again: the later writer counts. */
+static void test_resumed_from_an_older_checkpoint(void **state) {
+    (void)state;
+    static const volatile sig_atomic_t never = 0;
+    heard whole = {0}, first = {.stop_after = 100};
+    char *uninterrupted = train(&whole, &never), *folder = train(&first, &first.interrupted);
+    char *newest = bp_path_join(folder, "checkpoints/step-000000100.safetensors");
+    assert_int_equal(unlink(newest), 0);
+    heard second = {.steps = 80};
+    train_in(folder, true, &second, &never);
+    assert_memory_equal(whole.loss + 80, second.loss + 80, 40 * sizeof *whole.loss);
+    assert_same_file(uninterrupted, folder, "weights.safetensors");
+    assert_same_file(uninterrupted, folder, "findings.json");
+    assert_same_log(uninterrupted, folder);
+    free(newest);
+    bp_folder_remove(folder, 1);
+    bp_folder_remove(uninterrupted, 1);
+    free(folder);
+    free(uninterrupted);
 }
 
 static void test_names_of_folders(void **state) {
@@ -131,6 +270,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_interrupted_at_once),
+        cmocka_unit_test(test_resumed),
+        cmocka_unit_test(test_resumed_from_an_older_checkpoint),
         cmocka_unit_test(test_names_of_folders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
