@@ -321,6 +321,7 @@ static bp_status read_long(const item_reader *r) {
     if (status == BP_OK) status = check_parameter(r, values, "alpha", BP_ACTIVATION_ELU);
     if (status != BP_OK) return status;
     const bp_node *init = value_of(values, "init"), *padding = value_of(values, "padding");
+    r->item->last_state_only = value_of(values, "return_sequences") && !r->item->return_sequences;
     if (padding) status = read_padding(r, padding);
     if (status != BP_OK) return status;
     if (init) {
