@@ -9,7 +9,8 @@ typedef struct walk {
     const bp_netfile *netfile;
     bp_model *model;
     bp_error *error;
-    uint32_t top_item; /* index of the item of net that is being expanded */
+    uint32_t top_item;        /* index of the item of net that is being expanded */
+    uint32_t last_state_only; /* the last layer that the file asks for its last state, 0: none */
 } walk;
 
 /* Where in the network an item is expanded. */
@@ -19,7 +20,7 @@ typedef struct scope {
     uint32_t depth_in_blocks;
 } scope;
 
-static bp_status expand_list(const walk *w, uint32_t first, const scope *around);
+static bp_status expand_list(walk *w, uint32_t first, const scope *around);
 
 /* --- how many ------------------------------------------------------------------------------- */
 
@@ -40,8 +41,7 @@ static int64_t least_layers(const bp_items *items, uint32_t first) {
 
 /* --- one layer ------------------------------------------------------------------------------ */
 
-static bp_layer start_layer(const walk *w, const bp_item *item, const scope *around,
-                            const char *name) {
+static bp_layer start_layer(walk *w, const bp_item *item, const scope *around, const char *name) {
     return (bp_layer){.name = name,
                       .parent = around->parent,
                       .activation = BP_ACTIVATION_LINEAR,
@@ -61,7 +61,7 @@ static void set_activation(bp_layer *layer, const bp_item *item) {
 }
 
 /* What layers with weights have in common. */
-static void set_weights(const walk *w, const bp_item *item, bp_layer_kind kind, bp_layer *layer) {
+static void set_weights(walk *w, const bp_item *item, bp_layer_kind kind, bp_layer *layer) {
     const bp_init_pair *init = item->has_init ? &item->init : &w->netfile->init;
     layer->kind = kind;
     layer->output_shape[0] = item->units;
@@ -85,7 +85,7 @@ static void set_pool(const bp_item *item, bp_layer_kind kind, bp_layer *layer) {
     layer->pool = (int32_t)item->pool;
 }
 
-static bp_status add_simple(const walk *w, const bp_item *item, bp_layer *layer) {
+static bp_status add_simple(walk *w, const bp_item *item, bp_layer *layer) {
     switch (item->kind) {
     case BP_ITEM_DENSE:
         set_weights(w, item, BP_LAYER_DENSE, layer);
@@ -140,7 +140,20 @@ static bp_status add_simple(const walk *w, const bp_item *item, bp_layer *layer)
     return bp_model_add_layer(w->model, layer, NULL, w->error);
 }
 
-static bp_status expand_residual(const walk *w, const bp_item *item, const scope *around,
+/* The model makes a recurrent layer give all its states where another follows; a file that says
+ * otherwise is not overruled in silence. */
+static bp_status check_last_state(walk *w, const bp_item *item) {
+    const bp_layer *before = bp_model_layer(w->model, w->last_state_only);
+    if (before && before->return_sequences)
+        return bp_fail_at(w->error, before->line, before->column,
+                          "%s gives its last state only (return_sequences: false), but the "
+                          "recurrent layer that follows needs all of them; leave the key out",
+                          before->name);
+    if (item->last_state_only) w->last_state_only = bp_model_n_layers(w->model);
+    return BP_OK;
+}
+
+static bp_status expand_residual(walk *w, const bp_item *item, const scope *around,
                                  const scope *inside, const char *name) {
     const uint32_t before = bp_model_n_layers(w->model);
     scope branch = *inside;
@@ -157,7 +170,7 @@ static bp_status expand_residual(const walk *w, const bp_item *item, const scope
 
 /* --- names and repeats ---------------------------------------------------------------------- */
 
-static bp_status expand_once(const walk *w, const bp_item *item, const scope *around,
+static bp_status expand_once(walk *w, const bp_item *item, const scope *around,
                              const char *suffix) {
     char path[BP_LAYER_NAME_BYTES + 1];
     const char *name = NULL;
@@ -178,10 +191,11 @@ static bp_status expand_once(const walk *w, const bp_item *item, const scope *ar
     if (item->kind == BP_ITEM_GROUP) return expand_list(w, item->first, &inside);
     if (item->kind == BP_ITEM_RESIDUAL) return expand_residual(w, item, around, &inside, name);
     bp_layer layer = start_layer(w, item, around, name);
-    return add_simple(w, item, &layer);
+    const bp_status status = add_simple(w, item, &layer);
+    return status == BP_OK ? check_last_state(w, item) : status;
 }
 
-static bp_status expand_item(const walk *w, const bp_item *item, const scope *around) {
+static bp_status expand_item(walk *w, const bp_item *item, const scope *around) {
     for (int64_t i = 1; i <= item->repeat; i++) {
         char suffix[BP_LAYER_NAME_BYTES + 1];
         bp_text text;
@@ -194,7 +208,7 @@ static bp_status expand_item(const walk *w, const bp_item *item, const scope *ar
     return BP_OK;
 }
 
-static bp_status expand_list(const walk *w, uint32_t first, const scope *around) {
+static bp_status expand_list(walk *w, uint32_t first, const scope *around) {
     const bp_items *items = &w->netfile->items;
     for (uint32_t id = first; id != BP_NO_NODE; id = items->list[id].next) {
         const bp_status status = expand_item(w, &items->list[id], around);
@@ -206,7 +220,7 @@ static bp_status expand_list(const walk *w, uint32_t first, const scope *around)
 bp_status bp_expand(const bp_netfile *netfile, bp_model *model, bp_error *error) {
     const bp_items *items = &netfile->items;
     const scope top = {NULL, "", 0};
-    walk w = {netfile, model, error, 0};
+    walk w = {netfile, model, error, 0, 0};
     if (least_layers(items, netfile->first_item) > BP_MODEL_MAX_LAYERS) {
         const bp_item *first = &items->list[netfile->first_item];
         return bp_fail_at(error, first->line, first->column,

@@ -135,6 +135,7 @@ static bp_status unknown_word(const item_reader *r, const bp_short *parts, size_
     for (const bp_item_form *form = bp_item_forms; items_too && form->word; form++)
         names[n++] = form->word;
     if (items_too) n += bp_word_names(bp_norm_words, names + n, BP_MAX_KEYS - n);
+    const size_t n_items = n;
     n += bp_word_names(bp_activation_words, names + n, BP_MAX_KEYS - n);
     char sentence[BP_ERROR_TEXT_BYTES], safe[BP_FOUND_BYTES];
     bp_text text;
@@ -142,7 +143,9 @@ static bp_status unknown_word(const item_reader *r, const bp_short *parts, size_
     const char *found = parts->words[word];
     bp_text_add(&text, "unknown %s '%s'", items_too ? "item" : "activation",
                 bp_safe_text(found, strlen(found), safe));
-    bp_suggest(&text, found, names, n);
+    const bool one_list = !items_too || bp_nearest_word(found, names, n);
+    bp_suggest(&text, found, names, one_list ? n : n_items);
+    if (!one_list) bp_text_add(&text, ", or an activation such as relu");
     return refuse_word(r, parts, word, sentence);
 }
 
@@ -321,6 +324,7 @@ static bp_status read_long(const item_reader *r) {
     if (status == BP_OK) status = check_parameter(r, values, "alpha", BP_ACTIVATION_ELU);
     if (status != BP_OK) return status;
     const bp_node *init = value_of(values, "init"), *padding = value_of(values, "padding");
+    r->item->last_state_only = value_of(values, "return_sequences") && !r->item->return_sequences;
     if (padding) status = read_padding(r, padding);
     if (status != BP_OK) return status;
     if (init) {

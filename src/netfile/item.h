@@ -40,6 +40,7 @@ typedef struct bp_item {
     int only;             /* a key whose only value is true */
     double slope, alpha, scale, drop_fraction, forget_bias;
     bool bias, frozen, has_init, return_sequences;
+    bool last_state_only; /* the file says return_sequences: false */
     bp_init_pair init;
     const char *name;     /* borrowed from the tree; NULL when it has none */
     uint32_t first, next; /* RESIDUAL, GROUP: its items; BP_NO_NODE ends a list */

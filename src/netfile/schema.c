@@ -175,16 +175,35 @@ const bp_key *bp_schema_key(const bp_schema *schema, const char *name) {
     return &schema->keys[bp_schema_find(schema, name)];
 }
 
-static bp_status unknown_key(const bp_reader *reader, const bp_node *key, const char *place,
-                             const bp_schema *schema) {
-    const char *names[BP_MAX_KEYS];
-    for (size_t i = 0; i < schema->n_keys; i++) names[i] = schema->keys[i].name;
+/* The kinds of item that can have all keys of a mapping that are known; all where none can. */
+static unsigned possible_kinds(const bp_tree *tree, const bp_node *map, const bp_schema *schema) {
+    unsigned kinds = ~0u;
+    for (const bp_node *key = bp_node_first(tree, map); key;
+         key = bp_node_next(tree, bp_node_next(tree, key))) {
+        const size_t found = bp_schema_find(schema, bp_node_text(tree, key));
+        if (found < schema->n_keys) kinds &= schema->keys[found].kinds;
+    }
+    return kinds ? kinds : ~0u;
+}
+
+static bp_status unknown_key(const bp_reader *reader, const bp_node *map, const bp_node *key,
+                             const char *place, const bp_schema *schema) {
+    const char *names[BP_MAX_KEYS], *fitting[BP_MAX_KEYS];
+    const char *text_of_key = bp_node_text(reader->tree, key);
+    const unsigned kinds = possible_kinds(reader->tree, map, schema);
+    size_t n_fitting = 0;
+    for (size_t i = 0; i < schema->n_keys; i++) {
+        names[i] = schema->keys[i].name;
+        if (!schema->keys[i].kinds || schema->keys[i].kinds & kinds)
+            fitting[n_fitting++] = names[i];
+    }
+    const bool is_near = bp_nearest_word(text_of_key, names, schema->n_keys) != NULL;
     char sentence[BP_ERROR_TEXT_BYTES], found[BP_FOUND_BYTES];
     bp_text text;
     bp_text_init(&text, sentence, sizeof sentence);
     bp_text_add(&text, "unknown key %s", bp_node_found(reader->tree, key, found));
     if (*place) bp_text_add(&text, " in %s", place);
-    bp_suggest(&text, bp_node_text(reader->tree, key), names, schema->n_keys);
+    bp_suggest(&text, text_of_key, is_near ? names : fitting, is_near ? schema->n_keys : n_fitting);
     return bp_fail_at(reader->error, key->line, key->column, "%s", sentence);
 }
 
@@ -217,7 +236,7 @@ bp_status bp_schema_read(const bp_reader *reader, const bp_node *map, const char
          key = bp_node_next(tree, value)) {
         value = bp_node_next(tree, key);
         const size_t found = bp_schema_find(schema, bp_node_text(tree, key));
-        if (found == schema->n_keys) return unknown_key(reader, key, place, schema);
+        if (found == schema->n_keys) return unknown_key(reader, map, key, place, schema);
         if (values[found]) return repeated_key(reader, key, values[found], place);
         values[found] = value;
         char full[BP_PLACE_BYTES];

@@ -26,6 +26,8 @@ EXAMPLES = {
     "healthy": "",
     "residual": "",
     "batch_norm_40": "",
+    "lenet": "",
+    "lstm": "",
 }
 
 

@@ -64,11 +64,27 @@ static inline void fixture_add_init(bp_text *text, const char *what, const bp_in
     }
 }
 
-static inline void fixture_add_layer(bp_text *text, const bp_layer *layer) {
+static inline void fixture_add_number(bp_text *text, const char *what, double value) {
+    bp_text_add(text, " %s ", what);
+    bp_text_add_number(text, value, 9);
+}
+
+/* What only some kinds of layer have; nothing where it is 0. */
+static inline void fixture_add_kind(bp_text *text, const bp_layer *layer) {
     bp_text_add(text, "%u %s: %s", layer->id, layer->name, bp_layer_kind_name(layer->kind));
-    if (layer->kind == BP_LAYER_DENSE)
-        bp_text_add(text, " %lld", (long long)layer->output_shape[0]);
-    if (layer->kind == BP_LAYER_AVG_POOL) bp_text_add(text, " %d", layer->pool);
+    if (layer->output_shape[0]) bp_text_add(text, " %lld", (long long)layer->output_shape[0]);
+    if (layer->pool) bp_text_add(text, " %d", layer->pool);
+    if (layer->kind == BP_LAYER_CONV)
+        bp_text_add(text, " kernel %d stride %d padding %d", layer->kernel, layer->stride,
+                    layer->padding);
+    if (layer->kind == BP_LAYER_DROPOUT) fixture_add_number(text, "of", layer->drop_fraction);
+    if (layer->vocabulary) bp_text_add(text, " vocabulary %lld", (long long)layer->vocabulary);
+    if (layer->return_sequences) bp_text_add(text, " sequences");
+    if (layer->forget_bias != 0) fixture_add_number(text, "forget_bias", layer->forget_bias);
+}
+
+static inline void fixture_add_layer(bp_text *text, const bp_layer *layer) {
+    fixture_add_kind(text, layer);
     if (layer->norm != BP_NORM_NONE && !layer->norm_after_activation)
         bp_text_add(text, " %s", bp_norm_name(layer->norm));
     bp_text_add(text, " %s", bp_activation_name(layer->activation));
@@ -77,7 +93,7 @@ static inline void fixture_add_layer(bp_text *text, const bp_layer *layer) {
         bp_text_add_number(text, layer->activation_slope, 6);
     }
     if (layer->norm_after_activation) bp_text_add(text, " %s", bp_norm_name(layer->norm));
-    if (layer->kind == BP_LAYER_DENSE) {
+    if (layer->weight_init.kind != BP_INIT_UNKNOWN) {
         fixture_add_init(text, "weights", &layer->weight_init);
         fixture_add_init(text, "biases", &layer->bias_init);
         if (!layer->has_bias) bp_text_add(text, " without-bias");
@@ -92,9 +108,42 @@ static inline void fixture_add_layer(bp_text *text, const bp_layer *layer) {
     bp_text_add(text, " @ item %u, %d:%d\n", layer->item, layer->line, layer->column);
 }
 
-static inline void fixture_add_number(bp_text *text, const char *what, double value) {
-    bp_text_add(text, " %s ", what);
-    bp_text_add_number(text, value, 9);
+/* Both say the same, names and places in the file apart. In words: a struct has bytes between its
+ * members that are nobody's. */
+static inline void fixture_expect_same_layer(const bp_layer *left, const bp_layer *right) {
+    const bp_layer *const layers[] = {left, right};
+    char words[2][512];
+    for (size_t i = 0; i < 2; i++) {
+        bp_layer layer = *layers[i];
+        layer.name = "";
+        layer.parent = NULL;
+        layer.line = layer.column = 0;
+        bp_text text;
+        bp_text_init(&text, words[i], sizeof words[i]);
+        fixture_add_layer(&text, &layer);
+        assert_false(text.cut);
+    }
+    assert_string_equal(words[0], words[1]);
+    assert_int_equal(left->own_init, right->own_init);
+}
+
+/* What a recipe may have or not; nothing where it has not. */
+static inline void fixture_add_options(bp_text *text, const bp_recipe *recipe) {
+    if (recipe->loss == BP_HUBER) fixture_add_number(text, "huber_delta", recipe->huber_delta);
+    if (recipe->optimiser == BP_RMSPROP) fixture_add_number(text, "alpha", recipe->alpha);
+    if (recipe->weight_decay != 0) fixture_add_number(text, "weight_decay", recipe->weight_decay);
+    if (recipe->nesterov) bp_text_add(text, " nesterov");
+    if (recipe->l1 != 0) fixture_add_number(text, "l1", recipe->l1);
+    if (recipe->l2 != 0) fixture_add_number(text, "l2", recipe->l2);
+    if (recipe->clip_norm != 0) fixture_add_number(text, "clip_norm", recipe->clip_norm);
+    if (recipe->clip_value != 0) fixture_add_number(text, "clip_value", recipe->clip_value);
+    if (recipe->warm_up_epochs != 0) fixture_add_number(text, "warm_up", recipe->warm_up_epochs);
+    if (recipe->schedule == BP_SCHEDULE_STEP) {
+        fixture_add_number(text, "step", recipe->step_epochs);
+        fixture_add_number(text, "by", recipe->step_factor);
+    }
+    if (recipe->schedule == BP_SCHEDULE_COSINE)
+        fixture_add_number(text, "cosine to", recipe->final_learning_rate);
 }
 
 /* The whole file in words: one line for the recipe, one for each layer. */
@@ -110,6 +159,7 @@ static inline void fixture_describe(bp_text *text, const bp_netfile *netfile) {
     fixture_add_number(text, "beta1", recipe->beta1);
     fixture_add_number(text, "beta2", recipe->beta2);
     fixture_add_number(text, "epsilon", recipe->epsilon);
+    fixture_add_options(text, recipe);
     bp_text_add(text, " batch %lld epochs %lld seed %llu\n", (long long)recipe->batch,
                 (long long)recipe->epochs, (unsigned long long)recipe->seed);
     for (uint32_t id = 1; id <= bp_model_n_layers(model); id++)

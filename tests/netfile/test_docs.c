@@ -21,17 +21,25 @@ static bp_netfile *parse(const char *path, const char *text) {
 static const struct {
     const char *name;
     uint32_t least_layers;
+    bp_layer_kind kind;       /* of layer 1 */
     bp_activation activation; /* of layer 1 */
     bp_norm norm;
     bp_init_kind init;
     double gain;
     bool residual; /* the last but one layer is the sum of a block */
+    bp_optimiser optimiser;
 } examples[] = {
-    {"vanishing", 21, BP_ACTIVATION_SIGMOID, BP_NORM_NONE, BP_INIT_PYTORCH_DEFAULT, 0, false},
-    {"exploding", 11, BP_ACTIVATION_RELU, BP_NORM_NONE, BP_INIT_HE, 3, false},
-    {"healthy", 3, BP_ACTIVATION_RELU, BP_NORM_NONE, BP_INIT_HE, 1, false},
-    {"residual", 10, BP_ACTIVATION_RELU, BP_NORM_NONE, BP_INIT_HE, 1, true},
-    {"batch_norm_40", 41, BP_ACTIVATION_RELU, BP_NORM_BATCH, BP_INIT_HE, 1, false},
+    {"vanishing", 21, BP_LAYER_DENSE, BP_ACTIVATION_SIGMOID, BP_NORM_NONE, BP_INIT_PYTORCH_DEFAULT,
+     0, false, BP_SGD},
+    {"exploding", 11, BP_LAYER_DENSE, BP_ACTIVATION_RELU, BP_NORM_NONE, BP_INIT_HE, 3, false,
+     BP_SGD},
+    {"healthy", 3, BP_LAYER_DENSE, BP_ACTIVATION_RELU, BP_NORM_NONE, BP_INIT_HE, 1, false, BP_SGD},
+    {"residual", 10, BP_LAYER_DENSE, BP_ACTIVATION_RELU, BP_NORM_NONE, BP_INIT_HE, 1, true, BP_SGD},
+    {"batch_norm_40", 41, BP_LAYER_DENSE, BP_ACTIVATION_RELU, BP_NORM_BATCH, BP_INIT_HE, 1, false,
+     BP_SGD},
+    {"lenet", 5, BP_LAYER_CONV, BP_ACTIVATION_RELU, BP_NORM_NONE, BP_INIT_HE, 1, false, BP_ADAM},
+    {"lstm", 3, BP_LAYER_LSTM, BP_ACTIVATION_LINEAR, BP_NORM_NONE, BP_INIT_PYTORCH_DEFAULT, 0,
+     false, BP_ADAM},
 };
 
 static void test_examples(void **state) {
@@ -51,6 +59,7 @@ static void test_examples(void **state) {
         assert_true(n_layers >= examples[i].least_layers);
         const bp_layer *first = bp_model_layer(model, 1);
         const bp_layer *last = bp_model_layer(model, n_layers);
+        assert_int_equal(first->kind, examples[i].kind);
         assert_int_equal(first->activation, examples[i].activation);
         assert_int_equal(first->norm, examples[i].norm);
         assert_int_equal(first->weight_init.kind, examples[i].init);
@@ -60,10 +69,10 @@ static void test_examples(void **state) {
         assert_int_equal(last->activation, BP_ACTIVATION_LINEAR);
         assert_int_equal(last->output_shape[0], 10);
         const bp_recipe *recipe = bp_model_recipe(model);
-        assert_int_equal(recipe->optimiser, BP_SGD);
+        assert_int_equal(recipe->optimiser, examples[i].optimiser);
         assert_int_equal(recipe->loss, BP_CROSS_ENTROPY);
         assert_true(recipe->seed == 1);
-        assert_int_equal(bp_model_set_input(model, (const int64_t[]){64, 1, 1}, &error), BP_OK);
+        assert_int_equal(bp_model_set_input(model, (const int64_t[]){1, 8, 8}, &error), BP_OK);
         bp_model_close(model);
         bp_netfile_close(netfile);
         free(text);

@@ -56,6 +56,48 @@ static void test_good_files(void **state) {
     assert_true(fixture_each(GOOD, compare_with_words) >= 10);
 }
 
+static void test_short_and_long_forms_are_the_same(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"dense 8 leaky_relu 0.2", "{dense: 8, activation: leaky_relu, slope: 0.2}"},
+        {"conv 6 5", "{conv: 6, kernel: 5}"},
+        {"conv 6 5 elu 2",
+         "{conv: 6, kernel: 5, stride: 1, padding: 0, activation: elu, alpha: 2}"},
+        {"avg_pool 3", "{avg_pool: 3}"},
+        {"max_pool 3", "{max_pool: 3}"},
+        {"global_avg_pool", "{global_avg_pool: true}"},
+        {"flatten", "{flatten: true}"},
+        {"dropout 0.3", "{dropout: 0.3}"},
+        {"embedding 100 8", "{embedding: 8, vocabulary: 100}"},
+        {"rnn 8", "{rnn: 8, activation: tanh, return_sequences: false}"},
+        {"rnn 8 relu", "{rnn: 8, activation: relu}"},
+        {"gru 8", "{gru: 8, bias: true}"},
+        {"lstm 8", "{lstm: 8, forget_bias: 0}"},
+        {"layer_norm", "{norm: layer_norm}"},
+        {"silu", "{activation: silu}"},
+        {"elu", "{activation: elu, alpha: 1}"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        bp_model *models[2];
+        for (size_t form = 0; form < 2; form++) {
+            char text[256];
+            bp_netfile *netfile = NULL;
+            bp_error error = {.text = ""};
+            snprintf(text, sizeof text, "version: 1\ndata: d\nnet: [%s]\n", pairs[i][form]);
+            if (bp_netfile_parse(&netfile, "a", text, strlen(text), NULL, &error) != BP_OK)
+                fail_msg("%s: %s", pairs[i][form], error.text);
+            assert_int_equal(bp_netfile_model(netfile, &models[form], &error), BP_OK);
+            assert_int_equal(bp_model_n_layers(models[form]), 1);
+            bp_netfile_close(netfile);
+        }
+        const bp_layer *left = bp_model_layer(models[0], 1), *right = bp_model_layer(models[1], 1);
+        assert_string_equal(left->name, right->name);
+        fixture_expect_same_layer(left, right);
+        bp_model_close(models[0]);
+        bp_model_close(models[1]);
+    }
+}
+
 static void test_what_the_data_decide_is_unknown(void **state) {
     (void)state;
     const char *text = "version: 1\ndata: digits\nnet: [dense 10]\n";
@@ -124,31 +166,38 @@ static void survive(const char *text, size_t n_bytes) {
     bp_netfile_close(netfile);
 }
 
+static const char *const everything[] = {GOOD "/everything.yaml", GOOD "/everything_more.yaml"};
+#define N_EVERYTHING (sizeof everything / sizeof *everything)
+
 static void test_every_truncation(void **state) {
     (void)state;
-    size_t n_bytes;
-    char *text = fixture_read(GOOD "/everything.yaml", &n_bytes);
-    assert_true(n_bytes > 600);
-    for (size_t n = 0; n <= n_bytes; n++) {
-        char *cut = malloc(n + 1); /* of its own, so that the sanitizer sees reads behind it */
-        assert_non_null(cut);
-        memcpy(cut, text, n);
-        survive(cut, n);
-        free(cut);
+    for (size_t i = 0; i < N_EVERYTHING; i++) {
+        size_t n_bytes;
+        char *text = fixture_read(everything[i], &n_bytes);
+        assert_true(n_bytes > 500);
+        for (size_t n = 0; n <= n_bytes; n++) {
+            char *cut = malloc(n + 1); /* of its own, so that the sanitizer sees reads behind it */
+            assert_non_null(cut);
+            memcpy(cut, text, n);
+            survive(cut, n);
+            free(cut);
+        }
+        free(text);
     }
-    free(text);
 }
 
 static void test_every_flipped_bit(void **state) {
     (void)state;
-    size_t n_bytes;
-    char *text = fixture_read(GOOD "/everything.yaml", &n_bytes);
-    for (size_t bit = 0; bit < n_bytes * 8; bit++) {
-        text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
-        survive(text, n_bytes);
-        text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
+    for (size_t i = 0; i < N_EVERYTHING; i++) {
+        size_t n_bytes;
+        char *text = fixture_read(everything[i], &n_bytes);
+        for (size_t bit = 0; bit < n_bytes * 8; bit++) {
+            text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
+            survive(text, n_bytes);
+            text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
+        }
+        free(text);
     }
-    free(text);
 }
 
 /* --- memory --------------------------------------------------------------------------------- */
@@ -215,6 +264,7 @@ static void test_every_failing_allocation_of_libyaml(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_files),
+        cmocka_unit_test(test_short_and_long_forms_are_the_same),
         cmocka_unit_test(test_what_the_data_decide_is_unknown),
         cmocka_unit_test(test_shape_errors_have_the_place_of_the_item),
         cmocka_unit_test(test_every_truncation),
