@@ -22,7 +22,7 @@ const bp_demo_case bp_demo_cases[] = {
      "net: [20 x dense 64 sigmoid, dense 10]\n"
      "init: pytorch_default\n"
      "loss: cross_entropy\n"
-     "train: {optimiser: sgd, learning_rate: 0.05, batch: 32, epochs: 15, seed: 1}\n",
+     "train: {optimiser: sgd, learning_rate: 0.02, batch: 32, epochs: 15, seed: 1}\n",
      true},
     {"exploding", "A deep network with weights that are too large",
      "Ten layers of ReLUs whose initial weights are three times what He et al. advise.",
