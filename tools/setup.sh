@@ -7,7 +7,7 @@ venv="$root/.venv"
 log="$root/build/$me.log"
 
 build_packages=(gcc libc6-dev pkg-config python3 python3-venv python3-dev
-    libopenblas-dev libyaml-dev libjson-c-dev)
+    libopenblas-dev libyaml-dev libjson-c-dev zlib1g-dev)
 check_packages=(g++ binutils libcmocka-dev libopenmpi-dev openmpi-bin)
 
 say() { printf '%s: %s\n' "$me" "$*"; }
@@ -153,7 +153,7 @@ need_backprobe() {
 
 set_up() {
     open_log
-    need_packages "compiler, Python headers, OpenBLAS, libyaml, json-c" "${build_packages[@]}"
+    need_packages "compiler, Python headers, OpenBLAS, libyaml, json-c, zlib" "${build_packages[@]}"
     need_venv
     need_tools "to build: Meson, ninja, meson-python" "$root/tools/requirements-build.txt"
     need_backprobe
