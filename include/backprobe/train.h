@@ -119,8 +119,9 @@ typedef struct bp_parameter {
     uint32_t layer;
     bp_slot slot;
     char name[BP_TENSOR_MAX_NDIM * 64]; /* "dense_1.weight" */
-    bp_tensor value;                    /* weight: [fan_out, fan_in] */
-    bp_tensor gradient;                 /* the same shape; of the last step */
+    bp_tensor value; /* weight: [units, fan_in]; of a convolution [channels, fan_in] with the kernel
+                        row by row in each input channel; of an embedding [vocabulary, features] */
+    bp_tensor gradient; /* the same shape; of the last step */
     bool trained;
 } bp_parameter;
 BP_API const bp_parameter *bp_trainer_parameter(const bp_trainer *trainer, size_t index);

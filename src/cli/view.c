@@ -27,7 +27,7 @@ static void epoch_text(const bp_session *session) {
     if (session->dataset->validation.n > 0)
         printf(" · validation loss %s",
                bp_number_text(validation, sizeof validation, session->standing.validation.loss, 3));
-    if (session->dataset->validation.n > 0 && session->dataset->has_classes)
+    if (session->dataset->validation.n > 0 && !isnan(session->standing.validation.accuracy))
         printf(", accuracy %s",
                bp_number_text(accuracy, sizeof accuracy, session->standing.validation.accuracy, 3));
     putchar('\n');
@@ -35,10 +35,10 @@ static void epoch_text(const bp_session *session) {
 }
 
 static void add_score(bp_json_line *line, const char *loss, const char *accuracy,
-                      const bp_session *session, const bp_part *part, const bp_score *score) {
+                      const bp_part *part, const bp_score *score) {
     if (part->n == 0) return;
     bp_json_line_number(line, loss, score->loss);
-    if (session->dataset->has_classes) bp_json_line_number(line, accuracy, score->accuracy);
+    if (!isnan(score->accuracy)) bp_json_line_number(line, accuracy, score->accuracy);
 }
 
 static void epoch_json(const bp_session *session) {
@@ -48,8 +48,8 @@ static void epoch_json(const bp_session *session) {
     bp_json_line_integer(&line, "steps", session->standing.step);
     bp_json_line_number(&line, "seconds", session->standing.seconds);
     bp_json_line_number(&line, "loss", session->standing.epoch_loss);
-    add_score(&line, "validation_loss", "validation_accuracy", session,
-              &session->dataset->validation, &session->standing.validation);
+    add_score(&line, "validation_loss", "validation_accuracy", &session->dataset->validation,
+              &session->standing.validation);
     bp_json_line_end(&line);
 }
 
@@ -263,10 +263,10 @@ static void end_json(bp_session *session) {
     if (session->end == BP_RUN_STOPPED) bp_json_line_text(&line, "reason", session->stop_reason);
     bp_json_line_integer(&line, "steps", session->standing.step);
     bp_json_line_number(&line, "seconds", session->standing.seconds);
-    add_score(&line, "train_loss", "train_accuracy", session, &data->train, &session->final_train);
-    add_score(&line, "validation_loss", "validation_accuracy", session, &data->validation,
+    add_score(&line, "train_loss", "train_accuracy", &data->train, &session->final_train);
+    add_score(&line, "validation_loss", "validation_accuracy", &data->validation,
               &session->final_validation);
-    add_score(&line, "test_loss", "test_accuracy", session, &data->test, &session->final_test);
+    add_score(&line, "test_loss", "test_accuracy", &data->test, &session->final_test);
     if (session->watch)
         bp_json_line_integer(&line, "findings",
                              bp_diagnosis_n_findings(bp_watch_diagnosis(session->watch)));

@@ -257,10 +257,23 @@ static void text_weights(const bp_diagnosis *d, const bp_finding_slot *slot, bp_
     if (layer->frozen) bp_text_add(note, "layer %u is frozen: training cannot repair it", worst);
 }
 
+/* The trainer's embedding gives NaN for a token that its table does not have. */
+static bool is_made_by_tokens(const bp_diagnosis *d) {
+    const bp_non_finite *bad = &d->non_finite;
+    return bad->layer && strcmp(bad->place, "activation") == 0 &&
+           bp_model_layer(d->model, bad->layer)->kind == BP_LAYER_EMBEDDING;
+}
+
 static void text_non_finite(const bp_diagnosis *d, bp_text *text, bp_text *note) {
     const bp_non_finite *bad = &d->non_finite;
     const uint64_t n = bad->n_nan ? bad->n_nan : bad->n_inf;
-    if (bad->is_data)
+    if (is_made_by_tokens(d))
+        bp_text_add(text,
+                    "%llu values that came out are not finite: the data hold numbers that are no "
+                    "tokens, for these are whole and from 0 to %lld",
+                    (unsigned long long)n,
+                    (long long)bp_model_layer(d->model, bad->layer)->vocabulary - 1);
+    else if (bad->is_data)
         bp_text_add(text,
                     "%llu values of the batch that went in are not finite: the data are bad, "
                     "not the network",

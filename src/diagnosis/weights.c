@@ -34,13 +34,19 @@ static bool is_off(const bp_diagnosis *d, uint32_t id, double sign) {
     return sign > 0 ? scale < TOO_SMALL : scale > TOO_LARGE * (linear ? sqrt(2) : 1);
 }
 
+/* The critical sigma_w as the layer's outputs have it: an initialiser by fan_in gives a convolution
+ * less where a part of its kernel lies outside the image. */
+static double critical_sigma(const bp_diagnosis *d, uint32_t id) {
+    const bp_layer *layer = bp_model_layer(d->model, id);
+    return bp_activation_critical_gain(layer->activation, layer->activation_slope) *
+           sqrt(bp_model_mean_fan_in(d->model, id) / (double)layer->fan_in);
+}
+
 /* What the measured weights give by theory where the gain itself was not measured. */
 static double own_log_gain(const bp_diagnosis *d, uint32_t cut, double scale,
                            const bp_mean_field *field) {
     if (d->first.measured) return log(fmax(d->first.gain[cut].gain, 1e-46));
-    const bp_layer *layer = bp_model_layer(d->model, bp_model_cut(d->model, cut));
-    return log(scale * bp_activation_critical_gain(layer->activation, layer->activation_slope) *
-               field->activation);
+    return log(scale * critical_sigma(d, bp_model_cut(d->model, cut)) * field->activation);
 }
 
 static bp_verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint32_t to) {
@@ -59,8 +65,7 @@ static bp_verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint3
             continue;
         }
         bp_mean_field_layer(&field, layer->activation, layer->activation_slope,
-                            bp_activation_critical_gain(layer->activation, layer->activation_slope),
-                            0);
+                            critical_sigma(d, id), 0);
         if (cut <= from) continue;
         const double own = own_log_gain(d, cut, scale, &field);
         v.own += own;

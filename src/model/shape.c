@@ -77,13 +77,16 @@ void bp_sequence_of(const int64_t shape[3], int64_t *steps, int64_t *features) {
     *features = rows_of_an_image ? shape[2] : shape[1] * shape[2];
 }
 
-/* Every number of a sample is a token; the result is a sequence of (tokens, features). */
+/* Every number of a sample is a token; the result is a sequence of (tokens, features). Of the
+ * one-hot vector that a token stands for one number is not 0, so an output is the sum of one
+ * weight.
+ */
 static bp_status embedding_shape(bp_layer *layer, const int64_t in[3], bp_error *error) {
     int64_t *out = layer->output_shape;
     out[1] = out[0];
     out[0] = elements(in);
     out[2] = 1;
-    layer->fan_in = layer->vocabulary;
+    layer->fan_in = 1;
     layer->fan_out = out[1];
     if (layer->vocabulary < 1 || layer->vocabulary > BP_MODEL_MAX_UNITS || !shape_is_possible(out))
         return bp_fail_at(error, layer->line, layer->column,

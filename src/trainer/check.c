@@ -119,6 +119,37 @@ static bp_status check_layer(const bp_layer *layer, int64_t batch, bp_error *err
     return BP_OK;
 }
 
+/* The layer's output is a vector at each of several time steps; layers between that keep the shape
+ * keep this too. */
+static bool gives_sequence(const bp_model *model, uint32_t id) {
+    for (; id >= 1; id--) {
+        const bp_layer *layer = bp_model_layer(model, id);
+        if (layer->kind == BP_LAYER_EMBEDDING) return layer->output_shape[0] > 1;
+        if (bp_layer_is_recurrent(layer)) return layer->return_sequences;
+        if (bp_layer_has_weights(layer) || layer->kind == BP_LAYER_FLATTEN) return false;
+    }
+    return false;
+}
+
+/* Time steps are neither channels nor places of an image. */
+static bp_status check_sequence(const bp_model *model, const bp_layer *layer, bp_error *error) {
+    switch (layer->kind) {
+    case BP_LAYER_CONV:
+    case BP_LAYER_AVG_POOL:
+    case BP_LAYER_MAX_POOL:
+    case BP_LAYER_GLOBAL_AVG_POOL:
+    case BP_LAYER_BATCH_NORM:
+        if (!gives_sequence(model, layer->id - 1)) return BP_OK;
+        return bp_fail_at(error, layer->line, layer->column,
+                          "layer %u (%.100s): %s works on images and vectors, not on the sequence "
+                          "that layer %u (%.100s) gives; flatten makes a vector of it",
+                          layer->id, layer->name, bp_layer_kind_name(layer->kind), layer->id - 1,
+                          bp_model_layer(model, layer->id - 1)->name);
+    default:
+        return BP_OK;
+    }
+}
+
 static bp_status check_ends(const bp_model *model, const bp_dataset *dataset, bp_error *error) {
     const int64_t *have = bp_model_input(model), *want = dataset->input_shape;
     if (have[0] * have[1] * have[2] != want[0] * want[1] * want[2])
@@ -165,7 +196,9 @@ bp_status bp_check_network(const bp_model *model, const bp_dataset *dataset, bp_
     if (bp_model_n_layers(model) == 0)
         return bp_fail(error, BP_ERROR_ARGUMENT, "the network has no layers");
     for (uint32_t l = 1; l <= bp_model_n_layers(model); l++) {
-        const bp_status status = check_layer(bp_model_layer(model, l), recipe->batch, error);
+        const bp_layer *layer = bp_model_layer(model, l);
+        bp_status status = check_layer(layer, recipe->batch, error);
+        if (status == BP_OK) status = check_sequence(model, layer, error);
         if (status != BP_OK) return status;
     }
     if (recipe->loss == BP_BINARY_CROSS_ENTROPY) {

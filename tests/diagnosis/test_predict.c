@@ -39,6 +39,37 @@ static void correlation_follows_the_arc_cosine_kernel(void **state) {
     assert_true(fabs(field.correlation - expected) < 5e-3);
 }
 
+/* He gives a convolution over 2 x 2 pixels with a kernel of 3 and zeros around them 4 of 9 weights
+ * that see something; without the zeros all of them. */
+static double gain_of_convolutions(int32_t padding, int64_t side) {
+    const bp_layer layer = {.kind = BP_LAYER_CONV,
+                            .activation = BP_ACTIVATION_RELU,
+                            .output_shape = {8, 1, 1},
+                            .kernel = 3,
+                            .stride = 1,
+                            .padding = padding,
+                            .weight_init = {BP_INIT_HE, 1},
+                            .bias_init = {BP_INIT_ZEROS, 0}};
+    bp_model *model;
+    const int64_t input[3] = {8, side, side};
+    const bp_chain_choice none = {0};
+    bp_chain_prediction found;
+    assert_int_equal(bp_model_open(&model, NULL), BP_OK);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
+    assert_int_equal(bp_model_set_input(model, input, NULL), BP_OK);
+    bp_predict_chain(model, &none, &found);
+    assert_int_equal(found.n_layers, 4);
+    bp_model_close(model);
+    return found.mean_gain;
+}
+
+static void a_convolution_sees_zeros_around_the_image(void **state) {
+    (void)state;
+    assert_true(fabs(gain_of_convolutions(1, 2) - 2.0 / 3) < 1e-3);
+    assert_true(fabs(gain_of_convolutions(0, 20) - 1) < 1e-3);
+}
+
 static void a_chain_with_another_choice(void **state) {
     (void)state;
     chain c;
@@ -65,6 +96,7 @@ int main(void) {
         cmocka_unit_test(closed_forms_hold),
         cmocka_unit_test(agrees_with_what_was_measured),
         cmocka_unit_test(correlation_follows_the_arc_cosine_kernel),
+        cmocka_unit_test(a_convolution_sees_zeros_around_the_image),
         cmocka_unit_test(a_chain_with_another_choice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

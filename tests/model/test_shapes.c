@@ -150,7 +150,7 @@ static void shapes_that_stay_or_are_flattened(void **state) {
 static void embeddings(void **state) {
     (void)state;
     bp_layer table = {.kind = BP_LAYER_EMBEDDING, .output_shape = {8, 1, 1}, .vocabulary = 1000};
-    expect(table, 20, 1, 1, SHAPE(20, 8, 1), 1000, 8, 8000);
+    expect(table, 20, 1, 1, SHAPE(20, 8, 1), 1, 8, 8000);
     table.vocabulary = 0;
     refuse(table, 20, 1, 1, "an embedding of 0 tokens");
     table.vocabulary = INT64_MAX;

@@ -175,15 +175,15 @@ static void test_whole_networks(void **state) {
                         kit_dense(6, BP_ACTIVATION_LINEAR), kit_residual(2, 0.5),
                         kit_norm(BP_NORM_LAYER), kit_pool(2), kit_dense(4, BP_ACTIVATION_LINEAR)}};
     check_net(&mixed);
-    bp_layer second = kit_conv(3, 3, 1, 1, BP_ACTIVATION_GELU);
+    bp_layer second = kit_conv(2, 3, 1, 1, BP_ACTIVATION_GELU);
     second.norm = BP_NORM_BATCH;
     const net convolutional = {"convolutional, block, entropy",
-                               {1, 7, 11},
+                               {1, 5, 7},
                                BP_CROSS_ENTROPY,
-                               {kit_conv(3, 3, 2, 1, BP_ACTIVATION_TANH), second,
-                                kit_conv(3, 3, 1, 1, BP_ACTIVATION_LINEAR), kit_residual(2, 0.5),
+                               {kit_conv(2, 3, 2, 1, BP_ACTIVATION_TANH), second,
+                                kit_conv(2, 3, 1, 1, BP_ACTIVATION_LINEAR), kit_residual(2, 0.5),
                                 kit_activation(BP_ACTIVATION_SILU),
-                                kit_conv(4, 3, 1, 1, BP_ACTIVATION_ELU), kit_dropout(0.2),
+                                kit_conv(3, 3, 1, 1, BP_ACTIVATION_ELU), kit_dropout(0.2),
                                 kit_dense(3, BP_ACTIVATION_LINEAR)}};
     check_net(&convolutional);
 }

@@ -193,7 +193,7 @@ static void test_case(void **state) {
     compare(&r, "", "losses", 1, r.of->steps, losses, NULL);
     if (r.of->steps > 1) compare_parameters(&r, "end.", false);
     compare_running(&r);
-    print_message("%-24s %6lld numbers, largest relative difference %.1e\n", r.of->name,
+    print_message("%-26s %6lld numbers, largest relative difference %.1e\n", r.of->name,
                   (long long)r.n_compared, r.worst);
     close_trainer(&r);
 }

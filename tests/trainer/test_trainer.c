@@ -404,6 +404,33 @@ static void test_refused_networks(void **state) {
     bp_dataset_close(targets);
 }
 
+/* Layers of images behind a sequence of 3 time steps of 4 numbers; where each is a vector again, a
+ * batch norm may follow. */
+static void test_refused_sequences(void **state) {
+    (void)state;
+    const int64_t shape[3] = {3, 4, 1};
+    bp_dataset *data = kit_data(shape, 3, true, 20);
+    const bp_recipe recipe = kit_recipe(BP_CROSS_ENTROPY, 4);
+    const bp_layer refused[] = {kit_norm(BP_NORM_BATCH), kit_max_pool(1), kit_pool(1),
+                                (bp_layer){.kind = BP_LAYER_GLOBAL_AVG_POOL},
+                                kit_conv(2, 1, 1, 0, BP_ACTIVATION_LINEAR)};
+    bp_layer layers[5] = {kit_recurrent(BP_LAYER_GRU, 4, true), kit_dropout(0.1), {0}, {0}, {0}};
+    layers[3] = kit_dense(3, BP_ACTIVATION_LINEAR);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        layers[2] = refused[i];
+        layers[2].line = 8;
+        refuse(layers, &recipe, shape, data, BP_ERROR_INPUT, 8, "not on the sequence that layer 2");
+    }
+    layers[0] = kit_embedding(9, 4); /* 12 tokens */
+    refuse(layers, &recipe, shape, data, BP_ERROR_INPUT, 8, "works on images and vectors");
+    layers[0] = kit_recurrent(BP_LAYER_GRU, 4, false);
+    layers[2] = kit_norm(BP_NORM_BATCH);
+    bp_model *model = kit_model(layers, &recipe, shape);
+    bp_trainer_close(kit_trainer(model, data));
+    bp_model_close(model);
+    bp_dataset_close(data);
+}
+
 static void test_refused_recipes(void **state) {
     (void)state;
     const int64_t shape[3] = {5, 1, 1};
@@ -474,6 +501,7 @@ int main(void) {
         cmocka_unit_test(test_step_allocates_nothing),
         cmocka_unit_test(test_nth_allocation_fails),
         cmocka_unit_test(test_refused_networks),
+        cmocka_unit_test(test_refused_sequences),
         cmocka_unit_test(test_refused_recipes),
         cmocka_unit_test(test_refused_sizes),
     };
