@@ -162,6 +162,60 @@ typedef struct bp_recipe {
                                with binary_cross_entropy */
 } bp_recipe;
 
+/* --- what a run learns from ------------------------------------------------------------------- */
+
+#define BP_DATA_FORMATS(X)                                              \
+    X(NAMED, "named", 1) /* bundled, installed or generated, by name */ \
+    X(IDX, "idx", 2)     /* images and labels, plain or gzip */         \
+    X(NPY, "npy", 3)     /* a file of inputs and one of targets */      \
+    X(NPZ, "npz", 4)     /* an archive that holds both */               \
+    X(CSV, "csv", 5)     /* a table whose columns are inputs or targets */
+
+#define BP_TASKS(X)                                                           \
+    X(CLASSIFICATION, "classification", 1) /* one class a sample */           \
+    X(MULTILABEL, "multilabel", 2)         /* targets 0 ... 1, any of them */ \
+    X(REGRESSION, "regression", 3)
+
+#define BP_NORMALISATIONS(X)                                                       \
+    X(NONE, "none", 1)                                                             \
+    X(STANDARD, "standard", 2) /* mean 0 and deviation 1 over the training part */ \
+    X(MINMAX, "minmax", 3)     /* 0 ... 1 over the training part */
+
+/* How the numbers of a sample of two or three sizes are meant. */
+#define BP_LAYOUTS(X)                                                             \
+    X(IMAGE, "image", 1)       /* height x width, or channels x height x width */ \
+    X(SEQUENCE, "sequence", 2) /* time steps x features */                        \
+    X(VECTOR, "vector", 3)
+
+#define BP_ENUM_MEMBER_FORMAT(id, name, number) BP_DATA_##id = number,
+#define BP_ENUM_MEMBER_TASK(id, name, number) BP_TASK_##id = number,
+#define BP_ENUM_MEMBER_NORMALISE(id, name, number) BP_NORMALISE_##id = number,
+#define BP_ENUM_MEMBER_LAYOUT(id, name, number) BP_LAYOUT_##id = number,
+typedef enum bp_data_format { BP_DATA_FORMATS(BP_ENUM_MEMBER_FORMAT) } bp_data_format;
+typedef enum bp_task { BP_TASKS(BP_ENUM_MEMBER_TASK) } bp_task;
+typedef enum bp_normalise { BP_NORMALISATIONS(BP_ENUM_MEMBER_NORMALISE) } bp_normalise;
+typedef enum bp_layout { BP_LAYOUTS(BP_ENUM_MEMBER_LAYOUT) } bp_layout;
+
+/* All texts are borrowed. 0 and NULL: the default, or not given. */
+typedef struct bp_data_source {
+    bp_data_format format;
+    const char *name;                   /* NAMED: which; else what it is called in messages */
+    const char *folder;                 /* where relative paths begin; NULL: the working folder */
+    const char *path, *test_path;       /* of inputs, or of the whole; a test part of its own */
+    const char *inputs;                 /* NPZ: name of the array */
+    const char *targets, *test_targets; /* IDX, NPY: path; NPZ: name of the array; CSV: columns,
+                                           separated by commas */
+    bool no_header;                     /* CSV: columns are numbered from 1 */
+    bp_task task;
+    bp_normalise normalise;
+    bp_layout layout;
+    double validation_fraction, test_fraction; /* of the samples that are no test part */
+    int64_t train_samples;                     /* at most so many to train */
+    uint64_t seed;                             /* of the split, and of generated samples */
+    int64_t samples, steps;                    /* generated: how many, time steps of each */
+    double noise;                              /* spirals: deviation, of a radius of 1 */
+} bp_data_source;
+
 typedef struct bp_model bp_model;
 
 /* Opens an empty model. allocator may be NULL (malloc); copied. */

@@ -27,8 +27,10 @@ BP_API void bp_netfile_close(bp_netfile *netfile);
  * caller closes. Recipe: loss ... seed set; what the data decide is 0 or NaN. */
 BP_API BP_MUST_USE bp_status bp_netfile_model(const bp_netfile *netfile, bp_model **model,
                                               bp_error *error);
-/* "digits"; borrowed. Where it stands goes into *line and *column (1-based), each may be NULL. */
-BP_API const char *bp_netfile_data(const bp_netfile *netfile, int32_t *line, int32_t *column);
+/* What `data` says; borrowed, its folder not set. Where it stands goes into *line and *column
+ * (1-based), each may be NULL. */
+BP_API const bp_data_source *bp_netfile_data(const bp_netfile *netfile, int32_t *line,
+                                             int32_t *column);
 BP_API const char *bp_netfile_text(const bp_netfile *netfile); /* as parsed; borrowed */
 
 /* One change of the file. key is a path: "init", "train.learning_rate", "net[0].activation",

@@ -41,12 +41,21 @@ typedef struct bp_dataset {
     size_t memory_bytes;
 } bp_dataset;
 
-/* The data sets that have names; NULL-terminated. */
+/* The data sets that have names; NULL-terminated. "digits": UCI optdigits, bundled in the binary;
+ * 1,797 images of 8 x 8, inputs standardised on the training part; fixed split 1,257 / 270 / 270,
+ * stratified. "fashion_mnist": Debian's dataset-fashion-mnist where it is installed; 28 x 28;
+ * 50,000 / 10,000 / 10,000. "spirals": two of them in a plane, 2 classes. "adding": the adding
+ * problem (Hochreiter & Schmidhuber 1997), sequences (steps, 2, 1), regression. */
 BP_API extern const char *const bp_dataset_names[];
-/* "digits": UCI optdigits, bundled in the binary; 1,797 images of 8 x 8, inputs standardised on the
- * training part; fixed split 1,257 / 270 / 270, stratified. */
+/* A named set with its defaults. */
 BP_API BP_MUST_USE bp_status bp_dataset_open(bp_dataset **dataset, const char *name,
                                              const bp_allocator *allocator, bp_error *error);
+/* Reads or generates, splits by seed, and normalises by what the training part alone says: each
+ * input of a vector for itself, all numbers of an image or a sequence alike. Numbers that are not
+ * finite are refused with their place. */
+BP_API BP_MUST_USE bp_status bp_dataset_open_source(bp_dataset **dataset,
+                                                    const bp_data_source *source,
+                                                    const bp_allocator *allocator, bp_error *error);
 /* The caller's own numbers, copied: inputs [n, units], classes [n] (or NULL) or targets. */
 BP_API BP_MUST_USE bp_status bp_dataset_from_memory(bp_dataset **dataset, const char *name,
                                                     const int64_t input_shape[3], int64_t n_outputs,

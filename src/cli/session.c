@@ -3,6 +3,7 @@
 #include "cli/folder.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,14 +23,50 @@ static void told_message(void *context, const char *text) {
     session->listener->on_message(session->listener->context, session, text);
 }
 
-/* The data room knows the name, not its place in the file. */
+/* The folder of the network file: where relative paths in it begin. Released with free(). */
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup("");
+}
+
+/* The data room knows the source, not its place in the file. */
 static bp_status open_data(bp_session *session, const bp_netfile *file, bp_error *error) {
     int32_t line, column;
     bp_error reason = {.status = BP_OK};
-    const char *name = bp_netfile_data(file, &line, &column);
-    const bp_status status = bp_dataset_open(&session->dataset, name, NULL, &reason);
+    bp_data_source source = *bp_netfile_data(file, &line, &column);
+    char *folder = folder_of(session->network.path);
+    source.folder = folder;
+    const bp_status status = bp_dataset_open_source(&session->dataset, &source, NULL, &reason);
+    free(folder);
     if (status == BP_ERROR_INPUT) return bp_fail_at(error, line, column, "%s", reason.text);
     if (status != BP_OK && error) *error = reason;
+    return status;
+}
+
+/* Paths of the copy in the run folder do not begin there: relative ones are made absolute. */
+static bp_status fix_paths(bp_session *session, const bp_netfile *file, bp_error *error) {
+    const bp_data_source *source = bp_netfile_data(file, NULL, NULL);
+    const bool two_files = source->format == BP_DATA_IDX || source->format == BP_DATA_NPY;
+    const char *const paths[][2] = {{"data.path", source->path},
+                                    {"data.test_path", source->test_path},
+                                    {"data.targets", two_files ? source->targets : NULL},
+                                    {"data.test_targets", source->test_targets}};
+    char *folder = folder_of(session->network.path), *root = realpath(*folder ? folder : ".", NULL);
+    bp_status status = BP_OK;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths && status == BP_OK; i++) {
+        const char *path = paths[i][1];
+        char value[2 * PATH_MAX];
+        bp_text text;
+        if (source->format == BP_DATA_NAMED || !path || *path == '/' || !root) continue;
+        bp_text_init(&text, value, sizeof value);
+        bp_text_add(&text, "\"%s/", root);
+        for (; *path; path++)
+            bp_text_add(&text, "%s%c", *path == '"' || *path == '\\' ? "\\" : "", *path);
+        bp_text_add(&text, "\"");
+        status = bp_network_set(&session->network, paths[i][0], value, error);
+    }
+    free(folder);
+    free(root);
     return status;
 }
 
@@ -47,6 +84,7 @@ static bp_status open_trainer(bp_session *session, const char *weights, bp_error
         status = bp_trainer_open_ranked(&session->trainer, session->model, session->dataset,
                                         &session->ranks, NULL, error);
     if (status == BP_OK && weights) status = bp_trainer_load(session->trainer, weights, error);
+    if (status == BP_OK) status = fix_paths(session, file, error);
     bp_netfile_close(file);
     return status;
 }

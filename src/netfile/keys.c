@@ -29,6 +29,14 @@ static const bp_word loss_words[] = {{"cross_entropy", BP_CROSS_ENTROPY},
 static const bp_word optimiser_words[] = {{"sgd", BP_SGD},         {"adam", BP_ADAM},
                                           {"adamw", BP_ADAMW},     {"rmsprop", BP_RMSPROP},
                                           {"adagrad", BP_ADAGRAD}, {NULL, 0}};
+static const bp_word format_words[] = {{"idx", BP_DATA_IDX},
+                                       {"npy", BP_DATA_NPY},
+                                       {"npz", BP_DATA_NPZ},
+                                       {"csv", BP_DATA_CSV},
+                                       {NULL, 0}};
+static const bp_word task_words[] = {BP_TASKS(WORD){NULL, 0}};
+static const bp_word layout_words[] = {BP_LAYOUTS(WORD){NULL, 0}};
+static const bp_word normalise_words[] = {BP_NORMALISATIONS(WORD){NULL, 0}};
 static const bp_word only_true[] = {{"true", 1}, {NULL, 0}};
 static const bp_word schedule_words[] = {BP_SCHEDULES(WORD){NULL, 0}};
 
@@ -42,7 +50,8 @@ static const bp_word schedule_words[] = {BP_SCHEDULES(WORD){NULL, 0}};
 #define AT(member) .offset = offsetof(bp_netfile, member)
 static const bp_key top_keys[] = {
     {"version", WHOLE(0, 1000000), AT(version), .required = true, .lesson = "'version: 1'"},
-    {"data", OTHER("the name of a data set"), .required = true, .lesson = "'data: digits'"},
+    {"data", OTHER("the name of a data set, or a mapping"), .required = true,
+     .lesson = "'data: digits'"},
     {"net", OTHER("a list of items"), .required = true,
      .lesson = "'net: [dense 64 relu, dense 10]'"},
     {"init", OTHER("an initialiser, or {weights: ..., biases: ...}"),
@@ -53,7 +62,26 @@ static const bp_key top_keys[] = {
 };
 
 static const bp_key data_keys[] = {
-    {"name", NAME(BP_DATA_MAX_BYTES), AT(data), .required = true},
+    {"name", NAME(BP_DATA_MAX_BYTES), AT(source.name)},
+    {"format", WORDS(format_words), AT(source.format)},
+    {"path", NAME(BP_PATH_MAX_BYTES), AT(source.path)},
+    {"test_path", NAME(BP_PATH_MAX_BYTES), AT(source.test_path)},
+    {"inputs", NAME(BP_NAME_MAX_BYTES), AT(source.inputs), .fallback = "X"},
+    {"targets", NAME(BP_PATH_MAX_BYTES), AT(source.targets)},
+    {"test_targets", NAME(BP_PATH_MAX_BYTES), AT(source.test_targets)},
+    {"header", FLAG, AT(has_header), .fallback = "true"},
+    {"task", WORDS(task_words), AT(source.task)},
+    {"layout", WORDS(layout_words), AT(source.layout)},
+    {"normalise", WORDS(normalise_words), AT(source.normalise), .alias = "normalize"},
+    {"validation_fraction", NUMBER(0, 1), AT(source.validation_fraction), .below_high = true,
+     .fallback = "0.15"},
+    {"test_fraction", NUMBER(0, 1), AT(source.test_fraction), .below_high = true,
+     .fallback = "0.15"},
+    {"train_samples", WHOLE(1, 1000000000), AT(source.train_samples)},
+    {"seed", WHOLE(0, 9007199254740991), AT(source.seed), .fallback = "1"},
+    {"samples", WHOLE(10, 10000000), AT(source.samples)},
+    {"steps", WHOLE(2, 100000), AT(source.steps), .fallback = "50"},
+    {"noise", NUMBER(0, 10), AT(source.noise), .fallback = "0.02"},
 };
 #undef AT
 

@@ -63,27 +63,6 @@ static bp_status check_names(const bp_netfile *netfile, bp_error *error) {
 
 /* --- sections ------------------------------------------------------------------------------- */
 
-static bp_status read_data(const bp_reader *reader, const bp_node *node, bp_netfile *netfile) {
-    const bp_key *name = bp_schema_key(&bp_schema_data, "name");
-    netfile->data_line = node->line;
-    netfile->data_column = node->column;
-    if (node->kind != BP_NODE_MAP)
-        return bp_schema_value(reader, name, node, "data", &netfile->data);
-    for (const bp_node *key = bp_node_first(reader->tree, node); key;
-         key = bp_node_next(reader->tree, bp_node_next(reader->tree, key))) {
-        const char *word = bp_node_text(reader->tree, key);
-        if (strcmp(word, "format") != 0 && strcmp(word, "path") != 0) continue;
-        bp_fail_at(reader->error, key->line, key->column,
-                   "data.%s is not supported yet; this version knows its bundled data sets only, "
-                   "as in 'data: digits'",
-                   word);
-        if (reader->error) reader->error->status = BP_ERROR_NOT_SUPPORTED;
-        return BP_ERROR_NOT_SUPPORTED;
-    }
-    const bp_node *values[BP_MAX_KEYS];
-    return bp_schema_read(reader, node, "data", &bp_schema_data, netfile, values);
-}
-
 /* --- train: a setting of another optimiser or schedule would be ignored in silence -------------
  */
 
@@ -114,7 +93,7 @@ static const bp_node *train_value(const bp_node *values[BP_MAX_KEYS], const char
 }
 
 /* "the optimisers sgd and rmsprop" */
-static void add_owners(bp_text *text, const char *what, const bp_word *words, unsigned owners) {
+void bp_add_owners(bp_text *text, const char *what, const bp_word *words, unsigned owners) {
     size_t n = 0;
     for (const bp_word *word = words; word->name; word++) n += (owners & BIT(word->number)) != 0;
     bp_text_add(text, "the %s%s ", what, n == 1 ? "" : "s");
@@ -136,9 +115,9 @@ static bp_status check_owned(const bp_reader *reader, const bp_node *values[BP_M
         bp_text text;
         bp_text_init(&text, sentence, sizeof sentence);
         bp_text_add(&text, "train.%s belongs to ", keys->key);
-        add_owners(&text, what, words, keys->owners);
+        bp_add_owners(&text, what, words, keys->owners);
         bp_text_add(&text, ", found ");
-        add_owners(&text, what, words, BIT(number));
+        bp_add_owners(&text, what, words, BIT(number));
         return bp_fail_at(reader->error, value->line, value->column, "%s", sentence);
     }
     return BP_OK;
@@ -221,7 +200,7 @@ static bp_status read_top(bp_netfile *netfile, bp_error *error) {
         return bp_wrong_value(&reader, root, "the file", "a mapping that begins with 'version: 1'");
     bp_status status = bp_schema_read(&reader, root, "", &bp_schema_top, netfile, values);
     if (status == BP_OK) status = check_version(&reader, values[VERSION], netfile->version);
-    if (status == BP_OK) status = read_data(&reader, values[DATA], netfile);
+    if (status == BP_OK) status = bp_data_read(&reader, values[DATA], netfile);
     if (status == BP_OK) status = read_net(&reader, values[NET], netfile);
     netfile->init = bp_init_default();
     if (status == BP_OK && values[INIT])
@@ -298,10 +277,10 @@ bp_status bp_netfile_model(const bp_netfile *netfile, bp_model **model, bp_error
     return BP_OK;
 }
 
-const char *bp_netfile_data(const bp_netfile *netfile, int32_t *line, int32_t *column) {
+const bp_data_source *bp_netfile_data(const bp_netfile *netfile, int32_t *line, int32_t *column) {
     if (line) *line = netfile->data_line;
     if (column) *column = netfile->data_column;
-    return netfile->data;
+    return &netfile->source;
 }
 
 const char *bp_netfile_text(const bp_netfile *netfile) {

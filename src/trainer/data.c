@@ -3,10 +3,12 @@
 #include "trainer/arena.h"
 #include "trainer/dataset.h"
 #include "trainer/digits.h"
+#include "trainer/samples.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_UNITS ((int64_t)1 << 31)
 #define MAX_SAMPLES ((int64_t)1 << 31)
@@ -92,19 +94,22 @@ static int64_t count_class(const bp_part *part, int64_t class) {
     return count;
 }
 
-void bp_dataset_finish(bp_dataset *dataset, const bp_part_memory parts[3]) {
-    dataset->chance_accuracy = NAN;
-    if (!dataset->has_classes) return;
-    const bp_part *seen[3] = {&dataset->train, &dataset->validation, &dataset->test};
-    for (int p = 0; p < 3; p++)
-        for (int64_t i = 0; i < seen[p]->n; i++)
-            parts[p].targets[i * dataset->n_outputs + parts[p].classes[i]] = 1;
+static double chance_accuracy(const bp_dataset *dataset) {
     int64_t most = 0;
+    if (!dataset->has_classes) return (double)NAN;
     for (int64_t class = 0; class < dataset->n_outputs; class++) {
         const int64_t count = count_class(&dataset->train, class);
         if (count > most) most = count;
     }
-    dataset->chance_accuracy = (double)most / (double)dataset->train.n;
+    return (double)most / (double)dataset->train.n;
+}
+
+void bp_dataset_finish(bp_dataset *dataset, const bp_part_memory parts[3]) {
+    const bp_part *seen[3] = {&dataset->train, &dataset->validation, &dataset->test};
+    for (int p = 0; p < 3 && dataset->has_classes; p++)
+        for (int64_t i = 0; i < seen[p]->n; i++)
+            parts[p].targets[i * dataset->n_outputs + parts[p].classes[i]] = 1;
+    dataset->chance_accuracy = chance_accuracy(dataset);
 }
 
 /* --- the caller's numbers --------------------------------------------------------------------- */
@@ -166,16 +171,88 @@ bp_status bp_dataset_from_memory(bp_dataset **dataset, const char *name,
     return BP_OK;
 }
 
-/* --- data sets with names --------------------------------------------------------------------- */
+/* --- data sets with names, and from files ------------------------------------------------------
+ */
 
-const char *const bp_dataset_names[] = {"digits", NULL};
+const char *const bp_dataset_names[] = {"digits", "fashion_mnist", "spirals", "adding", NULL};
+
+/* Fewer training samples of a set that has its split and its scale. */
+static void cut_training(bp_dataset *dataset, int64_t most) {
+    if (most > 0 && most < dataset->train.n) dataset->train.n = most;
+    dataset->chance_accuracy = chance_accuracy(dataset);
+}
+
+/* Where Debian's package puts it: 60,000 images, of which a sixth validates, and 10,000 to test. */
+#define FASHION "/usr/share/datasets/fashion-mnist/"
+static bp_status open_fashion(const bp_data_source *given, bp_dataset **dataset,
+                              const bp_allocator *allocator, bp_error *error) {
+    bp_data_source source = *given;
+    source.format = BP_DATA_IDX;
+    source.path = FASHION "train-images-idx3-ubyte.gz";
+    source.targets = FASHION "train-labels-idx1-ubyte.gz";
+    source.test_path = FASHION "t10k-images-idx3-ubyte.gz";
+    source.test_targets = FASHION "t10k-labels-idx1-ubyte.gz";
+    source.task = BP_TASK_CLASSIFICATION;
+    source.validation_fraction = 1.0 / 6 + 1e-9;
+    if (access(source.path, R_OK) == 0) return bp_arrays_open(&source, dataset, allocator, error);
+    return bp_fail(error, BP_ERROR_INPUT,
+                   "fashion_mnist is not installed (there is no " FASHION
+                   "); install it by: apt-get install dataset-fashion-mnist");
+}
+
+static bp_status open_named(const bp_data_source *source, bp_dataset **dataset,
+                            const bp_allocator *allocator, bp_error *error) {
+    const char *name = source->name;
+    if (strcmp(name, "digits") == 0) {
+        const bp_status status = bp_digits_open(dataset, allocator, error);
+        if (status == BP_OK) cut_training(*dataset, source->train_samples);
+        return status;
+    }
+    if (strcmp(name, "fashion_mnist") == 0) return open_fashion(source, dataset, allocator, error);
+    if (strcmp(name, "spirals") == 0) return bp_spirals_open(source, dataset, allocator, error);
+    if (strcmp(name, "adding") == 0) return bp_adding_open(source, dataset, allocator, error);
+    const size_t n = sizeof bp_dataset_names / sizeof *bp_dataset_names - 1;
+    const char *meant = bp_nearest_word(name, bp_dataset_names, n);
+    char known[200];
+    bp_text text;
+    bp_text_init(&text, known, sizeof known);
+    for (size_t i = 0; i < n; i++) bp_text_add(&text, "%s%s", i ? ", " : "", bp_dataset_names[i]);
+    return bp_fail(error, BP_ERROR_INPUT, "unknown data set '%.100s'; %s%s%s", name,
+                   meant ? "did you mean '" : "there are ", meant ? meant : known,
+                   meant ? "'?" : "");
+}
+
+/* What a source leaves open. */
+static bp_data_source completed(const bp_data_source *given) {
+    bp_data_source source = *given;
+    const bool named = source.format <= BP_DATA_NAMED;
+    const bool adding = named && source.name && strcmp(source.name, "adding") == 0;
+    if (!source.normalise) source.normalise = adding ? BP_NORMALISE_NONE : BP_NORMALISE_STANDARD;
+    if (!(source.validation_fraction > 0)) source.validation_fraction = 0.15;
+    if (!(source.test_fraction > 0)) source.test_fraction = 0.15;
+    if (source.samples < 1) source.samples = adding ? 10000 : 2000;
+    if (source.steps < 1) source.steps = 50;
+    return source;
+}
+
+bp_status bp_dataset_open_source(bp_dataset **dataset, const bp_data_source *given,
+                                 const bp_allocator *allocator, bp_error *error) {
+    const bp_data_source source = completed(given);
+    switch (source.format) {
+    case BP_DATA_IDX:
+    case BP_DATA_NPY:
+    case BP_DATA_NPZ:
+        return bp_arrays_open(&source, dataset, allocator, error);
+    case BP_DATA_CSV:
+        return bp_table_open(&source, dataset, allocator, error);
+    case BP_DATA_NAMED:
+        return open_named(&source, dataset, allocator, error);
+    }
+    return open_named(&source, dataset, allocator, error);
+}
 
 bp_status bp_dataset_open(bp_dataset **dataset, const char *name, const bp_allocator *allocator,
                           bp_error *error) {
-    if (strcmp(name, "digits") == 0) return bp_digits_open(dataset, allocator, error);
-    const char *meant = bp_nearest_word(name, bp_dataset_names,
-                                        sizeof bp_dataset_names / sizeof *bp_dataset_names - 1);
-    return bp_fail(error, BP_ERROR_INPUT, "unknown data set '%.100s'; %s '%s'%s", name,
-                   meant ? "did you mean" : "there is", meant ? meant : bp_dataset_names[0],
-                   meant ? "?" : "");
+    const bp_data_source source = {.format = BP_DATA_NAMED, .name = name, .noise = 0.02};
+    return bp_dataset_open_source(dataset, &source, allocator, error);
 }

@@ -158,6 +158,8 @@ void bp_orthogonalise(double gain, int64_t rows, int64_t columns, bp_real *matri
 /* What random numbers are drawn for (bp_random_key.purpose). Pinned: they decide every run. */
 typedef enum bp_purpose {
     BP_PURPOSE_SHUFFLE = 1,
+    BP_PURPOSE_SPLIT = 2,        /* of samples into parts */
+    BP_PURPOSE_SAMPLE = 3,       /* numbers of generated samples */
     BP_PURPOSE_PARAMETER = 16,   /* + the parameter's index in the network */
     BP_PURPOSE_DROPOUT = 1 << 24 /* + the layer's id */
 } bp_purpose;

@@ -152,8 +152,8 @@ static inline void fixture_describe(bp_text *text, const bp_netfile *netfile) {
     bp_error error;
     assert_int_equal(bp_netfile_model(netfile, &model, &error), BP_OK);
     const bp_recipe *recipe = bp_model_recipe(model);
-    bp_text_add(text, "%s %s %s", bp_netfile_data(netfile, NULL, NULL), bp_loss_name(recipe->loss),
-                bp_optimiser_name(recipe->optimiser));
+    bp_text_add(text, "%s %s %s", bp_netfile_data(netfile, NULL, NULL)->name,
+                bp_loss_name(recipe->loss), bp_optimiser_name(recipe->optimiser));
     fixture_add_number(text, "learning_rate", recipe->learning_rate);
     fixture_add_number(text, "momentum", recipe->momentum);
     fixture_add_number(text, "beta1", recipe->beta1);

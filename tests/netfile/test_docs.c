@@ -54,7 +54,7 @@ static void test_examples(void **state) {
         bp_model *model = NULL;
         bp_error error;
         assert_int_equal(bp_netfile_model(netfile, &model, &error), BP_OK);
-        assert_string_equal(bp_netfile_data(netfile, NULL, NULL), "digits");
+        assert_string_equal(bp_netfile_data(netfile, NULL, NULL)->name, "digits");
         const uint32_t n_layers = bp_model_n_layers(model);
         assert_true(n_layers >= examples[i].least_layers);
         const bp_layer *first = bp_model_layer(model, 1);
