@@ -44,7 +44,8 @@ typedef struct bp_dataset {
 /* The data sets that have names; NULL-terminated. */
 BP_API extern const char *const bp_dataset_names[];
 /* "digits": UCI optdigits, bundled in the binary; 1,797 images of 8 x 8, inputs standardised on the
- * training part; fixed split 1,257 / 270 / 270, stratified. */
+ * training part; fixed split 1,257 / 270 / 270, stratified. "adding 50": the adding problem over 50
+ * time steps (2 to 1000), sequences of 2 numbers a step with one target; 8,000 / 1,000 / 1,000. */
 BP_API BP_MUST_USE bp_status bp_dataset_open(bp_dataset **dataset, const char *name,
                                              const bp_allocator *allocator, bp_error *error);
 /* The caller's own numbers, copied: inputs [n, units], classes [n] (or NULL) or targets. */

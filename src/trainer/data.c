@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Data sets: three parts of samples in one block of memory. */
+#include "trainer/adding.h"
 #include "trainer/arena.h"
 #include "trainer/dataset.h"
 #include "trainer/digits.h"
@@ -168,11 +169,18 @@ bp_status bp_dataset_from_memory(bp_dataset **dataset, const char *name,
 
 /* --- data sets with names --------------------------------------------------------------------- */
 
-const char *const bp_dataset_names[] = {"digits", NULL};
+const char *const bp_dataset_names[] = {"digits", "adding", NULL};
 
 bp_status bp_dataset_open(bp_dataset **dataset, const char *name, const bp_allocator *allocator,
                           bp_error *error) {
+    const int64_t adding_steps = bp_adding_steps(name);
     if (strcmp(name, "digits") == 0) return bp_digits_open(dataset, allocator, error);
+    if (adding_steps > 0) return bp_adding_open(dataset, adding_steps, allocator, error);
+    if (strncmp(name, "adding", 6) == 0)
+        return bp_fail(error, BP_ERROR_INPUT,
+                       "data set 'adding' needs its number of time steps, from 2 to %d, as in "
+                       "'adding 50', found '%.100s'",
+                       BP_ADDING_MAX_STEPS, name);
     const char *meant = bp_nearest_word(name, bp_dataset_names,
                                         sizeof bp_dataset_names / sizeof *bp_dataset_names - 1);
     return bp_fail(error, BP_ERROR_INPUT, "unknown data set '%.100s'; %s '%s'%s", name,
