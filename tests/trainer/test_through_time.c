@@ -63,16 +63,11 @@ static listener measure(bp_layer layer) {
     return l;
 }
 
+static const bp_layer_kind kinds[] = {BP_LAYER_RNN, BP_LAYER_GRU, BP_LAYER_LSTM};
+
 static bp_layer lstm(double forget_bias) {
     bp_layer layer = kit_recurrent(BP_LAYER_LSTM, UNITS, false);
-    layer.activation = BP_ACTIVATION_LINEAR;
     layer.forget_bias = forget_bias;
-    return layer;
-}
-
-static bp_layer gru(void) {
-    bp_layer layer = kit_recurrent(BP_LAYER_GRU, UNITS, false);
-    layer.activation = BP_ACTIVATION_LINEAR;
     return layer;
 }
 
@@ -95,7 +90,7 @@ static void test_by_lag(void **state) {
     } cases[N] = {{"rnn, pytorch_default", rnn(0, 0)},
                   {"rnn, orthogonal", rnn(BP_INIT_ORTHOGONAL, 1)},
                   {"rnn, orthogonal, gain 2", rnn(BP_INIT_ORTHOGONAL, 2)},
-                  {"gru, pytorch_default", gru()},
+                  {"gru, pytorch_default", kit_recurrent(BP_LAYER_GRU, UNITS, false)},
                   {"lstm, pytorch_default", lstm(0)},
                   {"  and forget_bias 1", lstm(1)},
                   {"  and forget_bias 3", lstm(3)}};
@@ -129,12 +124,10 @@ static void test_by_lag(void **state) {
 static void test_steps_are_the_same(void **state) {
     (void)state;
     const int64_t shape[3] = {7, 3, 1};
-    const bp_layer_kind kinds[] = {BP_LAYER_RNN, BP_LAYER_GRU, BP_LAYER_LSTM};
     bp_dataset *dataset = kit_data(shape, 2, false, 24);
     for (size_t k = 0; k < 3; k++) {
-        bp_layer layer = kit_recurrent(kinds[k], 5, false);
-        if (kinds[k] != BP_LAYER_RNN) layer.activation = BP_ACTIVATION_LINEAR;
-        const bp_layer layers[] = {layer, kit_dense(2, BP_ACTIVATION_LINEAR), {0}};
+        const bp_layer layers[] = {
+            kit_recurrent(kinds[k], 5, false), kit_dense(2, BP_ACTIVATION_LINEAR), {0}};
         bp_recipe recipe = kit_recipe(BP_MSE, 8);
         recipe.learning_rate = 0.1;
         double losses[2][30];
@@ -156,8 +149,30 @@ static void test_steps_are_the_same(void **state) {
     bp_dataset_close(dataset);
 }
 
+/* States begin at 0, whatever a batch of another size has left in the same memory. */
+static void test_evaluation_forgets_the_batch(void **state) {
+    (void)state;
+    const int64_t shape[3] = {7, 3, 1};
+    const bp_recipe recipe = kit_recipe(BP_MSE, 8); /* a step changes nothing */
+    bp_dataset *dataset = kit_data(shape, 2, false, 24);
+    for (size_t k = 0; k < 3; k++) {
+        const bp_layer layers[] = {
+            kit_recurrent(kinds[k], 5, false), kit_dense(2, BP_ACTIVATION_LINEAR), {0}};
+        bp_model *model = kit_model(layers, &recipe, shape);
+        bp_trainer *trainer = kit_trainer(model, dataset);
+        const bp_score before = bp_trainer_evaluate(trainer, &dataset->train);
+        bp_trainer_step(trainer);
+        const bp_score after = bp_trainer_evaluate(trainer, &dataset->train);
+        assert_true(before.loss > 0 && before.loss == after.loss);
+        bp_trainer_close(trainer);
+        bp_model_close(model);
+    }
+    bp_dataset_close(dataset);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_by_lag),
-                                       cmocka_unit_test(test_steps_are_the_same)};
+                                       cmocka_unit_test(test_steps_are_the_same),
+                                       cmocka_unit_test(test_evaluation_forgets_the_batch)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
