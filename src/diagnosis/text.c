@@ -183,8 +183,8 @@ static void text_forward(const bp_diagnosis *d, const bp_finding_slot *slot, bp_
     if (isfinite(d->forward_input)) number(text, " (spread of the input: ", d->forward_input, ")");
 }
 
-/* Of recurrent layers we have no theory: stacks of them have been seen to learn from the little that
- * arrives once Adam rescales it. */
+/* Of recurrent layers we have no theory: stacks of them have been seen to learn from the little
+ * that arrives once Adam rescales it. */
 static bool has_recurrent(const bp_diagnosis *d, const bp_profile *profile) {
     for (uint32_t cut = profile->vanish_from; cut <= profile->vanish_to; cut++)
         if (bp_layer_is_recurrent(bp_model_layer(d->model, bp_model_cut(d->model, cut))))

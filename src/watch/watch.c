@@ -284,26 +284,21 @@ static void on_step_end(void *context) {
 
 #define BIT(role) (1u << (unsigned)(role))
 
-/* What comes back to a block's input by the branch; elsewhere nothing is read from that role. */
-static bool begins_block(const bp_model *model, uint32_t layer) {
-    for (uint32_t id = layer + 1; id <= bp_model_n_layers(model); id++) {
-        const bp_layer *sum = bp_model_layer(model, id);
-        if (sum->kind == BP_LAYER_RESIDUAL && sum->id - sum->n_branch == layer) return true;
-    }
-    return false;
-}
-
 static void plan_wants(bp_watch *watch) {
     const uint32_t all = ((1u << BP_N_ROLES) - 1) & ~BIT(BP_ROLE_ERROR_INPUT);
     for (uint32_t layer = 0; layer <= watch->n_layers; layer++) {
         const bp_layer *spec = bp_model_layer(watch->model, layer);
         watch->wanted_full[layer] = all;
-        if (begins_block(watch->model, layer))
-            watch->wanted_full[layer] |= BIT(BP_ROLE_ERROR_INPUT);
         /* Between full steps: the tripwire for non-finite values, where they end up. */
         watch->wanted_light[layer] = spec && spec->id == watch->n_layers
                                          ? BIT(BP_ROLE_ACTIVATION) | BIT(BP_ROLE_ERROR_OUTPUT)
                                          : 0;
+    }
+    /* A layer's input is read where a block begins: what comes back by the branch. */
+    for (uint32_t id = 1; id <= watch->n_layers; id++) {
+        const bp_layer *sum = bp_model_layer(watch->model, id);
+        if (sum->kind == BP_LAYER_RESIDUAL && sum->n_branch < id)
+            watch->wanted_full[id - sum->n_branch] |= BIT(BP_ROLE_ERROR_INPUT);
     }
 }
 
