@@ -14,7 +14,9 @@ extern "C" {
 #endif
 
 /* Roles of a tensor. Activations and error signals are [samples, units ...]; an error signal is
- * dL/d(tensor) as the backward pass computes it (with the 1/terms of a mean loss inside). */
+ * dL/d(tensor) as the backward pass computes it (with the 1/terms of a mean loss inside). A layer's
+ * ERROR_INPUT is told where it is no other layer's ERROR_OUTPUT: of the first, whose input is the
+ * network's, and of those that begin a residual block. */
 #define BP_ROLES(X)                                                                              \
     X(ACTIVATION, "activation", 0)     /* output of the layer; layer 0 is the input */           \
     X(ERROR_OUTPUT, "error signal", 1) /* dL/d(output of the layer) */                           \

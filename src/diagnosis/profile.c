@@ -49,6 +49,7 @@ static void split_gain(const bp_model *model, const bp_layer *layer, const bp_re
                        bp_gain *gain) {
     gain->activation = gain->norm = gain->weight = gain->alignment = (double)NAN;
     if (layer->kind == BP_LAYER_RESIDUAL) return;
+    if (bp_layer_is_recurrent(layer)) return; /* a product over time, of gates and weights alike */
     double at = measured(record, BP_Q_ERROR_RMS, layer->id); /* going back through the layer */
     const bool has_activation = layer->activation != BP_ACTIVATION_LINEAR;
     const bool has_norm = layer->norm != BP_NORM_NONE;

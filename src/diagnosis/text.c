@@ -183,13 +183,23 @@ static void text_forward(const bp_diagnosis *d, const bp_finding_slot *slot, bp_
     if (isfinite(d->forward_input)) number(text, " (spread of the input: ", d->forward_input, ")");
 }
 
+/* Of recurrent layers we have no theory: stacks of them have been seen to learn from the little
+ * that arrives once Adam rescales it. */
+static bool has_recurrent(const bp_diagnosis *d, const bp_profile *profile) {
+    for (uint32_t cut = profile->vanish_from; cut <= profile->vanish_to; cut++)
+        if (bp_layer_is_recurrent(bp_model_layer(d->model, bp_model_cut(d->model, cut))))
+            return true;
+    return false;
+}
+
 static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
                            bp_text *note) {
     text_chain(d, slot, text, 1);
     if (slot->forward || d->forward_worst < FORWARD_LIMIT) text_forward(d, slot, text);
     const bp_recipe *recipe = bp_model_recipe(d->model);
     const bool from_the_start = slot->finding.since_step == d->history.first_step;
-    if (from_the_start && slot->profile.vanish_span > 4 * LN_SPAN / 3)
+    if (from_the_start && slot->profile.vanish_span > 4 * LN_SPAN / 3 &&
+        !has_recurrent(d, &slot->profile))
         bp_text_add(note,
                     recipe->optimiser == BP_ADAM
                         ? "Adam rescales what arrives, and nothing arrives: healthy-looking "

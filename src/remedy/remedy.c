@@ -149,6 +149,8 @@ static bool mend(remedy_block *block, const bp_model *model, const bp_finding *f
     const bool from_the_start = finding->since_step == 0; /* later it is not the initialiser */
     if (blamed && from_the_start && mend_layer(block, model, blamed)) return true;
     if (mend_chain(block, model)) return true;
+    /* What grows through time inside one layer grows at any learning rate. */
+    if (blamed && bp_layer_is_recurrent(bp_model_layer(model, blamed))) return false;
     return finding->problem == BP_PROBLEM_EXPLODING_GRADIENT &&
            bp_finding_evidence(finding, "update_ratio") > 1 &&
            mend_learning_rate(block, model, finding);

@@ -169,7 +169,7 @@ static void lay_out(bp_network *network, const bp_recipe *recipe, bp_arena *aren
     network->before = take(arena, 1, network->n_values);
     if (bp_optimiser_has_first(recipe)) network->first_moment = take(arena, 1, network->n_values);
     if (bp_optimiser_has_second(recipe)) network->second_moment = take(arena, 1, network->n_values);
-    int64_t widest = 0;
+    int64_t widest = network->nodes[0].units;
     for (uint32_t l = 0; l <= network->n_layers; l++) {
         bp_node *node = &network->nodes[l];
         if (node->is_skip && node->units > widest) widest = node->units;
@@ -185,7 +185,7 @@ static void lay_out(bp_network *network, const bp_recipe *recipe, bp_arena *aren
             node->activated = take(arena, rows, node->units);
         node->error = take(arena, network->batch, node->units);
     }
-    network->branch_error = take(arena, network->batch, widest);
+    network->part_error = take(arena, network->batch, widest);
 }
 
 void bp_network_reset_running(bp_network *network) {

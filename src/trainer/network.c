@@ -83,17 +83,21 @@ static void operate_backward(bp_network *network, const bp_node *node, const bp_
 }
 
 /* Hands the error on to the layer before. Where a block begins there, this layer's part joins what
- * the skips have left: only with both is that layer's error complete. */
+ * the skips have left: only with both is that layer's error complete. The first layer's reaches the
+ * input, where it is computed only if the observer asks. */
 static void pass_on(bp_network *network, uint32_t l, const bp_pass *pass, int64_t n,
                     const bp_teller *teller) {
+    const bp_node *node = &network->nodes[l];
     bp_node *before = &network->nodes[l - 1];
-    if (l == 1 || !before->is_skip) {
-        operate_backward(network, &network->nodes[l], pass, n, l == 1 ? NULL : before->error);
+    const bool first = l == 1, asked = bp_teller_wants(teller, l, BP_ROLE_ERROR_INPUT);
+    if (first ? !asked : !before->is_skip) {
+        operate_backward(network, node, pass, n, first ? NULL : before->error);
         return;
     }
-    const bp_real *part = network->branch_error;
-    operate_backward(network, &network->nodes[l], pass, n, network->branch_error);
+    const bp_real *part = network->part_error;
+    operate_backward(network, node, pass, n, network->part_error);
     bp_tell_matrix(teller, l, BP_ROLE_ERROR_INPUT, part, n, before->units);
+    if (first) return; /* nothing to train lies before it */
     for (int64_t i = 0; i < n * before->units; i++) before->error[i] += part[i];
 }
 

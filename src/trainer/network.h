@@ -51,7 +51,8 @@ typedef struct bp_network {
     int64_t n_values;
     bp_real *values, *gradients, *before;  /* [n_values]: w, dL/dw, w of before the update */
     bp_real *first_moment, *second_moment; /* of the optimiser; NULL where it has none */
-    bp_real *branch_error; /* [batch, units]: what comes back to a block's input by the branch */
+    bp_real *part_error; /* [batch, units]: what comes back to a block's input by the branch, or to
+                            the network's input by its first layer */
     bp_arena arena;
 } bp_network;
 

@@ -285,7 +285,7 @@ static void on_step_end(void *context) {
 #define BIT(role) (1u << (unsigned)(role))
 
 static void plan_wants(bp_watch *watch) {
-    const uint32_t all = (1u << BP_N_ROLES) - 1;
+    const uint32_t all = ((1u << BP_N_ROLES) - 1) & ~BIT(BP_ROLE_ERROR_INPUT);
     for (uint32_t layer = 0; layer <= watch->n_layers; layer++) {
         const bp_layer *spec = bp_model_layer(watch->model, layer);
         watch->wanted_full[layer] = all;
@@ -293,6 +293,12 @@ static void plan_wants(bp_watch *watch) {
         watch->wanted_light[layer] = spec && spec->id == watch->n_layers
                                          ? BIT(BP_ROLE_ACTIVATION) | BIT(BP_ROLE_ERROR_OUTPUT)
                                          : 0;
+    }
+    /* A layer's input is read where a block begins: what comes back by the branch. */
+    for (uint32_t id = 1; id <= watch->n_layers; id++) {
+        const bp_layer *sum = bp_model_layer(watch->model, id);
+        if (sum->kind == BP_LAYER_RESIDUAL && sum->n_branch < id)
+            watch->wanted_full[id - sum->n_branch] |= BIT(BP_ROLE_ERROR_INPUT);
     }
 }
 

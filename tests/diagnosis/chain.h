@@ -38,12 +38,14 @@ typedef struct chain {
     double loss;
 } chain;
 
-static inline void chain_open(chain *c, uint32_t n_layers, bp_activation activation, bp_norm norm) {
+/* kind: of all layers but the last, which is dense. */
+static inline void chain_open_of(chain *c, uint32_t n_layers, bp_layer_kind kind,
+                                 bp_activation activation, bp_norm norm) {
     memset(c, 0, sizeof *c);
     c->n_layers = n_layers;
     assert_int_equal(bp_model_open(&c->model, NULL), BP_OK);
     for (uint32_t i = 1; i <= n_layers; i++) {
-        const bp_layer layer = {.kind = BP_LAYER_DENSE,
+        const bp_layer layer = {.kind = i < n_layers ? kind : BP_LAYER_DENSE,
                                 .activation = i < n_layers ? activation : BP_ACTIVATION_LINEAR,
                                 .norm = i < n_layers ? norm : BP_NORM_NONE,
                                 .has_bias = true,
@@ -76,6 +78,10 @@ static inline void chain_open(chain *c, uint32_t n_layers, bp_activation activat
         c->variation[i] = 0.5;
     }
     c->loss = 1.5;
+}
+
+static inline void chain_open(chain *c, uint32_t n_layers, bp_activation activation, bp_norm norm) {
+    chain_open_of(c, n_layers, BP_LAYER_DENSE, activation, norm);
 }
 
 static inline void chain_close(chain *c) {

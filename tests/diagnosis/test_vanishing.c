@@ -195,6 +195,33 @@ static void the_input_that_no_longer_reaches_the_end(void **state) {
     chain_close(&c);
 }
 
+/* A recurrent layer's gain is a product over time, of gates and weights alike: no part of it is the
+ * weights', and what Adam would do is not known. */
+static void recurrent_layers_have_no_parts(void **state) {
+    (void)state;
+    static const bp_layer_kind kinds[] = {BP_LAYER_DENSE, BP_LAYER_RNN, BP_LAYER_GRU,
+                                          BP_LAYER_LSTM};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        const bool dense = kinds[k] == BP_LAYER_DENSE, rnn = kinds[k] == BP_LAYER_RNN;
+        chain c;
+        chain_open_of(&c, 10, kinds[k], rnn ? BP_ACTIVATION_TANH : BP_ACTIVATION_LINEAR,
+                      BP_NORM_NONE);
+        chain_all_gains(&c, 0.14);
+        chain_starve_below(&c, 8);
+        c.loss = 2.303;
+        chain_run(&c, 0, 60);
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT);
+        assert_non_null(f);
+        assert_non_null(strstr(f->cause, "about 0.14 each"));
+        assert_int_equal(strstr(f->cause, "weights pass on") != NULL, dense);
+        assert_int_equal(strstr(f->note, "Adam") != NULL, dense);
+        assert_int_equal(isfinite(f->gains[5].weight) != 0, dense);
+        assert_true(fabs(f->gains[5].gain - 0.14) < 1e-3);
+        assert_null(chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_SMALL));
+        chain_close(&c);
+    }
+}
+
 static void normalised_layers_are_measured_free_of_scale(void **state) {
     (void)state;
     chain c;
@@ -404,6 +431,7 @@ int main(void) {
         cmocka_unit_test(small_weights_are_the_root_where_their_repair_would_help),
         cmocka_unit_test(learnt_weights_are_not_blamed_on_the_initialiser),
         cmocka_unit_test(the_input_that_no_longer_reaches_the_end),
+        cmocka_unit_test(recurrent_layers_have_no_parts),
         cmocka_unit_test(normalised_layers_are_measured_free_of_scale),
         cmocka_unit_test(a_deep_sigmoid_is_not_blamed_on_its_weights),
         cmocka_unit_test(weights_that_have_moved_are_not_the_initialisers),

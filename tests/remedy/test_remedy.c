@@ -165,6 +165,42 @@ static void nothing_is_proposed_where_nothing_is_known_to_help(void **state) {
     bp_model_close(model);
 }
 
+/* A gradient that grows through time inside one layer grows at any learning rate. */
+static void growth_through_time_is_no_matter_of_the_learning_rate(void **state) {
+    (void)state;
+    static const bp_layer_kind kinds[] = {BP_LAYER_DENSE, BP_LAYER_RNN};
+    for (size_t k = 0; k < 2; k++) {
+        bp_model *model;
+        const bp_layer first = {.kind = kinds[k],
+                                .activation = BP_ACTIVATION_TANH,
+                                .output_shape = {32, 1, 1},
+                                .weight_init = {BP_INIT_XAVIER, 1}};
+        const bp_layer last = {.kind = BP_LAYER_DENSE,
+                               .activation = BP_ACTIVATION_LINEAR,
+                               .output_shape = {1, 1, 1},
+                               .weight_init = {BP_INIT_XAVIER, 1},
+                               .item = 1};
+        const int64_t input[3] = {100, 2, 1};
+        assert_int_equal(bp_model_open(&model, NULL), BP_OK);
+        if (kinds[k] == BP_LAYER_DENSE) {
+            const bp_layer flat = {.kind = BP_LAYER_FLATTEN};
+            assert_int_equal(bp_model_add_layer(model, &flat, NULL, NULL), BP_OK);
+        }
+        uint32_t id;
+        assert_int_equal(bp_model_add_layer(model, &first, &id, NULL), BP_OK);
+        assert_int_equal(bp_model_add_layer(model, &last, NULL, NULL), BP_OK);
+        assert_int_equal(bp_model_set_input(model, input, NULL), BP_OK);
+        const bp_recipe recipe = {.learning_rate = 0.1};
+        bp_model_set_recipe(model, &recipe);
+        const bp_evidence evidence[] = {{.name = "blamed_layer", .value = id, .measured = true},
+                                        {.name = "update_ratio", .value = 5, .measured = true}};
+        bp_remedy *remedy = remedy_of(model, BP_PROBLEM_EXPLODING_GRADIENT, evidence, 2);
+        assert_int_equal(remedy != NULL, kinds[k] == BP_LAYER_DENSE);
+        bp_remedy_close(remedy);
+        bp_model_close(model);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deep_sigmoid_becomes_tanh_with_xavier),
@@ -173,6 +209,7 @@ int main(void) {
         cmocka_unit_test(what_passed_needs_no_remedy),
         cmocka_unit_test(a_single_layer_is_mended_alone),
         cmocka_unit_test(a_step_that_is_too_long_is_shortened),
+        cmocka_unit_test(growth_through_time_is_no_matter_of_the_learning_rate),
         cmocka_unit_test(nothing_is_proposed_where_nothing_is_known_to_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,7 +156,7 @@ static void on_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
         keep(l, layer, role, tensor);
     else if (layer == 0)
         find_rows(l, tensor);
-    else if (layer == l->layer)
+    if (role == BP_ROLE_ACTIVATION && layer == l->layer)
         kit_values(tensor)[l->row_of[l->sample] * tensor->shape[1] + l->unit] += l->move;
 }
 
@@ -216,26 +216,51 @@ static bool is_branch_begin(const bp_model *model, uint32_t layer) {
     return false;
 }
 
+/* What the sums of the blocks that begin behind a layer pass on to it. */
+static double passed_by_sums(const listener *l, const bp_model *model, uint32_t source, int64_t i) {
+    double sum = 0;
+    for (uint32_t id = 1; id <= l->n_layers; id++)
+        if (bp_model_layer(model, id)->kind == BP_LAYER_RESIDUAL &&
+            bp_model_layer(model, id)->skip_from == source)
+            sum += l->seen[id][BP_ROLE_ERROR_OUTPUT][i];
+    return sum;
+}
+
 /* At the input of blocks: what their sums pass on plus what the branch passes on. */
 static void check_skip(const listener *l, const bp_model *model, uint32_t layer) {
     const bool given = l->seen[layer][BP_ROLE_ERROR_INPUT] != NULL;
-    assert_int_equal(given, layer > 1 && is_branch_begin(model, layer));
-    if (!given) return;
+    assert_int_equal(given, layer == 1 || is_branch_begin(model, layer));
+    if (!given || layer == 1) return;
     const uint32_t source = layer - 1;
     for (int64_t i = 0; i < SAMPLES * l->units[source]; i++) {
-        double sum = l->seen[layer][BP_ROLE_ERROR_INPUT][i];
-        for (uint32_t id = 1; id <= l->n_layers; id++)
-            if (bp_model_layer(model, id)->kind == BP_LAYER_RESIDUAL &&
-                bp_model_layer(model, id)->skip_from == source)
-                sum += l->seen[id][BP_ROLE_ERROR_OUTPUT][i];
+        const double sum =
+            l->seen[layer][BP_ROLE_ERROR_INPUT][i] + passed_by_sums(l, model, source, i);
         compare("sum at a block's input", l->seen[source][BP_ROLE_ERROR_OUTPUT][i], sum, 0);
     }
+}
+
+/* The first layer's error signal at its input, and the skips' that begin there, against the loss
+ * when the input is moved. Token ids cannot be moved a little. What has come so far through depth
+ * and time is small beside the loss's rounding: "largest" is that of where it begins. */
+static int64_t check_input(listener *l, const bp_model *model) {
+    const int64_t units = bp_model_units(model, 0);
+    const bp_real *error = l->seen[1][BP_ROLE_ERROR_INPUT];
+    const double largest =
+        max_abs(l->seen[l->n_layers][BP_ROLE_ERROR_OUTPUT], SAMPLES * l->units[l->n_layers]);
+    if (bp_model_layer(model, 1)->kind == BP_LAYER_EMBEDDING) return 0;
+    l->layer = 0;
+    for (l->sample = 0; l->sample < SAMPLES; l->sample++)
+        for (l->unit = 0; l->unit < units; l->unit++) {
+            const int64_t i = l->sample * units + l->unit;
+            compare("error signal of the input", error[i] + passed_by_sums(l, model, 0, i),
+                    derivative(loss_with_activation, l), largest);
+        }
+    return SAMPLES * units;
 }
 
 /* Every error signal at a layer's output against the loss when that output is moved. */
 static int64_t check_outputs(listener *l) {
     int64_t n_compared = 0;
-    for (uint32_t id = 0; id <= l->n_layers; id++) l->wanted[id] = 1u << BP_ROLE_ACTIVATION;
     for (l->layer = 1; l->layer <= l->n_layers; l->layer++) {
         const int64_t units = l->units[l->layer];
         const bp_real *error = l->seen[l->layer][BP_ROLE_ERROR_OUTPUT];
@@ -265,7 +290,8 @@ static int64_t check_errors(bp_trainer *trainer, const bp_model *model, const bp
         check_inner(&l, bp_model_layer(model, id));
         check_skip(&l, model, id);
     }
-    const int64_t n_compared = check_outputs(&l);
+    for (uint32_t id = 0; id <= l.n_layers; id++) l.wanted[id] = 1u << BP_ROLE_ACTIVATION;
+    const int64_t n_compared = check_input(&l, model) + check_outputs(&l);
     bp_trainer_observe(trainer, NULL);
     for (uint32_t id = 0; id <= l.n_layers; id++)
         for (int role = 0; role < BP_N_ROLES; role++) free(l.seen[id][role]);

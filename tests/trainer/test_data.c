@@ -107,6 +107,59 @@ static void test_first_digit(void **state) {
     bp_dataset_close(digits);
 }
 
+/* --- the adding problem ------------------------------------------------------------------------
+ */
+
+static bp_dataset *open_adding(int64_t steps) {
+    bp_error error;
+    bp_dataset *adding;
+    const bp_data_source source = {.name = "adding", .steps = steps, .seed = 1};
+    if (bp_dataset_open_source(&adding, &source, NULL, &error) != BP_OK) fail_msg("%s", error.text);
+    return adding;
+}
+
+static void check_sums(const bp_part *part, int64_t steps) {
+    for (int64_t i = 0; i < part->n; i++) {
+        const bp_real *x = part->inputs + 2 * steps * i;
+        double sum = 0;
+        int64_t first = -1, second = -1;
+        for (int64_t t = 0; t < steps; t++) {
+            assert_true(x[2 * t] >= 0 && x[2 * t] <= 1);
+            if (x[2 * t + 1] == 0) continue;
+            assert_true(x[2 * t + 1] == 1 && second < 0);
+            *(first < 0 ? &first : &second) = t;
+            sum += (double)x[2 * t];
+        }
+        assert_true(first >= 0 && first < steps / 2 && second >= steps / 2);
+        assert_true(fabs(sum - (double)part->targets[i]) < 1e-6);
+    }
+}
+
+static void test_adding(void **state) {
+    (void)state;
+    bp_dataset *adding = open_adding(50), *again = open_adding(50);
+    const bp_part *parts[3] = {&adding->train, &adding->validation, &adding->test};
+    assert_string_equal(adding->name, "adding");
+    assert_int_equal(adding->input_shape[0], 50);
+    assert_int_equal(adding->input_shape[1], 2);
+    assert_int_equal(adding->input_shape[2], 1);
+    assert_false(adding->has_classes);
+    assert_int_equal(adding->n_outputs, 1);
+    for (int p = 0; p < 3; p++) {
+        assert_int_equal(parts[p]->n, p == 0 ? 7000 : 1500);
+        check_sums(parts[p], 50);
+    }
+    assert_memory_equal(adding->memory, again->memory, adding->memory_bytes);
+    assert_memory_not_equal(adding->train.inputs, adding->test.inputs, 100 * sizeof(bp_real));
+    const bp_recipe recipe = kit_recipe(BP_MSE, 32); /* variance of two numbers from [0, 1): 1/6 */
+    assert_true(fabs(bp_dataset_trivial_loss(adding, &recipe) - 1.0 / 6) < 0.01);
+    bp_dataset_close(again);
+    bp_dataset_close(adding);
+    adding = open_adding(2); /* every step is marked */
+    check_sums(&adding->train, 2);
+    bp_dataset_close(adding);
+}
+
 static void test_unknown_name(void **state) {
     (void)state;
     bp_dataset *dataset = NULL;
@@ -114,10 +167,12 @@ static void test_unknown_name(void **state) {
     assert_int_equal(bp_dataset_open(&dataset, "digit", NULL, &error), BP_ERROR_INPUT);
     assert_string_equal(error.text, "unknown data set 'digit'; did you mean 'digits'?");
     assert_int_equal(bp_dataset_open(&dataset, "imagenet", NULL, &error), BP_ERROR_INPUT);
-    assert_string_equal(error.text, "unknown data set 'imagenet'; there is 'digits'");
+    assert_string_equal(
+        error.text,
+        "unknown data set 'imagenet'; there are digits, fashion_mnist, spirals, adding");
     assert_null(dataset);
     assert_string_equal(bp_dataset_names[0], "digits");
-    assert_null(bp_dataset_names[1]);
+    assert_null(bp_dataset_names[4]);
 }
 
 /* --- the caller's numbers --------------------------------------------------------------------- */
@@ -224,6 +279,7 @@ int main(void) {
         cmocka_unit_test(test_digits_are_standardised),
         cmocka_unit_test(test_first_digit),
         cmocka_unit_test(test_unknown_name),
+        cmocka_unit_test(test_adding),
         cmocka_unit_test(test_from_memory),
         cmocka_unit_test(test_regression),
         cmocka_unit_test(test_refusals),

@@ -133,6 +133,7 @@ static void test_order(void **state) {
                                 "2 error signal of the layer's input 0 [5, 3]\n"
                                 "1 error signal 0 [5, 3]\n"
                                 "1 error signal before the activation 0 [5, 3]\n"
+                                "1 error signal of the layer's input 0 [5, 4]\n"
                                 "2 gradient 0 [3, 3]\n"
                                 "2 gradient 1 [3]\n"
                                 "2 gradient 2 [3]\n"

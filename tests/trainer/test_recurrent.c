@@ -90,8 +90,7 @@ static void test_formulas(void **state) {
     const double w[4] = {0.5, -0.3, 0.8, 1.1}, u[4] = {0.7, 0.2, -0.9, 0.4};
     const double b[4] = {0.1, -0.2, 0.3, 0.05}, c[4] = {-0.15, 0.25, 0.35, -0.45};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        bp_layer layer = kit_recurrent(kinds[k], 1, true);
-        if (kinds[k] != BP_LAYER_RNN) layer.activation = BP_ACTIVATION_LINEAR;
+        const bp_layer layer = kit_recurrent(kinds[k], 1, true);
         kit_operator alone = kit_operator_open(layer, (int64_t[]){3, 1, 1}, 2);
         bp_real own[4][4];
         const double *const from[4] = {w, u, b, c};

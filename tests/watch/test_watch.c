@@ -167,6 +167,38 @@ static void between_full_steps_only_loss_and_tripwire_are_asked(void **state) {
     close_host(&h);
 }
 
+/* That of the network's input would cost the trainer a product that nobody reads. */
+static void an_input_is_asked_for_where_a_block_begins(void **state) {
+    (void)state;
+    const bp_layer dense = {
+        .kind = BP_LAYER_DENSE, .activation = BP_ACTIVATION_LINEAR, .output_shape = {4, 1, 1}};
+    const bp_layer sum = {.kind = BP_LAYER_RESIDUAL,
+                          .activation = BP_ACTIVATION_LINEAR,
+                          .branch_scale = 1,
+                          .skip_from = 2,
+                          .n_branch = 1};
+    const bp_layer *layers[] = {&dense, &dense, &dense, &sum};
+    const int64_t input[3] = {4, 1, 1};
+    bp_model *model;
+    bp_watch *watch;
+    assert_int_equal(bp_model_open(&model, NULL), BP_OK);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(bp_model_add_layer(model, layers[i], NULL, NULL), BP_OK);
+    assert_int_equal(bp_model_set_input(model, input, NULL), BP_OK);
+    const bp_watch_options options = BP_WATCH_OPTIONS_INIT;
+    assert_int_equal(bp_watch_open(&watch, model, &options, NULL), BP_OK);
+    const bp_observer *o = bp_watch_observer(watch);
+    const bp_step info = {sizeof info, 0, 32, 32, 0.1};
+    const bp_plan plan = o->step_begin(o->context, &info);
+    for (uint32_t layer = 0; layer <= 4; layer++) {
+        assert_int_equal(bp_plan_wants(&plan, layer, BP_ROLE_ERROR_INPUT), layer == 3);
+        assert_true(bp_plan_wants(&plan, layer, BP_ROLE_ACTIVATION));
+    }
+    o->step_end(o->context);
+    assert_int_equal(bp_watch_close(watch, BP_RUN_FINISHED, NULL), BP_OK);
+    bp_model_close(model);
+}
+
 static int64_t n_allocations;
 static void *counting_resize(void *context, void *block, size_t old_bytes, size_t new_bytes) {
     n_allocations++;
@@ -285,6 +317,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_told_stands_in_the_log),
         cmocka_unit_test(between_full_steps_only_loss_and_tripwire_are_asked),
+        cmocka_unit_test(an_input_is_asked_for_where_a_block_begins),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(every_failing_allocation_is_a_clean_error),
         cmocka_unit_test(a_full_disk_blinds_the_watch_and_nobody_else),
