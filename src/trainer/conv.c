@@ -102,51 +102,55 @@ static inline void scatter_line(int64_t places, int64_t stride, const bp_real *r
         for (int64_t p = 0; p < places; p++) dx[p * stride] += from[p];
 }
 
-/* One row of the lines, of channel c and column j of the kernel, out of the padded image or
- * (adding) into its derivative. */
-static inline void move_lines(const bp_operator *op, int64_t c, int64_t j, bool adds,
-                              bp_real *lines) {
-    const int64_t stride = op->layer->stride, places = op->out_shape[2];
-    const int64_t height = padded_size(op, 1), width = padded_size(op, 2);
-    bp_real *plane = op->buffer[adds ? PADDED_ERROR : PADDED] + c * height * width + j;
+/* One row of the lines: `plane` is what a column of the kernel sees of a channel, `height` lines
+ * from its place on, each `width` behind the other. */
+static inline void move_row(int64_t n_lines, int64_t places, int64_t stride, int64_t height,
+                            int64_t width, bool adds, bp_real *plane, bp_real *lines) {
     for (int64_t first = 0; first < stride; first++)
-        for (int64_t n = 0; n < lines_of_a_kind(op); n++, lines += places) {
-            const int64_t line = first + n * stride;
-            if (line >= height) continue;
-            if (adds)
+        for (int64_t line = first; line < first + n_lines * stride; line += stride) {
+            if (line < height && adds)
                 scatter_line(places, stride, lines, plane + line * width);
-            else
+            else if (line < height)
                 gather_line(places, stride, plane + line * width, lines);
+            lines += places;
         }
+}
+
+/* All lines out of the padded image or, adding, into its derivative. */
+static inline void move_lines(const bp_operator *op, bool adds) {
+    const int64_t n_lines = lines_of_a_kind(op), places = op->out_shape[2];
+    const int64_t height = padded_size(op, 1), width = padded_size(op, 2);
+    const int64_t columns = line_columns(op), stride = op->layer->stride;
+    bp_real *lines = op->buffer[LINES], *plane = op->buffer[adds ? PADDED_ERROR : PADDED];
+    for (int64_t c = 0; c < op->in_shape[0]; c++, plane += height * width)
+        for (int64_t j = 0; j < op->layer->kernel; j++, lines += columns)
+            if (stride == 1) /* a stride that the compiler knows */
+                move_row(n_lines, places, 1, height, width, adds, plane + j, lines);
+            else
+                move_row(n_lines, places, stride, height, width, adds, plane + j, lines);
 }
 
 /* The lines of x [C, H, W]. */
 static void gather(const bp_operator *op, const bp_real *x) {
-    bp_real *lines = op->buffer[LINES];
     for (int64_t c = 0; c < op->in_shape[0]; c++)
         for (int64_t i = 0; i < op->in_shape[1]; i++, x += op->in_shape[2])
             memcpy(middle_of(op, PADDED, c, i), x, line_bytes(op));
-    for (int64_t c = 0; c < op->in_shape[0]; c++)
-        for (int64_t j = 0; j < op->layer->kernel; j++, lines += line_columns(op))
-            move_lines(op, c, j, false, lines);
+    move_lines(op, false);
 }
 
 /* dx [C, H, W] = the sums of the lines' derivatives over all that saw a number. */
 static void scatter(const bp_operator *op, bp_real *dx) {
     const int64_t numbers = op->in_shape[0] * padded_size(op, 1) * padded_size(op, 2);
-    bp_real *lines = op->buffer[LINES];
     memset(op->buffer[PADDED_ERROR], 0, (size_t)numbers * sizeof *dx);
-    for (int64_t c = 0; c < op->in_shape[0]; c++)
-        for (int64_t j = 0; j < op->layer->kernel; j++, lines += line_columns(op))
-            move_lines(op, c, j, true, lines);
+    move_lines(op, true);
     for (int64_t c = 0; c < op->in_shape[0]; c++)
         for (int64_t i = 0; i < op->in_shape[1]; i++, dx += op->in_shape[2])
             memcpy(dx, middle_of(op, PADDED_ERROR, c, i), line_bytes(op));
 }
 
 /* What row i of the kernel sees: line i and those stride, 2 stride ... further. */
-static bp_real *window(const bp_operator *op, int64_t i) {
-    const int64_t stride = op->layer->stride;
+static bp_real *window(const bp_operator *op, int32_t i) {
+    const int32_t stride = op->layer->stride;
     return op->buffer[LINES] + (i % stride * lines_of_a_kind(op) + i / stride) * op->out_shape[2];
 }
 
@@ -187,7 +191,7 @@ static void forward(const bp_operator *op, const bp_pass *pass, int64_t n, const
         for (int64_t c = 0; c < channels && bias; c++)
             for (int64_t p = 0; p < places; p++) y[c * places + p] = bias[c];
         gather(op, x);
-        for (int64_t i = 0; i < op->layer->kernel; i++)
+        for (int32_t i = 0; i < op->layer->kernel; i++)
             bp_gemm_of_windows(BP_AS_IS, BP_AS_IS, channels, places, line_rows(op),
                                kernel_row(op, ROW_WEIGHTS, i), window(op, i), line_columns(op),
                                bias || i > 0 ? 1 : 0, y, places);
@@ -203,7 +207,7 @@ static void backward_parameters(const bp_operator *op, int64_t n, const bp_real 
     if (bias) memset(bias, 0, (size_t)channels * sizeof *bias);
     for (int64_t s = 0; s < n; s++, x += op->in, dy += op->out) {
         gather(op, x);
-        for (int64_t i = 0; i < op->layer->kernel; i++)
+        for (int32_t i = 0; i < op->layer->kernel; i++)
             bp_gemm_of_windows(BP_AS_IS, BP_TRANSPOSED, channels, line_rows(op), places, dy,
                                window(op, i), line_columns(op), s > 0 ? 1 : 0,
                                kernel_row(op, ROW_GRADIENTS, i), line_rows(op));
@@ -221,7 +225,7 @@ static void backward(const bp_operator *op, const bp_pass *pass, int64_t n, cons
     if (trained) backward_parameters(op, n, x, dy);
     for (int64_t s = 0; s < n && dx; s++, dy += op->out, dx += op->in) {
         memset(op->buffer[LINES], 0, (size_t)numbers * sizeof *dx);
-        for (int64_t i = 0; i < op->layer->kernel; i++)
+        for (int32_t i = 0; i < op->layer->kernel; i++)
             bp_gemm_of_windows(BP_TRANSPOSED, BP_AS_IS, line_rows(op), places, op->out_shape[0],
                                kernel_row(op, ROW_WEIGHTS, i), dy, places, 1, window(op, i),
                                line_columns(op));
