@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The trainer's side of bench/train.py: one network of the table over random data in memory.
  *
- *   train NETWORK FOLDER
+ *   train NETWORK FOLDER EVERY
  *
  * Then it takes turns, a line each, and answers each with a line: `plain STEPS` and `watched STEPS`
- * (by a watch with default settings, its log in FOLDER) with the seconds that they took; `fma
- * SECONDS` and `sgemm SECONDS` with the flops per second of one core. */
+ * (by a watch that looks at every EVERY-th step, its log in FOLDER) with the seconds that they
+ * took; `fma SECONDS` and `sgemm SECONDS` with the flops per second of one core. */
 #include "peak.h"
 
 #include <backprobe/train.h>
@@ -130,13 +130,14 @@ static bp_model *open_model(const bench_network *network) {
 
 /* folder: of the watched run's log; NULL: nobody watches. */
 static bench_run open_run(const bench_network *network, const bp_dataset *dataset,
-                          const char *folder) {
+                          const char *folder, int64_t every) {
     bench_run run = {.model = open_model(network)};
     bp_error error;
     must(bp_trainer_open(&run.trainer, run.model, dataset, NULL, &error), &error);
     if (folder) {
         bp_watch_options options = BP_WATCH_OPTIONS_INIT;
         options.run_folder = folder;
+        options.every = every;
         must(bp_watch_open(&run.watch, run.model, &options, &error), &error);
         bp_trainer_observe(run.trainer, bp_watch_observer(run.watch));
     }
@@ -157,14 +158,15 @@ static double train(bench_run *run, int64_t steps) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) {
-        fprintf(stderr, "usage: train NETWORK FOLDER\n");
+    const int64_t every = argc == 4 ? atoll(argv[3]) : 0;
+    if (every < 1) {
+        fprintf(stderr, "usage: train NETWORK FOLDER EVERY\n");
         return 2;
     }
     const bench_network *network = find(argv[1]);
     bp_dataset *dataset = open_data(network);
-    bench_run plain = open_run(network, dataset, NULL);
-    bench_run watched = open_run(network, dataset, argv[2]);
+    bench_run plain = open_run(network, dataset, NULL, 1);
+    bench_run watched = open_run(network, dataset, argv[2], every);
     char line[64], what[16];
     double amount;
     while (fgets(line, sizeof line, stdin) && sscanf(line, "%15s %lf", what, &amount) == 2) {

@@ -98,8 +98,8 @@ class Torch:
 class Ours:
     """The trainer's side: a process that waits between its turns."""
 
-    def __init__(self, program, name, folder):
-        self.process = subprocess.Popen([program, name, folder], text=True,
+    def __init__(self, program, name, folder, every):
+        self.process = subprocess.Popen([program, name, folder, str(every)], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, what, amount):
@@ -129,7 +129,7 @@ def measure(name, arguments):
     text, shape, batch, network, target = NETWORKS[name]
     theirs = Torch(shape, batch, network)
     with tempfile.TemporaryDirectory() as folder:
-        ours = Ours(arguments.program, name, folder)
+        ours = Ours(arguments.program, name, folder, arguments.every)
         sides = {"pytorch": theirs.train,
                  "plain": lambda steps: ours.ask("plain", steps),
                  "watched": lambda steps: ours.ask("watched", steps)}
@@ -145,7 +145,7 @@ def measure(name, arguments):
     pairs = list(zip(speeds["pytorch"], speeds["plain"], speeds["watched"]))
     peak, sgemm = statistics.median(peaks["fma"]), statistics.median(peaks["sgemm"])
     flops = theirs.flops() * statistics.median(speeds["plain"])
-    return {"network": text, "batch": batch, "rounds": arguments.rounds,
+    return {"network": text, "batch": batch, "rounds": arguments.rounds, "watched_every": arguments.every,
             "samples_per_s": {side: spread(values) for side, values in speeds.items()},
             "ratio": spread([plain / torch for torch, plain, _ in pairs]), "target": target,
             "watch_cost_fraction": spread([plain / watched - 1 for _, plain, watched in pairs]),
@@ -156,7 +156,8 @@ def measure(name, arguments):
 
 def table(results):
     print("\n| network, batch | PyTorch, samples/s | ours | ratio: median (min–max) | target | "
-          "GFLOP/s | of the FMA peak | of a large sgemm | watched: time × |")
+          "GFLOP/s | of the FMA peak | of a large sgemm | "
+          f"watched every {results[0]['watched_every']}: time × |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for r in results:
         speed, ratio, cost = r["samples_per_s"], r["ratio"], r["watch_cost_fraction"]
@@ -173,6 +174,7 @@ def main():
     parser.add_argument("program", type=lambda path: pathlib.Path(path).resolve(strict=True))
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--every", type=int, default=1, help="of the watched run")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Losses: the mean over the samples (cross_entropy) or over samples and outputs (the others), and
- * its derivative with respect to the network's output. Reckoned in f64. */
+ * its derivative with respect to the network's output. Reckoned in f64: p - 1 of a sample that is
+ * nearly certain would be rounding error in f32. */
 #include "trainer/operators.h"
 
 #include <math.h>
@@ -19,22 +20,22 @@ static bool is_right(const bp_real *y, int64_t m, int32_t class) {
 }
 
 /* L = log(sum_j e^z_j) - z_c;   dL/dz_j = p_j - [j = c],  p = softmax z. The largest logit is taken
- * off first, so that nothing overflows; p_c - 1 is reckoned as the sum of the other p, negative: of
- * a sample that is nearly certain the difference would be rounding error. */
+ * off first, so that nothing overflows. Exponentials take their time: the first ones are kept. */
 static double cross_entropy(int64_t m, const bp_real *z, int32_t class, double samples,
                             bp_real *dz) {
-    const double top = (double)z[largest(z, m)], own = (double)z[class] - top;
-    double others = 0;
+    enum { KEPT = 64 };
+    double kept[KEPT], sum = 0;
+    const double top = (double)z[largest(z, m)];
     for (int64_t j = 0; j < m; j++) {
-        if (j == class) continue;
         const double e = exp((double)z[j] - top);
-        others += e;
-        if (dz) dz[j] = (bp_real)e;
+        if (j < KEPT) kept[j] = e;
+        sum += e;
     }
-    const double sum = others + exp(own), scale = 1 / (sum * samples);
-    for (int64_t j = 0; j < m && dz; j++)
-        dz[j] = (bp_real)((j == class ? -others : (double)dz[j]) * scale);
-    return log(sum) - own;
+    for (int64_t j = 0; j < m && dz; j++) {
+        const double p = (j < KEPT ? kept[j] : exp((double)z[j] - top)) / sum;
+        dz[j] = (bp_real)((p - (j == class ? 1 : 0)) / samples);
+    }
+    return log(sum) - ((double)z[class] - top);
 }
 
 /* A NaN gives NaN for both.

@@ -59,44 +59,40 @@ static void max_lay_out(bp_operator *op, int64_t rows, int64_t batch, bp_arena *
     op->places = bp_arena_take(arena, rows, op->out, sizeof *op->places);
 }
 
-/* One row of y, window by window: the next candidate of each window is held against the largest
- * until now, without a branch, as images are not to be foreseen. With the width known where this is
- * compiled, windows are compared several at once. */
-static inline void take_larger(const bp_real *restrict x, int64_t first_place, int64_t width,
-                               int64_t window_width, bp_real *restrict y,
+/* One row of y from its band of rows of x, without a branch, as images are not to be foreseen.
+ * Where this is compiled with the size of the windows known, they are compared several at once. */
+static inline void max_of_band(int64_t width, int64_t window_height, int64_t window_width,
+                               const bp_real *restrict x, bp_real *restrict y,
                                int32_t *restrict places) {
     for (int64_t j = 0; j < width; j++) {
-        const bp_real candidate = x[j * window_width];
-        const bool wins = (candidate > y[j]) | (candidate != candidate);
-        y[j] = wins ? candidate : y[j];
-        places[j] = wins ? (int32_t)(first_place + j * window_width) : places[j];
+        int32_t place = (int32_t)(j * window_width);
+        bp_real largest = x[place];
+        for (int64_t i = 0; i < window_height; i++)
+            for (int64_t k = 0; k < window_width; k++) {
+                const int64_t at = (i * width + j) * window_width + k;
+                const bool wins = (x[at] > largest) | (x[at] != x[at]);
+                largest = wins ? x[at] : largest;
+                place = wins ? (int32_t)at : place;
+            }
+        y[j] = largest;
+        places[j] = place;
     }
-}
-
-/* x: the band of rows under one row of y. */
-static void max_of_band(const windows *w, const bp_real *x, bp_real *y, int32_t *places) {
-    const int64_t size = w->window_width;
-    for (int64_t j = 0; j < w->width; j++) {
-        y[j] = x[j * size];
-        places[j] = (int32_t)(j * size);
-    }
-    for (int64_t i = 0; i < w->window_height; i++)
-        for (int64_t k = i == 0 ? 1 : 0; k < size; k++) {
-            const int64_t place = i * w->width * size + k;
-            if (size == 2)
-                take_larger(x + place, place, w->width, 2, y, places);
-            else
-                take_larger(x + place, place, w->width, size, y, places);
-        }
 }
 
 static void max_forward(const bp_operator *op, const bp_pass *pass, int64_t n, const bp_real *x,
                         bp_real *y) {
     (void)pass;
     const windows w = windows_of(op, n);
-    const int64_t band = w.width * w.window_width * w.window_height;
-    for (int64_t row = 0; row < w.planes * w.height; row++)
-        max_of_band(&w, x + row * band, y + row * w.width, op->places + row * w.width);
+    int32_t *places = op->places;
+    for (int64_t row = 0; row < w.planes * w.height; row++) {
+        if (w.window_height == 2 && w.window_width == 2)
+            max_of_band(w.width, 2, 2, x, y, places);
+        else
+            max_of_band(w.width, w.window_height, w.window_width, x, y, places);
+        x += w.width * w.window_width * w.window_height;
+        y += w.width;
+        places += w.width;
+    }
 }
 
 /* dx = dy at the place of the maximum, 0 elsewhere */
