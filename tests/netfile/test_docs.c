@@ -111,10 +111,11 @@ static char *next_block(const char **at, const char *fence) {
 /* A part of a file is completed by what must be there. */
 static char *completed(const char *part) {
     const bool whole = strstr(part, "version:") != NULL, has_net = strstr(part, "net:") != NULL;
+    const bool has_data = strncmp(part, "data:", 5) == 0;
     char *text = calloc(1, strlen(part) + 128);
     assert_non_null(text);
-    sprintf(text, "%s%s%s", whole ? "" : "version: 1\ndata: digits\n",
-            has_net ? "" : "net: [dense 10]\n", part);
+    sprintf(text, "%s%s%s%s", whole ? "" : "version: 1\n",
+            whole || has_data ? "" : "data: digits\n", has_net ? "" : "net: [dense 10]\n", part);
     return text;
 }
 
