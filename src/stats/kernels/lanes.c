@@ -19,7 +19,7 @@ static int32_t total(const int32_t counts[BP_LANES]) {
 
 /* n: a multiple of the lanes, at most CHUNK. False, and nothing done, where one is not finite. */
 BP_VECTORISED static bool add_finite(bp_lanes *lanes, const uint8_t *at, size_t n) {
-    int32_t bad[BP_LANES] = {0}, zero[BP_LANES] = {0}, small[BP_LANES] = {0};
+    int32_t zero[BP_LANES] = {0}, small[BP_LANES] = {0};
     int32_t min_key[BP_LANES], max_key[BP_LANES];
     double sum[BP_LANES], squares[BP_LANES];
     for (int j = 0; j < BP_LANES; j++) {
@@ -35,7 +35,6 @@ BP_VECTORISED static bool add_finite(bp_lanes *lanes, const uint8_t *at, size_t 
             memcpy(&bits, at + (size_t)j * sizeof bits, sizeof bits);
             memcpy(&narrow, &bits, sizeof narrow);
             const int32_t magnitude = bits & MAGNITUDE;
-            bad[j] |= magnitude >= INFINITE;
             zero[j] += magnitude == 0;
             small[j] += magnitude < SMALLEST_NORMAL;
             const int32_t key = bits ^ (bits >> 31 & MAGNITUDE); /* of a negative: -magnitude - 1 */
@@ -45,7 +44,8 @@ BP_VECTORISED static bool add_finite(bp_lanes *lanes, const uint8_t *at, size_t 
             sum[j] += value;
             squares[j] += value * value;
         }
-    if (total(bad)) return false;
+    for (int j = 0; j < BP_LANES; j++) /* the extremes tell */
+        if (max_key[j] >= INFINITE || min_key[j] <= -INFINITE - 1) return false;
     lanes->zero += (uint64_t)total(zero);
     lanes->subnormal += (uint64_t)(total(small) - total(zero));
     for (int j = 0; j < BP_LANES; j++) {
