@@ -48,7 +48,9 @@ static listener measure(bp_layer layer) {
     listener l = {.wanted = {0, 1u << BP_ROLE_ERROR_INPUT, 0}};
     bp_error error;
     bp_dataset *dataset;
-    if (bp_dataset_open(&dataset, "adding 101", NULL, &error) != BP_OK) fail_msg("%s", error.text);
+    const bp_data_source source = {.name = "adding", .steps = 101, .seed = 1};
+    if (bp_dataset_open_source(&dataset, &source, NULL, &error) != BP_OK)
+        fail_msg("%s", error.text);
     bp_recipe recipe = kit_recipe(BP_MSE, SAMPLES);
     recipe.seed = 1;
     const bp_layer layers[] = {layer, kit_dense(1, BP_ACTIVATION_LINEAR), {0}};
