@@ -5,6 +5,7 @@
 #include "cli/check.h"
 #include "cli/cli.h"
 #include "cli/folder.h"
+#include "cli/lesson.h"
 #include "cli/view.h"
 
 #include <math.h>
@@ -51,7 +52,8 @@ const bp_demo_case bp_demo_cases[] = {
 typedef struct demo_options {
     bp_common_options common;
     const char *run;
-    bool keep;
+    bool keep, pause;
+    int64_t page;
 } demo_options;
 
 static const bp_option options[] = {
@@ -59,12 +61,19 @@ static const bp_option options[] = {
      "new folder for the network files and runs; else runs/demo-N", offsetof(demo_options, run)},
     {"keep", 0, BP_OPTION_SWITCH, NULL, NULL, 0, 0,
      "keep that folder afterwards; on unless told otherwise", offsetof(demo_options, keep)},
+    {"pause", 0, BP_OPTION_SWITCH, NULL, NULL, 0, 0,
+     "lesson: wait between pages, where there is a terminal; on unless told otherwise",
+     offsetof(demo_options, pause)},
+    {"page", 'p', BP_OPTION_INTEGER, "N", NULL, 1, BP_LESSON_PAGES, "lesson: this page alone",
+     offsetof(demo_options, page)},
     BP_COMMON_OPTIONS,
 };
 
 static const bp_example examples[] = {
     {"backprobe demo", "see it work; takes seconds"},
     {"backprobe demo --no-keep", "and leave nothing behind"},
+    {"backprobe demo lesson",
+     "a short lecture on vanishing and exploding gradients, computed live"},
     {NULL, NULL},
 };
 
@@ -261,20 +270,29 @@ static int demonstrate(const demo_options *given) {
 }
 
 static int run(int argc, char **argv) {
-    demo_options given = {.common = BP_COMMON_DEFAULTS, .keep = true};
+    static const char *const known[] = {"lesson"};
+    demo_options given = {.common = BP_COMMON_DEFAULTS, .keep = true, .pause = true};
     bp_words arguments;
     int code = bp_options_parse(&bp_command_demo, argc, argv, &given, &arguments);
-    return code >= 0 ? code : demonstrate(&given);
+    if (code >= 0) return code;
+    if (arguments.n == 0) return demonstrate(&given);
+    if (strcmp(arguments.items[0], known[0]) != 0)
+        return bp_command_unknown("demo", arguments.items[0], known, 1);
+    return bp_lesson(&given.common, given.pause, given.page);
 }
 
 const bp_command bp_command_demo = {
     .name = "demo",
     .summary = "see it find, explain and mend; takes seconds",
-    .arguments = "",
-    .description = "Trains a vanishing, an exploding and a healthy network on real digits, shows "
-                   "what Backprobe finds, applies its remedies and trains again.",
+    .arguments = "[lesson]",
+    .description =
+        "Trains a vanishing, an exploding and a healthy network on real digits, shows "
+        "what Backprobe finds, applies its remedies and trains again. `demo lesson` is a "
+        "lecture in six pages on vanishing and exploding gradients and overfitting; all "
+        "of its numbers are computed while it is told.",
     .exits = "0 as expected, 1 not as expected, 2 could not",
     .options = options,
     .examples = examples,
+    .max_arguments = 1,
     .run = run,
 };
