@@ -5,6 +5,7 @@
 #include "cli/lesson.h"
 
 #include <backprobe/train.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -267,7 +268,7 @@ bp_status bp_lesson_overflow(bp_page *page, bp_error *error) {
     bp_status status = find_overflow(&n_layers, &last_finite, error);
     if (status == BP_OK) status = open_chain(&c, FACTORS + 1, 2, rate, error);
     if (status != BP_OK) return status;
-    char number[32];
+    char number[32], limit[32];
     bp_lesson_say(page,
                   "Now the chain of %d layers with the factors 2 is trained, with η = 0.1. "
                   "Each step makes weights larger, and with them the factors of the next "
@@ -300,7 +301,7 @@ bp_status bp_lesson_overflow(bp_page *page, bp_error *error) {
                   "Depth alone can do it too: a chain of %u such layers has a first gradient "
                   "of %s, and with %u it is Inf before anything was learnt: float32 ends at "
                   "%s.",
-                  n_layers - 1, bp_number_text(number, sizeof number, last_finite, 3), n_layers,
-                  "3.4e38");
+                  n_layers - 1, bp_number_text(number, sizeof number, last_finite, 2), n_layers,
+                  bp_number_text(limit, sizeof limit, (double)FLT_MAX, 2));
     return BP_OK;
 }
