@@ -8,7 +8,7 @@ log="$root/build/$me.log"
 
 build_packages=(gcc libc6-dev pkg-config python3 python3-venv python3-dev
     libopenblas-dev libyaml-dev libjson-c-dev zlib1g-dev)
-check_packages=(g++ binutils libcmocka-dev libopenmpi-dev openmpi-bin)
+check_packages=(g++ binutils libcmocka-dev libopenmpi-dev openmpi-bin dataset-fashion-mnist)
 
 say() { printf '%s: %s\n' "$me" "$*"; }
 

@@ -209,7 +209,7 @@ typedef struct bp_data_source {
     bp_task task;
     bp_normalise normalise;
     bp_layout layout;
-    double validation_fraction, test_fraction; /* of the samples that are no test part */
+    double validation_fraction, test_fraction; /* of the samples that are no test part; < 0: none */
     int64_t train_samples;                     /* at most so many to train */
     uint64_t seed;                             /* of the split, and of generated samples */
     int64_t samples, steps;                    /* generated: how many, time steps of each */

@@ -5,22 +5,29 @@
 #include <string.h>
 
 bool bp_array_count(bp_array *array) {
-    array->count = 1;
+    int64_t bound = 1; /* without the sizes that are 0: numpy refuses (0, 2**62), too */
+    bool empty = false;
     for (int32_t i = 0; i < array->ndim; i++) {
         const int64_t n = array->shape[i];
-        if (n < 0 || (n > 0 && array->count > INT64_MAX / 16 / n)) return false;
-        array->count *= n;
+        if (n < 0 || (n > 0 && bound > INT64_MAX / 16 / n)) return false;
+        if (n == 0) empty = true;
+        if (n > 0) bound *= n;
     }
+    array->count = empty ? 0 : bound;
     return true;
 }
 
 static bp_status read_by_magic(bp_array *array, const uint8_t *bytes, size_t n_bytes,
                                const char *name, bp_error *error) {
-    const bool zip = n_bytes >= 4 && memcmp(bytes, "PK", 2) == 0;
+    const bool zip =
+        n_bytes >= 4 && (memcmp(bytes, "PK\3\4", 4) == 0 || memcmp(bytes, "PK\5\6", 4) == 0);
     if (zip && !name)
         return bp_fail(error, BP_ERROR_INPUT,
                        "an archive of arrays (NPZ), but none of them is named");
     if (zip) return bp_npz_read(array, bytes, n_bytes, name, &array->allocator, error);
+    if (name)
+        return bp_fail(error, BP_ERROR_INPUT,
+                       "expected an archive of arrays (NPZ), which begins with PK");
     if (n_bytes >= 6 && memcmp(bytes, "\x93NUMPY", 6) == 0)
         return bp_npy_read(array, bytes, n_bytes, error);
     if (n_bytes >= 2 && bytes[0] == 0 && bytes[1] == 0)
@@ -119,7 +126,8 @@ static int64_t fortran_place(const bp_array *array, int64_t index) {
 double bp_array_get(const bp_array *array, int64_t index) {
     if (array->fortran_order) index = fortran_place(array, index);
     const uint8_t *at = array->data + index * array->element_bytes;
-    if (array->element_bytes == 1 && array->type != BP_NUMBER_SIGNED) return *at;
+    if (array->type == BP_NUMBER_BOOL) return *at != 0;
+    if (array->element_bytes == 1 && array->type == BP_NUMBER_UNSIGNED) return *at;
     const uint64_t bits = bits_of(array, at);
     if (array->type == BP_NUMBER_FLOAT) return float_of(bits, array->element_bytes);
     if (array->type == BP_NUMBER_UNSIGNED) return (double)bits;

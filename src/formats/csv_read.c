@@ -35,8 +35,12 @@ static bool at_line_end(const parser *p) {
 
 static bp_status quoted_cell(parser *p) {
     char *text = p->csv->text;
+    const int64_t first_line = p->line;
     for (p->at++;; p->at++) {
-        if (p->at >= p->length) return refuse(p, "a quote is not closed");
+        if (p->at >= p->length) {
+            p->line = first_line;
+            return refuse(p, "a quote is not closed");
+        }
         if (text[p->at] == '"') {
             if (p->at + 1 >= p->length || text[p->at + 1] != '"') break;
             p->at++;
@@ -93,14 +97,12 @@ static bp_status read_row(parser *p) {
 static bp_status read_rows(parser *p) {
     bp_csv *csv = p->csv;
     while (p->at < p->length) {
-
         if (at_line_end(p)) { /* an empty line */
             p->at += csv->text[p->at] == '\r' && p->at + 1 < p->length ? 2 : 1;
             p->line++;
             continue;
         }
         p->columns = 0;
-
         const bp_status status = read_row(p);
         if (status != BP_OK) return status;
         if (csv->n_columns == 0) csv->n_columns = p->columns;

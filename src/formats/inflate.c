@@ -16,12 +16,15 @@ typedef struct inflation {
     size_t n_out, capacity, limit;
 } inflation;
 
+static bp_status refuse_size(const inflation *job, bp_error *error) {
+    return bp_fail(error, BP_ERROR_LIMIT, "more than %zu bytes come out of it, the limit",
+                   job->limit);
+}
+
 static bp_status grow(inflation *job, bp_error *error) {
-    if (job->capacity >= job->limit)
-        return bp_fail(error, BP_ERROR_LIMIT, "more than %zu bytes come out of it, the limit",
-                       job->limit);
+    const size_t most = job->limit + 1; /* so that exactly the limit can be seen to end */
     size_t wanted = job->capacity ? 2 * job->capacity : 65536;
-    if (wanted > job->limit) wanted = job->limit;
+    if (wanted > most) wanted = most;
     uint8_t *grown = job->allocator->resize(job->allocator->context, job->out,
                                             job->out ? job->capacity + 1 : 0, wanted + 1);
     if (!grown) return bp_fail(error, BP_ERROR_MEMORY, "no memory to decompress");
@@ -50,6 +53,7 @@ static bp_status advance(inflation *job, bool *ended, bp_error *error) {
     job->stream.avail_out = (uInt)n;
     const int code = inflate(&job->stream, Z_NO_FLUSH);
     job->n_out += n - job->stream.avail_out;
+    if (job->n_out > job->limit) return refuse_size(job, error);
     *ended = code == Z_STREAM_END;
     if (code == Z_OK || code == Z_STREAM_END) return BP_OK;
     return bp_fail(error, code == Z_MEM_ERROR ? BP_ERROR_MEMORY : BP_ERROR_INPUT,
@@ -77,8 +81,7 @@ bp_status bp_inflate(bp_deflate_form form, const uint8_t *bytes, size_t n_bytes,
     inflation job = {.allocator = allocator, .bytes = bytes, .n_bytes = n_bytes, .limit = limit};
     if (inflateInit2(&job.stream, form == BP_DEFLATE_RAW ? -MAX_WBITS : MAX_WBITS + 16) != Z_OK)
         return bp_fail(error, BP_ERROR_MEMORY, "no memory to decompress");
-    bp_status status = limit == 0 ? BP_OK : grow(&job, error);
-    if (status == BP_OK) status = run(&job, form == BP_DEFLATE_GZIP, error);
+    bp_status status = run(&job, form == BP_DEFLATE_GZIP, error);
     inflateEnd(&job.stream);
     if (status == BP_OK) { /* cut to size, so that the caller need not know the capacity */
         uint8_t *fit =

@@ -107,7 +107,8 @@ static bool set_descr(bp_array *array, const char *descr) {
 static bool take_dictionary(header *h, bp_array *array, char descr[32]) {
     unsigned seen = 0;
     bool comma = true;
-    if (!take(h, '{')) return false;
+    if (h->length == 0 || h->text[0] != '{') return false; /* space before it may be an indent */
+    h->at = 1;
     while (!take(h, '}')) {
         char key[32];
         if (!comma || !take_text(h, key, sizeof key) || !take(h, ':')) return false;

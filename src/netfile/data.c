@@ -95,7 +95,7 @@ static bp_status check_keys(const bp_reader *reader, const bp_node *map,
     return check_pairs(reader, source, values);
 }
 
-/* A fraction of 0 is meant; to the data room it means the default. */
+/* A fraction of 0 is meant; to the data room 0 means the default, less than 0 none. */
 static double fraction(double given) {
     return given > 0 ? given : -1;
 }

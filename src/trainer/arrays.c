@@ -175,6 +175,7 @@ static bp_status take(const bp_data_source *source, arrays *a, bp_dataset **data
                           .units = a->units,
                           .n_outputs = a->n_outputs,
                           .has_classes = task == BP_TASK_CLASSIFICATION,
+                          .has_labels = task == BP_TASK_MULTILABEL,
                           .input = input,
                           .target = target,
                           .class_of = class_of,

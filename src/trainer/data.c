@@ -183,21 +183,25 @@ static void cut_training(bp_dataset *dataset, int64_t most) {
 }
 
 /* Where Debian's package puts it: 60,000 images, of which a sixth validates, and 10,000 to test. */
-#define FASHION "/usr/share/datasets/fashion-mnist/"
-static bp_status open_fashion(const bp_data_source *given, bp_dataset **dataset,
-                              const bp_allocator *allocator, bp_error *error) {
+#define FASHION "/usr/share/datasets/fashion-mnist"
+bp_status bp_fashion_open(const char *folder, const bp_data_source *given, bp_dataset **dataset,
+                          const bp_allocator *allocator, bp_error *error) {
     bp_data_source source = *given;
+    char images[BP_DATA_PATH_BYTES];
     source.format = BP_DATA_IDX;
-    source.path = FASHION "train-images-idx3-ubyte.gz";
-    source.targets = FASHION "train-labels-idx1-ubyte.gz";
-    source.test_path = FASHION "t10k-images-idx3-ubyte.gz";
-    source.test_targets = FASHION "t10k-labels-idx1-ubyte.gz";
+    source.folder = folder;
+    source.path = "train-images-idx3-ubyte.gz";
+    source.targets = "train-labels-idx1-ubyte.gz";
+    source.test_path = "t10k-images-idx3-ubyte.gz";
+    source.test_targets = "t10k-labels-idx1-ubyte.gz";
     source.task = BP_TASK_CLASSIFICATION;
     source.validation_fraction = 1.0 / 6 + 1e-9;
-    if (access(source.path, R_OK) == 0) return bp_arrays_open(&source, dataset, allocator, error);
+    if (bp_data_path(&source, source.path, images) && access(images, R_OK) == 0)
+        return bp_arrays_open(&source, dataset, allocator, error);
     return bp_fail(error, BP_ERROR_INPUT,
-                   "fashion_mnist is not installed (there is no " FASHION
-                   "); install it by: apt-get install dataset-fashion-mnist");
+                   "fashion_mnist is not installed (there is no %.300s); install it by: apt-get "
+                   "install dataset-fashion-mnist",
+                   folder);
 }
 
 static bp_status open_named(const bp_data_source *source, bp_dataset **dataset,
@@ -208,7 +212,8 @@ static bp_status open_named(const bp_data_source *source, bp_dataset **dataset,
         if (status == BP_OK) cut_training(*dataset, source->train_samples);
         return status;
     }
-    if (strcmp(name, "fashion_mnist") == 0) return open_fashion(source, dataset, allocator, error);
+    if (strcmp(name, "fashion_mnist") == 0)
+        return bp_fashion_open(FASHION, source, dataset, allocator, error);
     if (strcmp(name, "spirals") == 0) return bp_spirals_open(source, dataset, allocator, error);
     if (strcmp(name, "adding") == 0) return bp_adding_open(source, dataset, allocator, error);
     const size_t n = sizeof bp_dataset_names / sizeof *bp_dataset_names - 1;
@@ -222,14 +227,18 @@ static bp_status open_named(const bp_data_source *source, bp_dataset **dataset,
                    meant ? "'?" : "");
 }
 
+static double fraction(double given) {
+    return given > 0 ? given : given < 0 ? 0 : 0.15;
+}
+
 /* What a source leaves open. */
 static bp_data_source completed(const bp_data_source *given) {
     bp_data_source source = *given;
     const bool named = source.format <= BP_DATA_NAMED;
     const bool adding = named && source.name && strcmp(source.name, "adding") == 0;
     if (!source.normalise) source.normalise = adding ? BP_NORMALISE_NONE : BP_NORMALISE_STANDARD;
-    if (!(source.validation_fraction > 0)) source.validation_fraction = 0.15;
-    if (!(source.test_fraction > 0)) source.test_fraction = 0.15;
+    source.validation_fraction = fraction(source.validation_fraction);
+    source.test_fraction = fraction(source.test_fraction);
     if (source.samples < 1) source.samples = adding ? 10000 : 2000;
     if (source.steps < 1) source.steps = 50;
     return source;

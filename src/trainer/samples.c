@@ -62,13 +62,17 @@ static int64_t sample_of(const taking *t, int part, int64_t k) {
 /* --- filling ------------------------------------------------------------------------------------
  */
 
-static bp_status refuse_number(const taking *t, int64_t i, int64_t j, double value) {
+static bp_status refuse_number(const taking *t, int64_t i, int64_t j, double value,
+                               const char *expected) {
     char place[300], number[32];
     bp_text text;
     bp_text_init(&text, place, sizeof place);
     t->samples->place(t->samples->context, i, j, &text);
-    return bp_fail(t->error, BP_ERROR_INPUT, "%s: expected a finite number, found %s", place,
-                   bp_number_text(number, sizeof number, value, 6));
+    const char *found = t->samples->text ? t->samples->text(t->samples->context, i, j) : NULL;
+    return bp_fail(t->error, BP_ERROR_INPUT, "%s: expected %s, found %s%.60s%s", place, expected,
+                   found ? "'" : "",
+                   found ? found : bp_number_text(number, sizeof number, value, 6),
+                   found ? "'" : "");
 }
 
 static bp_status fill_sample(const taking *t, const bp_part_memory *to, int64_t k, int64_t i) {
@@ -76,13 +80,16 @@ static bp_status fill_sample(const taking *t, const bp_part_memory *to, int64_t 
     for (int64_t j = 0; j < samples->units; j++) {
         const double value = samples->input(samples->context, i, j);
         to->inputs[k * samples->units + j] = (bp_real)value;
-        if (!isfinite(value)) return refuse_number(t, i, j, value);
+        if (!isfinite((bp_real)value)) return refuse_number(t, i, j, value, "a finite number");
     }
     if (samples->has_classes) to->classes[k] = samples->class_of(samples->context, i);
     for (int64_t j = 0; j < samples->n_outputs && !samples->has_classes; j++) {
         const double value = samples->target(samples->context, i, j);
         to->targets[k * samples->n_outputs + j] = (bp_real)value;
-        if (!isfinite(value)) return refuse_number(t, i, samples->units + j, value);
+        if (!isfinite((bp_real)value))
+            return refuse_number(t, i, samples->units + j, value, "a finite number");
+        if (samples->has_labels && !(value >= 0 && value <= 1))
+            return refuse_number(t, i, samples->units + j, value, "a label from 0 to 1");
     }
     return BP_OK;
 }

@@ -40,6 +40,19 @@ static bp_status unknown_column(const table *t, const char *name) {
                    meant ? meant : "", meant ? "'?" : "");
 }
 
+static bool is_target(const table *t, int64_t column) {
+    for (int64_t i = 0; i < t->n_targets; i++)
+        if (t->target[i] == column) return true;
+    return false;
+}
+
+/* Else a second column of a target's name would tell the network what it is to find out. */
+static bool has_twin(const bp_csv *csv, int64_t column) {
+    for (int64_t i = column + 1; i < csv->n_columns && csv->has_header; i++)
+        if (strcmp(bp_csv_column_name(csv, i), bp_csv_column_name(csv, column)) == 0) return true;
+    return false;
+}
+
 /* "species" or "height, width" */
 static bp_status find_targets(const bp_data_source *source, table *t) {
     const char *at = source->targets;
@@ -55,16 +68,15 @@ static bp_status find_targets(const bp_data_source *source, table *t) {
         name[length] = '\0';
         const int64_t column = bp_csv_find_column(&t->csv[TRAIN], name);
         if (column < 0) return unknown_column(t, name);
+        if (is_target(t, column))
+            return bp_fail(t->error, BP_ERROR_INPUT, "data.targets names '%.60s' twice", name);
+        if (has_twin(&t->csv[TRAIN], column))
+            return bp_fail(t->error, BP_ERROR_INPUT, "%.300s has two columns '%.60s'",
+                           t->path[TRAIN], name);
         t->target[t->n_targets++] = column;
         at = next;
     }
     return BP_OK;
-}
-
-static bool is_target(const table *t, int64_t column) {
-    for (int64_t i = 0; i < t->n_targets; i++)
-        if (t->target[i] == column) return true;
-    return false;
 }
 
 static bp_status find_inputs(table *t, const bp_allocator *allocator) {
@@ -81,10 +93,13 @@ static bp_status find_inputs(table *t, const bp_allocator *allocator) {
 /* --- classes: words, or numbers that stand for kinds ---------------------------------------------
  */
 
+/* Numbers by size, before words by their bytes. */
 static int compare_words(const void *a, const void *b) {
     const char *const left = *(const char *const *)a, *const right = *(const char *const *)b;
     double x, y;
-    if (bp_parse_number(left, &x) && bp_parse_number(right, &y) && x != y) return x < y ? -1 : 1;
+    const bool left_is = bp_parse_number(left, &x), right_is = bp_parse_number(right, &y);
+    if (left_is != right_is) return left_is ? -1 : 1;
+    if (left_is && x != y) return x < y ? -1 : 1;
     return strcmp(left, right);
 }
 
@@ -96,7 +111,10 @@ static bp_status collect_classes(table *t, const bp_allocator *allocator) {
     int64_t n = 0;
     for (int f = 0; f < N_FILES; f++)
         for (int64_t row = 0; row < t->csv[f].n_rows; row++)
-            t->classes[n++] = bp_csv_cell(&t->csv[f], row, t->target[0]);
+            if (*(t->classes[n++] = bp_csv_cell(&t->csv[f], row, t->target[0])) == '\0')
+                return bp_fail(t->error, BP_ERROR_INPUT,
+                               "%.300s, line %lld: expected a class, found an empty cell",
+                               t->path[f], (long long)bp_csv_line(&t->csv[f], row));
     qsort(t->classes, (size_t)n, sizeof *t->classes, compare_words);
     for (int64_t i = 0; i < n; i++)
         if (t->n_classes == 0 || strcmp(t->classes[t->n_classes - 1], t->classes[i]) != 0)
@@ -143,10 +161,20 @@ static int32_t class_of(const void *context, int64_t i) {
     return found ? (int32_t)(found - t->classes) : 0; /* all were collected */
 }
 
+static int64_t column_of(const table *t, int64_t j) {
+    return j < t->n_inputs ? t->input[j] : t->target[j - t->n_inputs];
+}
+
+static const char *text_at(const void *context, int64_t i, int64_t j) {
+    const table *t = context;
+    const int file = file_of(t, &i);
+    return bp_csv_cell(&t->csv[file], i, column_of(t, j));
+}
+
 static void place(const void *context, int64_t i, int64_t j, bp_text *text) {
     const table *t = context;
     const int file = file_of(t, &i);
-    const int64_t column = j < t->n_inputs ? t->input[j] : t->target[j - t->n_inputs];
+    const int64_t column = column_of(t, j);
     const char *name = bp_csv_column_name(&t->csv[file], column);
     bp_text_add(text, "%.200s, line %lld, column %lld", t->path[file],
                 (long long)bp_csv_line(&t->csv[file], i), (long long)column + 1);
@@ -155,6 +183,18 @@ static void place(const void *context, int64_t i, int64_t j, bp_text *text) {
 
 /* --- the whole ----------------------------------------------------------------------------------
  */
+
+static bp_status compare_headers(const table *t) {
+    for (int64_t column = 0; column < t->csv[TRAIN].n_columns; column++) {
+        const char *expected = bp_csv_column_name(&t->csv[TRAIN], column);
+        const char *found = bp_csv_column_name(&t->csv[TEST], column);
+        if (strcmp(found, expected) != 0)
+            return bp_fail(t->error, BP_ERROR_INPUT,
+                           "%.300s: column %lld is '%.60s', expected '%.60s' as in %.300s",
+                           t->path[TEST], (long long)column + 1, found, expected, t->path[TRAIN]);
+    }
+    return BP_OK;
+}
 
 static bp_status open_files(const bp_data_source *source, table *t, const bp_allocator *allocator) {
     const char *paths[N_FILES] = {source->path, source->test_path};
@@ -169,7 +209,7 @@ static bp_status open_files(const bp_data_source *source, table *t, const bp_all
                            t->path[i], (long long)t->csv[i].n_columns,
                            (long long)t->csv[TRAIN].n_columns);
     }
-    return BP_OK;
+    return paths[TEST] && !source->no_header ? compare_headers(t) : BP_OK;
 }
 
 static bp_status take(const bp_data_source *source, table *t, bp_dataset **dataset,
@@ -191,11 +231,13 @@ static bp_status take(const bp_data_source *source, table *t, bp_dataset **datas
                                 .units = t->n_inputs,
                                 .n_outputs = classes ? t->n_classes : t->n_targets,
                                 .has_classes = classes,
+                                .has_labels = source->task == BP_TASK_MULTILABEL,
                                 .by_feature = true,
                                 .input = input,
                                 .target = target,
                                 .class_of = class_of,
-                                .place = place};
+                                .place = place,
+                                .text = text_at};
     return bp_samples_take(&samples, source, dataset, allocator, t->error);
 }
 

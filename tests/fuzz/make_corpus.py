@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seeds of the fuzz targets: corpus/<reader>/. Small good files of every kind and some
+that must be refused; a fuzzer finds the rest from there. The same bytes at every run."""
+
+import gzip
+import io
+import pathlib
+import struct
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent / "corpus"
+
+
+def npy(descr: str, fortran: str, shape: str, data: bytes, major: int = 1) -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}"
+    prefix = 10 if major == 1 else 12
+    text += " " * (-(len(text) + 1 + prefix) % 64) + "\n"
+    length = struct.pack("<H" if major == 1 else "<I", len(text))
+    return b"\x93NUMPY" + bytes([major, 0]) + length + text.encode() + data
+
+
+def idx(code: int, sizes: list[int], data: bytes) -> bytes:
+    return bytes([0, 0, code, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + data
+
+
+def npz(method: int, *members: tuple[str, bytes], comment: bytes = b"", zip64: bool = False) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.comment = comment
+        for name, data in members:
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = method
+            with archive.open(info, "w", force_zip64=zip64) as member:
+                member.write(data)
+    return out.getvalue()
+
+
+def seeds() -> dict[str, dict[str, bytes]]:
+    numbers = bytes(range(48))
+    floats = struct.pack("<6f", 1, -2, 3.5, 0, 1e-42, float("inf"))
+    kinds = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
+    idxs = {
+        name: idx(code, [2, 3], numbers[: 6 * int(name[1])]) for name, code in kinds.items()
+    }
+    idxs |= {
+        "deep": idx(8, [1, 2, 3, 2], numbers[:12]),
+        "empty": idx(8, [0, 5], b""),
+        "huge": idx(14, [2**32 - 1] * 8, b""),
+        "gzip": gzip.compress(idxs["u1"], mtime=0),
+        "two_members": gzip.compress(idxs["u1"][:7], mtime=0) + gzip.compress(idxs["u1"][7:], mtime=0),
+        "zeros": gzip.compress(idx(8, [1 << 20], bytes(1 << 20)), mtime=0),
+    }
+    npys = {
+        f"{order}{kind}".replace("<", "l").replace(">", "b").replace("|", "n"): npy(
+            order + kind, "False", "(2, 3)", numbers[: 6 * int(kind[1])]
+        )
+        for order, kind in [*(("<", k) for k in ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8")),
+                            (">", "f4"), (">", "i8"), ("|", "b1"), ("|", "u1"), ("|", "i1")]
+    }
+    npys |= {
+        "fortran": npy("<f4", "True", "(3, 2)", floats),
+        "scalar": npy("<f4", "False", "()", floats[:4]),
+        "vector": npy("<f4", "False", "(6,)", floats, 2),
+        "version3": npy("<f4", "False", "(6,)", floats, 3),
+        "objects": npy("|O", "False", "(1,)", b"\x80\x04N."),
+        "negative": npy("<f4", "False", "(-1,)", floats),
+        "huge": npy("<f8", "False", "(4611686018427387904, 4, 0)", b""),
+    }
+    x, y = npys["lf4"], npys["li8"]
+    npzs = {
+        "stored": npz(0, ("X.npy", x), ("y.npy", y)),
+        "deflated": npz(8, ("X.npy", x), ("y.npy", y)),
+        "comment": npz(0, ("X.npy", x), comment=b"PK\5\6 and words"),
+        "zip64": npz(8, ("X.npy", x), zip64=True),
+        "twice": npz(0, ("X.npy", x), ("X.npy.", y)).replace(b"X.npy.", b"X.npy/"),
+        "none": npz(0),
+    }
+    csvs = {
+        "plain": b"a,b,c\n1,2,3\n4,5,6\n",
+        "quotes": b'a,"b ""c""","d\n,e"\r\n"1","2",3\r\n\r\n4,,""',
+        "mark": b"\xef\xbb\xbfx;y,z\n1e5,-0.5\n",
+        "ragged": b"a,b\n1\n",
+        "open": b'a,b\n"1,2\n',
+        "returns": b"a\rb,c\r\n1,2\r",
+    }
+    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs}
+
+
+def main() -> None:
+    for reader, files in seeds().items():
+        folder = HERE / reader
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
