@@ -37,9 +37,7 @@ static const bp_option options[] = {
     {"weights", 'w', BP_OPTION_FILE, "FILE", NULL, 0, 0,
      "start from these weights (safetensors) instead of the initialisers", AT(weights)},
     {"resume", 0, BP_OPTION_FILE, "RUN", NULL, 0, 0,
-     "go on with the run in this folder, from its last checkpoint; of the settings only --epochs "
-     "may "
-     "change",
+     "go on with the run in this folder, from its last checkpoint; only --epochs may change",
      AT(resume)},
     {"checkpoint-every", 0, BP_OPTION_INTEGER, "N", NULL, 0, 1000000,
      "save the state at every N-th epoch, 0 never; else at epochs, at most once a second",
