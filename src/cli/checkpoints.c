@@ -89,10 +89,12 @@ void bp_checkpoints_close(bp_checkpoints *checkpoints) {
     checkpoints->folder = NULL;
 }
 
-static void remove_old(const char *folder) {
-    size_t n;
+/* Of those up to `step`: later ones are of a future that could not be read, and take no places. */
+static void remove_old(const char *folder, int64_t step) {
+    size_t n, n_kept = 0;
     int64_t *steps = list_steps(folder, &n);
-    for (size_t i = KEPT; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
+        if (steps[i] > step || n_kept++ < KEPT) continue;
         char *path = path_of(folder, steps[i]);
         if (path) unlink(path); /* one that stays does no harm */
         free(path);
@@ -109,7 +111,7 @@ bp_status bp_checkpoints_save(bp_checkpoints *checkpoints, const bp_trainer *tra
     if (!file) return bp_fail(error, BP_ERROR_MEMORY, "out of memory");
     const bp_status status = bp_trainer_save_checkpoint(trainer, file, standing, error);
     if (status == BP_OK && !best) {
-        remove_old(checkpoints->folder);
+        remove_old(checkpoints->folder, step);
         checkpoints->last_saved = bp_io_system.steady_clock(bp_io_system.context);
         checkpoints->last_step = step;
     }

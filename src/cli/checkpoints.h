@@ -11,6 +11,7 @@ typedef struct bp_checkpoints {
     char *folder;      /* NULL: none are kept */
     double last_saved; /* steady clock; of the last one, or of the begin */
     int64_t last_step; /* of the last one; -1 before */
+    bool failed;       /* the last one could not be written */
 } bp_checkpoints;
 
 /* Makes the folder where it is not there. */

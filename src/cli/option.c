@@ -30,8 +30,7 @@ static const bp_option *find_letter(const bp_option *options, char letter) {
     return NULL;
 }
 
-static int usage_error(const bp_command *command, const char *format, ...) BP_PRINTF(2, 3);
-static int usage_error(const bp_command *command, const char *format, ...) {
+int bp_usage_error(const bp_command *command, const char *format, ...) {
     char text[512];
     va_list arguments;
     va_start(arguments, format);
@@ -56,8 +55,9 @@ static int unknown_option(const bp_command *command, const char *given) {
     snprintf(name, sizeof name, "%.*s", (int)strcspn(given + 2, "="), given + 2);
     const char *nearest = bp_nearest_word(name, names, n);
     if (nearest)
-        return usage_error(command, "unknown option '--%s': did you mean '--%s'?", name, nearest);
-    return usage_error(command, "unknown option '--%s'", name);
+        return bp_usage_error(command, "unknown option '--%s': did you mean '--%s'?", name,
+                              nearest);
+    return bp_usage_error(command, "unknown option '--%s'", name);
 }
 
 static bool is_choice(const char *choices, const char *value) {
@@ -78,16 +78,17 @@ static int set_integer(const bp_command *command, const bp_option *option, int64
         return -1;
     }
     if (option->max == INT64_MAX)
-        return usage_error(command, "--%s: expected a whole number from %" PRId64 " on, got '%s'",
-                           option->name, option->min, value);
-    return usage_error(command,
-                       "--%s: expected a whole number from %" PRId64 " to %" PRId64 ", got '%s'",
-                       option->name, option->min, option->max, value);
+        return bp_usage_error(command,
+                              "--%s: expected a whole number from %" PRId64 " on, got '%s'",
+                              option->name, option->min, value);
+    return bp_usage_error(command,
+                          "--%s: expected a whole number from %" PRId64 " to %" PRId64 ", got '%s'",
+                          option->name, option->min, option->max, value);
 }
 
 static int set_list(const bp_command *command, bp_words *list, int argc, char *value) {
     if (!list->items) list->items = calloc((size_t)argc, sizeof *list->items);
-    if (!list->items) return usage_error(command, "out of memory");
+    if (!list->items) return bp_usage_error(command, "out of memory");
     list->items[list->n++] = value;
     return -1;
 }
@@ -102,8 +103,8 @@ static int set_value(const bp_command *command, const bp_option *option, void *o
         return set_list(command, to, argc, value);
     case BP_OPTION_CHOICE:
         if (!is_choice(option->choices, value))
-            return usage_error(command, "--%s: expected %s, got '%s'", option->name,
-                               option->choices, value);
+            return bp_usage_error(command, "--%s: expected %s, got '%s'", option->name,
+                                  option->choices, value);
         break;
     case BP_OPTION_TEXT:
     case BP_OPTION_FILE:
@@ -134,27 +135,28 @@ static int take_long(const bp_command *command, void *options, reading *line) {
     }
     if (!option) return unknown_option(command, given);
     if (!has_value(option)) {
-        if (value) return usage_error(command, "--%s takes no value", option->name);
+        if (value) return bp_usage_error(command, "--%s takes no value", option->name);
         *(bool *)variable(options, option) = on;
         return -1;
     }
     if (!value && line->at + 1 < line->argc) value = line->argv[++line->at];
-    if (!value) return usage_error(command, "--%s needs a value: %s", option->name, option->value);
+    if (!value)
+        return bp_usage_error(command, "--%s needs a value: %s", option->name, option->value);
     return set_value(command, option, options, line->argc, value);
 }
 
 static int take_short(const bp_command *command, void *options, reading *line) {
     char *given = line->argv[line->at];
     const bp_option *option = find_letter(command->options, given[1]);
-    if (!option) return usage_error(command, "unknown option '-%c'", given[1]);
+    if (!option) return bp_usage_error(command, "unknown option '-%c'", given[1]);
     if (!has_value(option)) {
-        if (given[2]) return usage_error(command, "-%c takes no value", given[1]);
+        if (given[2]) return bp_usage_error(command, "-%c takes no value", given[1]);
         *(bool *)variable(options, option) = true;
         return -1;
     }
     char *value = given[2] ? given + 2 : NULL;
     if (!value && line->at + 1 < line->argc) value = line->argv[++line->at];
-    if (!value) return usage_error(command, "-%c needs a value: %s", given[1], option->value);
+    if (!value) return bp_usage_error(command, "-%c needs a value: %s", given[1], option->value);
     return set_value(command, option, options, line->argc, value);
 }
 
@@ -182,10 +184,10 @@ int bp_options_parse(const bp_command *command, int argc, char **argv, void *opt
         return BP_EXIT_GOOD;
     }
     if (arguments->n < command->min_arguments)
-        return usage_error(command, "expected %s", command->arguments);
+        return bp_usage_error(command, "expected %s", command->arguments);
     if (arguments->n > command->max_arguments)
-        return usage_error(command, "unexpected argument '%s'",
-                           arguments->items[command->max_arguments]);
+        return bp_usage_error(command, "unexpected argument '%s'",
+                              arguments->items[command->max_arguments]);
     return -1;
 }
 

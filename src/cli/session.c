@@ -177,7 +177,13 @@ static bp_status resume(bp_session *session, const bp_session_options *options, 
     const bp_recipe *recipe = bp_model_recipe(session->model);
     session->resumed_from = session->standing.step;
     session->epoch = session->standing.step / recipe->epoch_steps;
-    if (skipped == 0) return BP_OK;
+    if (session->standing.step > recipe->epochs * recipe->epoch_steps)
+        return bp_fail(error, BP_ERROR_ARGUMENT,
+                       "%s: trained for %lld steps already, more than the %lld of --epochs %lld",
+                       options->run_folder, (long long)session->standing.step,
+                       (long long)(recipe->epochs * recipe->epoch_steps),
+                       (long long)recipe->epochs);
+    if (skipped == 0 || session->ranks.rank != 0) return BP_OK;
     snprintf(text, sizeof text,
              "%d newer checkpoint%s cannot be read; going on from the one of step %lld", skipped,
              skipped == 1 ? "" : "s", (long long)session->resumed_from);
@@ -259,20 +265,25 @@ static void stop(bp_session *session, int64_t first_bad) {
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
-/* A checkpoint that cannot be written is told once; the training goes on. */
-static void save_checkpoint(bp_session *session, bool best) {
+/* A checkpoint that cannot be written is told once; the training goes on, and the next one is tried
+ * again: a full disk may be full for a while. */
+static bool save_checkpoint(bp_session *session, bool best) {
     bp_error error = {.status = BP_OK};
+    bp_checkpoints *checkpoints = &session->checkpoints;
     char *path = NULL;
-    if (!session->checkpoints.folder) return;
-    if (!best && session->checkpoints.last_step == session->standing.step) return;
-    if (bp_checkpoints_save(&session->checkpoints, session->trainer, &session->standing, best,
-                            &path, &error) != BP_OK) {
+    if (!checkpoints->folder) return false;
+    if (!best && checkpoints->last_step == session->standing.step) return true;
+    /* The log must reach as far as the checkpoint: nobody measures those steps again. */
+    if (session->watch) (void)bp_watch_diagnosis(session->watch);
+    const bp_status status =
+        bp_checkpoints_save(checkpoints, session->trainer, &session->standing, best, &path, &error);
+    if (status != BP_OK && !checkpoints->failed)
         session->listener->on_message(session->listener->context, session, error.text);
-        bp_checkpoints_close(&session->checkpoints);
-        return;
-    }
+    checkpoints->failed = status != BP_OK;
+    if (status != BP_OK) return false;
     session->listener->on_checkpoint(session->listener->context, session, path, best);
     free(path);
+    return true;
 }
 
 #define SECONDS_BETWEEN_CHECKPOINTS 1.0
@@ -292,9 +303,10 @@ static void keep_epoch(bp_session *session) {
         has_non_finite_parameter(session->trainer))
         return;
     if (isfinite(loss) && !(loss >= standing->best_loss)) {
+        const bp_standing before = *standing;
         standing->best_loss = loss;
         standing->best_step = standing->step;
-        save_checkpoint(session, true);
+        if (!save_checkpoint(session, true)) *standing = before;
     }
     if (is_due(session)) save_checkpoint(session, false);
 }

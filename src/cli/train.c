@@ -37,9 +37,7 @@ static const bp_option options[] = {
     {"weights", 'w', BP_OPTION_FILE, "FILE", NULL, 0, 0,
      "start from these weights (safetensors) instead of the initialisers", AT(weights)},
     {"resume", 0, BP_OPTION_FILE, "RUN", NULL, 0, 0,
-     "go on with the run in this folder, from its last checkpoint; of the settings only --epochs "
-     "may "
-     "change",
+     "go on with the run in this folder, from its last checkpoint; only --epochs may change",
      AT(resume)},
     {"checkpoint-every", 0, BP_OPTION_INTEGER, "N", NULL, 0, 1000000,
      "save the state at every N-th epoch, 0 never; else at epochs, at most once a second",
@@ -99,18 +97,10 @@ static bp_status override(bp_network *network, const train_options *given, bp_er
     return status;
 }
 
-/* The network file: named, or that of the run which goes on. */
 static bp_status read_network(bp_network *network, const char *path, const train_options *given,
                               bp_error *error) {
-    char *own = NULL;
-    if (given->resume) {
-        own = bp_path_join(given->resume, "network.yaml");
-        if (!own) return bp_fail(error, BP_ERROR_MEMORY, "out of memory");
-    }
-    bp_status status = bp_network_read(network, own ? own : path, error);
-    if (status == BP_OK) status = override(network, given, error);
-    free(own);
-    return status;
+    const bp_status status = bp_network_read(network, path, error);
+    return status == BP_OK ? override(network, given, error) : status;
 }
 
 static bp_status open_session(bp_session *session, const char *path, const train_options *given,
@@ -193,16 +183,35 @@ static int train_ranked(const char *path, const train_options *given) {
 
 /* A run that goes on is told by its folder, and keeps its settings. */
 static int check_given(const train_options *given, const bp_words *arguments) {
-    const char *wrong = NULL;
-    if (!given->resume && arguments->n == 0) wrong = "expected NET.yaml (or --resume RUN)";
-    if (given->resume && arguments->n > 0)
-        wrong = "--resume takes the network file of the run: leave NET.yaml out";
-    if (given->resume && (given->set.n > 0 || given->seed >= 0 || given->weights || given->run))
-        wrong = "with --resume only --epochs may change: --set, --seed, --weights and --run do not "
-                "go with it";
-    if (!wrong) return BP_EXIT_GOOD;
-    bp_say("train: %s; see backprobe train --help", wrong);
-    return BP_EXIT_FAILED;
+    const bp_command *self = &bp_command_train;
+    if (!given->resume && arguments->n == 0)
+        return bp_usage_error(self, "expected NET.yaml or --resume RUN");
+    if (!given->resume) return BP_EXIT_GOOD;
+    if (arguments->n > 0)
+        return bp_usage_error(self,
+                              "--resume RUN goes on with the run's own network file: NET.yaml "
+                              "does not go with it");
+    if (given->set.n > 0 || given->seed >= 0 || given->weights || given->run)
+        return bp_usage_error(self, "with --resume only --epochs may change: --set, --seed, "
+                                    "--weights and --run do not go with it");
+    return BP_EXIT_GOOD;
+}
+
+static int train_or_show(const char *path, const train_options *given) {
+    return given->dry_run ? dry_run(path, given) : train_ranked(path, given);
+}
+
+/* The network file: that of the run which goes on, or the one that is named. */
+static int train_file(const train_options *given, const bp_words *arguments) {
+    if (!given->resume) return train_or_show(arguments->items[0], given);
+    char *path = bp_path_join(given->resume, "network.yaml");
+    if (!path) {
+        bp_say("out of memory");
+        return BP_EXIT_FAILED;
+    }
+    const int code = train_or_show(path, given);
+    free(path);
+    return code;
 }
 
 static int run(int argc, char **argv) {
@@ -215,10 +224,8 @@ static int run(int argc, char **argv) {
     bp_words arguments;
     int code = bp_options_parse(&bp_command_train, argc, argv, &given, &arguments);
     if (code < 0) {
-        const char *path = arguments.n ? arguments.items[0] : NULL;
         code = check_given(&given, &arguments);
-        if (code == BP_EXIT_GOOD)
-            code = given.dry_run ? dry_run(path, &given) : train_ranked(path, &given);
+        if (code == BP_EXIT_GOOD) code = train_file(&given, &arguments);
     }
     bp_options_free(&bp_command_train, &given);
     return code;

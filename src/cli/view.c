@@ -221,14 +221,21 @@ static void put_scores(const bp_session *session) {
 static void put_best(const bp_session *session) {
     const bp_recipe *recipe = bp_model_recipe(session->model);
     char text[32];
-    if (!session->checkpoints.folder) return;
     if (isfinite(session->standing.best_loss))
         printf("  best       validation loss %s after epoch %" PRId64 "\n",
                bp_number_text(text, sizeof text, session->standing.best_loss, 3),
                session->standing.best_step / recipe->epoch_steps);
+}
+
+/* A stopped run would come to the same end again. */
+static void put_go_on(const bp_session *session) {
+    const bp_recipe *recipe = bp_model_recipe(session->model);
+    const bool has_checkpoint = session->checkpoints.last_step == session->standing.step;
+    if (!session->checkpoints.folder || !has_checkpoint || session->end == BP_RUN_STOPPED) return;
     printf("  go on      backprobe train --resume ");
     bp_report_escaped(stdout, session->run_folder);
-    printf(" --epochs %" PRId64 "\n", 2 * recipe->epochs);
+    if (session->end == BP_RUN_FINISHED) printf(" --epochs %" PRId64, 2 * recipe->epochs);
+    putchar('\n');
 }
 
 static void put_speed(const bp_session *session) {
@@ -253,6 +260,7 @@ static void end_text(bp_view *view, bp_session *session) {
     putchar('\n');
     end_findings(view, session);
     put_best(session);
+    put_go_on(session);
 }
 
 static void end_json(bp_session *session) {

@@ -83,20 +83,15 @@ static bp_status write_list(const saved_list *saved, const bp_network *network, 
     return status;
 }
 
-static bp_status save(const bp_trainer *trainer, const char *path, bool with_state,
-                      const char *const *notes, size_t n_notes, bp_error *error) {
-    saved_list saved;
-    const bp_network *network = &trainer->network;
-    if (!list_saved(&saved, network, with_state))
-        return bp_fail(error, BP_ERROR_MEMORY, "no memory to save the network");
-    const bp_status status = write_list(&saved, network, path, notes, n_notes, error);
-    release_saved(&saved, network);
-    return status;
-}
-
 bp_status bp_trainer_save(const bp_trainer *trainer, const char *path, bp_error *error) {
     const char *const notes[] = {"format", "backprobe", "version", bp_version()};
-    return save(trainer, path, false, notes, 2, error);
+    const bp_network *network = &trainer->network;
+    saved_list saved;
+    if (!list_saved(&saved, network, false))
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory to save the network");
+    const bp_status status = write_list(&saved, network, path, notes, 2, error);
+    release_saved(&saved, network);
+    return status;
 }
 
 /* --- notes: a checkpoint's texts ------------------------------------------------------------- */
@@ -137,26 +132,51 @@ static bool read_note(const char *text, const note *to) {
     return strcmp(text, "unknown") == 0 || bp_parse_number(text, to->number);
 }
 
+/* Over the tensors' bytes, in our order; of a file that was read, or of the trainer itself. */
+static void write_checksum(const saved_list *saved, const bp_safetensors *file,
+                           char text[NOTE_BYTES]) {
+    uint32_t crc = 0;
+    for (size_t i = 0; i < saved->n; i++) {
+        const bp_named_tensor *own = &saved->list[i].named;
+        const bp_tensor *tensor =
+            file ? &bp_safetensors_find(file, own->name)->tensor : &own->tensor;
+        crc = bp_crc32c(crc, tensor->data, (size_t)bp_tensor_count(tensor) * sizeof(bp_real));
+    }
+    snprintf(text, NOTE_BYTES, "%08x", (unsigned)crc);
+}
+
 /* What of the recipe decides the steps that follow, beside the optimiser's kind. */
-static void write_recipe(const bp_recipe *recipe, char seed[NOTE_BYTES], char batch[NOTE_BYTES]) {
-    snprintf(seed, NOTE_BYTES, "%llu", (unsigned long long)recipe->seed);
-    snprintf(batch, NOTE_BYTES, "%lld", (long long)recipe->batch);
+typedef struct settings {
+    char seed[NOTE_BYTES], batch[NOTE_BYTES], processes[NOTE_BYTES];
+} settings;
+
+static void write_settings(const bp_trainer *trainer, settings *texts) {
+    snprintf(texts->seed, NOTE_BYTES, "%llu", (unsigned long long)trainer->recipe.seed);
+    snprintf(texts->batch, NOTE_BYTES, "%lld", (long long)trainer->recipe.batch);
+    snprintf(texts->processes, NOTE_BYTES, "%d", (int)trainer->ranks.n_ranks);
 }
 
 bp_status bp_trainer_save_checkpoint(const bp_trainer *trainer, const char *path,
                                      const bp_standing *standing, bp_error *error) {
     bp_standing now = *standing;
     note notes[N_NOTES];
-    char texts[MAX_NOTES][NOTE_BYTES], seed[NOTE_BYTES], batch[NOTE_BYTES];
+    char texts[MAX_NOTES][NOTE_BYTES], crc32c[NOTE_BYTES];
+    settings given;
+    saved_list saved;
     const char *pairs[2 * MAX_NOTES];
     size_t n = 0;
+    if (!list_saved(&saved, &trainer->network, true))
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory to save the network");
     now.step = trainer->steps_done;
-    write_recipe(&trainer->recipe, seed, batch);
+    write_checksum(&saved, NULL, crc32c);
+    write_settings(trainer, &given);
     const char *const fixed[][2] = {{"format", "backprobe checkpoint"},
                                     {"version", bp_version()},
                                     {"optimiser", bp_optimiser_name(trainer->recipe.optimiser)},
-                                    {"seed", seed},
-                                    {"batch", batch}};
+                                    {"seed", given.seed},
+                                    {"batch", given.batch},
+                                    {"processes", given.processes},
+                                    {"crc32c", crc32c}};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++, n++) {
         pairs[2 * n] = fixed[i][0];
         pairs[2 * n + 1] = fixed[i][1];
@@ -167,7 +187,9 @@ bp_status bp_trainer_save_checkpoint(const bp_trainer *trainer, const char *path
         pairs[2 * n] = notes[i].key;
         pairs[2 * n + 1] = texts[i];
     }
-    return save(trainer, path, true, pairs, n, error);
+    const bp_status status = write_list(&saved, &trainer->network, path, pairs, n, error);
+    release_saved(&saved, &trainer->network);
+    return status;
 }
 
 /* --- reading ------------------------------------------------------------------------------------
@@ -235,23 +257,24 @@ static bp_status check_note(const bp_safetensors *file, const char *path, const 
     const char *found = bp_safetensors_metadata(file, key);
     if (found && strcmp(found, expected) == 0) return BP_OK;
     return bp_fail(error, BP_ERROR_INPUT,
-                   "%.200s: cannot go on from it: its %s is %.60s, but the run's is %s", path, key,
-                   found ? found : "not told", expected);
+                   "%.200s: cannot go on from it: expected %s %s, found %.60s", path, key, expected,
+                   found ? found : "none");
 }
 
 static bp_status read_notes(const bp_trainer *trainer, const bp_safetensors *file, const char *path,
                             bp_standing *standing, bp_error *error) {
     note notes[N_NOTES];
-    char seed[NOTE_BYTES], batch[NOTE_BYTES];
+    settings own;
     const char *format = bp_safetensors_metadata(file, "format");
     if (!format || strcmp(format, "backprobe checkpoint") != 0)
         return bp_fail(error, BP_ERROR_INPUT,
                        "%.200s: no checkpoint; a file of weights alone is for --weights", path);
-    write_recipe(&trainer->recipe, seed, batch);
+    write_settings(trainer, &own);
     const char *optimiser = bp_optimiser_name(trainer->recipe.optimiser);
     bp_status status = check_note(file, path, "optimiser", optimiser, error);
-    if (status == BP_OK) status = check_note(file, path, "seed", seed, error);
-    if (status == BP_OK) status = check_note(file, path, "batch", batch, error);
+    if (status == BP_OK) status = check_note(file, path, "seed", own.seed, error);
+    if (status == BP_OK) status = check_note(file, path, "batch", own.batch, error);
+    if (status == BP_OK) status = check_note(file, path, "processes", own.processes, error);
     if (status != BP_OK) return status;
     list_notes(standing, notes);
     for (size_t i = 0; notes[i].key; i++) {
@@ -271,6 +294,19 @@ static void copy_tensors(const saved_list *saved, const bp_safetensors *file) {
     }
 }
 
+/* A bit that turned on the disk is no number to go on from. */
+static bp_status check_checksum(const saved_list *saved, const bp_safetensors *file,
+                                const char *path, bp_error *error) {
+    char crc32c[NOTE_BYTES];
+    const char *found = bp_safetensors_metadata(file, "crc32c");
+    write_checksum(saved, file, crc32c);
+    if (found && strcmp(found, crc32c) == 0) return BP_OK;
+    return bp_fail(error, BP_ERROR_INPUT,
+                   "%.200s: damaged: the crc32c of its tensors is %s, "
+                   "expected %.60s",
+                   path, crc32c, found ? found : "one");
+}
+
 /* standing NULL: the weights alone are wanted. */
 static bp_status load(bp_trainer *trainer, const char *path, bp_standing *standing,
                       bp_error *error) {
@@ -283,6 +319,7 @@ static bp_status load(bp_trainer *trainer, const char *path, bp_standing *standi
         status = bp_fail(error, BP_ERROR_MEMORY, "no memory to load %.200s", path);
     else if (status == BP_OK) {
         status = check_tensors(&saved, file, standing != NULL, path, error);
+        if (status == BP_OK && standing) status = check_checksum(&saved, file, path, error);
         if (status == BP_OK) copy_tensors(&saved, file);
         release_saved(&saved, &trainer->network);
     }

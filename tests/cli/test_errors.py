@@ -45,7 +45,7 @@ class CommandLine(CommandTest):
                    message="--color: expected auto|always|never, got 'pink'")
 
     def test_arguments(self):
-        self.usage("train", message="expected NET.yaml")
+        self.usage("train", message="expected NET.yaml or --resume RUN")
         self.usage("check", message="expected PATH…")
         self.usage("train", "a.yaml", "b.yaml", message="unexpected argument 'b.yaml'")
         self.usage("demo", "now", message="unexpected argument 'now'")

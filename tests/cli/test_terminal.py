@@ -33,10 +33,12 @@ class Signals(CommandTest):
 
     def test_interrupt_saves_and_summarises(self):
         output = self.interrupted()
-        self.assertRegex(output, r"(?m)^interrupted after \d+ steps, .* s$")
+        self.assertRegex(output, r"(?m)^interrupted after \d+ steps, .* s, \d+ samples/s$")
         self.assertIn("  run        runs/net-1\n", output)
-        self.assertEqual(self.files("runs/net-1"), ["findings.json", "log-000001.bplog",
-                                                    "network.yaml", "weights.safetensors"])
+        self.assertIn("  go on      backprobe train --resume runs/net-1\n", output)
+        self.assertEqual(self.files("runs/net-1"),
+                         ["checkpoints", "findings.json", "log-000001.bplog", "network.yaml",
+                          "weights.safetensors"])
         self.assertIn(" · interrupted", self.command("check", "runs/net-1").stdout)
 
     def test_interrupt_in_json(self):

@@ -7,7 +7,7 @@ import unittest
 
 from support import EXPLODING, HEALTHY, VANISHING, CommandTest, without_numbers
 
-RUN_FILES = ["findings.json", "log-000001.bplog", "network.yaml", "weights.safetensors"]
+RUN_FILES = ["checkpoints", "findings.json", "log-000001.bplog", "network.yaml", "weights.safetensors"]
 
 
 class Healthy(CommandTest):
@@ -32,7 +32,7 @@ class Healthy(CommandTest):
         self.assertEqual(weights[0], weights[1])
         self.assertNotEqual(weights[0], weights[2])
         self.assertEqual(weights[0], weights[3], "a watch changed what it watched")
-        self.assertEqual(self.files("runs/net-4"), ["network.yaml", "weights.safetensors"])
+        self.assertEqual(self.files("runs/net-4"), ["checkpoints", "network.yaml", "weights.safetensors"])
 
     def test_quiet(self):
         result = self.command("train", "net.yaml", "--quiet")
@@ -62,7 +62,8 @@ class Healthy(CommandTest):
 
     def test_events(self):
         events = self.events("train", "net.yaml", "--json")
-        self.assertEqual([e["event"] for e in events], ["start"] + ["epoch"] * 3 + ["end"])
+        self.assertEqual([e["event"] for e in events if e["event"] != "checkpoint"],
+                         ["start"] + ["epoch"] * 3 + ["end"])
         self.assertEqual(events[0]["schema"], "backprobe.events/1")
         self.assertEqual(events[0]["run"], "runs/net-1")
         self.assertEqual(events[-1]["end"], "finished")
@@ -84,8 +85,10 @@ class Sick(CommandTest):
     def test_exploding_stops(self):
         self.write("big.yaml", EXPLODING)
         result = self.command("train", "big.yaml", code=1)
-        self.assertRegex(result.stdout, r"(?m)^stopped after 2\d steps, .* s: loss and parameters "
-                                        r"are no longer finite since step \d+$")
+        self.assertRegex(result.stdout, r"(?m)^stopped after 2\d steps, .* samples/s: loss and "
+                                        r"parameters are no longer finite since step \d+$")
+        self.assertNotIn("--resume", result.stdout)
+        self.assertEqual(self.files("runs/big-1/checkpoints"), [])
         self.assertEqual(self.files("runs/big-1"), RUN_FILES)
         document = json.loads((self.folder / "runs/big-1/findings.json").read_text())
         self.assertEqual(document["end"], "stopped")
