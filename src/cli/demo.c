@@ -276,8 +276,13 @@ static int run(int argc, char **argv) {
     int code = bp_options_parse(&bp_command_demo, argc, argv, &given, &arguments);
     if (code >= 0) return code;
     if (arguments.n == 0) return demonstrate(&given);
-    if (strcmp(arguments.items[0], known[0]) != 0)
-        return bp_command_unknown("demo", arguments.items[0], known, 1);
+    if (strcmp(arguments.items[0], known[0]) != 0) {
+        const char *meant = bp_nearest_word(arguments.items[0], known, 1);
+        bp_say("demo: unexpected argument '%s'%s%s%s", arguments.items[0],
+               meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+        bp_say("try 'backprobe demo --help'");
+        return BP_EXIT_FAILED;
+    }
     return bp_lesson(&given.common, given.pause, given.page);
 }
 

@@ -82,7 +82,7 @@ class TheHouse(unittest.TestCase):
         self.assertEqual(self.build_and_run(TRAINING, *flags), "10")
         flags = self.pkg_config("--cflags", "backprobe-train")
         flags += [self.archive("backprobe-train"), self.archive("backprobe"), "-lm"]
-        flags += self.pkg_config("--libs", "yaml-0.1", "openblas")
+        flags += self.pkg_config("--libs", "yaml-0.1", "zlib", "openblas")
         self.assertEqual(self.build_and_run(TRAINING, *flags), "10")
 
     def test_command_and_its_papers(self):
