@@ -262,7 +262,7 @@ STAGES = [
     Stage("headers", check_headers, "headers alone, public ones as C99 ... C++11"),
     Stage("units", check_units, f"release build, tests but the suites {', '.join(SLOW_SUITES)}"),
     Stage("release", check_release, "release build, all tests"),
-    Stage("controls", check_controls, "46 networks: the sick are found, the healthy are silent"),
+    Stage("controls", check_controls, "control networks: the sick are found, the healthy are silent"),
     Stage("symbols", check_symbols, "what the libraries export, need and never call"),
     Stage("install", check_install, "a program that knows pkg-config alone"),
     Stage("warnings", check_warnings, "build with warnings as errors"),
