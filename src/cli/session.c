@@ -201,10 +201,21 @@ static bp_status prepare_folder(bp_session *session, const bp_session_options *o
     return status;
 }
 
-/* Where one process cannot begin, none does: the others would wait for it for ever. */
+/* Where one process cannot begin, none does: the others would wait for it for ever. Rank 0 says why
+ * it cannot itself; another process speaks where it is the only one that knows. */
 static bp_status agree(const bp_session *session, bp_status status, bp_error *error) {
-    if (!bp_ranks_any(&session->ranks, status != BP_OK) || status != BP_OK) return status;
-    return bp_fail(error, BP_ERROR_IO, "another process of this training could not begin");
+    const bp_ranks *ranks = &session->ranks;
+    const bool failed = status != BP_OK, first = ranks->rank == 0;
+    const bool first_failed = bp_ranks_any(ranks, failed && first);
+    if (!bp_ranks_any(ranks, failed)) return BP_OK;
+    if (!failed)
+        return bp_fail(error, BP_ERROR_IO, "another process of this training could not begin");
+    if (!first && !first_failed && error) {
+        char text[BP_ERROR_TEXT_BYTES];
+        snprintf(text, sizeof text, "process %d: %.400s", ranks->rank, error->text);
+        session->listener->on_message(session->listener->context, session, text);
+    }
+    return status;
 }
 
 bp_status bp_session_open(bp_session *session, bp_network *network,
