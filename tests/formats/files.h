@@ -96,7 +96,7 @@ static inline made_file make_npz(int method, const made_member *members, int n) 
         put(&zip, packed.bytes, packed.n);
         put(&directory, "PK\1\2\x14\3\x14\0\0\0", 10);
         put_sizes(&directory, &members[i], &packed, method);
-        put_number(&directory, 0, 10);
+        put(&directory, "\0\0\0\0\0\0\0\0\0", 10); /* no comment, disk 0, no attributes */
         put_number(&directory, place, 4);
         put(&directory, members[i].name, strlen(members[i].name));
     }
