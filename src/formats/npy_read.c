@@ -123,7 +123,9 @@ static bool take_dictionary(header *h, bp_array *array, char descr[32]) {
         if (bit == 4 && !take_shape(h, array)) return false;
         comma = take(h, ',');
     }
-    skip_space(h);
+    while (h->at < h->length && h->text[h->at] == ' ') h->at++;
+    while (h->at < h->length && h->text[h->at] == '\n')
+        h->at++; /* then a space would be an indent */
     return seen == 7 && h->at == h->length;
 }
 
