@@ -155,7 +155,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="backprobe-test-") as folder:
         killer = Killer(pathlib.Path(folder), given.seed)
         number = 0
-        while killer.counts["kills"] < given.kills or killer.counts["resumed"] == 0:
+        # At least one resumed run, but no endless loop where none can be.
+        while killer.counts["kills"] < given.kills or \
+                killer.counts["resumed"] == 0 and number < 10 * given.resume_every:
             number += 1
             killer.cycle(number, given.resume_every)
     for name, count in killer.counts.items():
