@@ -177,11 +177,11 @@ static bp_status resume(bp_session *session, const bp_session_options *options, 
     const bp_recipe *recipe = bp_model_recipe(session->model);
     session->resumed_from = session->standing.step;
     session->epoch = session->standing.step / recipe->epoch_steps;
-    if (session->standing.step > recipe->epochs * recipe->epoch_steps)
+    const int64_t last = recipe->epochs * recipe->epoch_steps;
+    if (session->standing.step > last)
         return bp_fail(error, BP_ERROR_ARGUMENT,
                        "%s: trained for %lld steps already, more than the %lld of --epochs %lld",
-                       options->run_folder, (long long)session->standing.step,
-                       (long long)(recipe->epochs * recipe->epoch_steps),
+                       options->run_folder, (long long)session->standing.step, (long long)last,
                        (long long)recipe->epochs);
     if (skipped == 0 || session->ranks.rank != 0) return BP_OK;
     snprintf(text, sizeof text,

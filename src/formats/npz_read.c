@@ -105,8 +105,10 @@ static bool read_extra(member *m, const uint8_t *extra, size_t n_bytes) {
 /* As Python has it: a name with the UTF-8 flag must be UTF-8, in all entries. */
 static bool name_is_text(const member *m) {
     const uint8_t *name = (const uint8_t *)m->name;
-    for (size_t at = 0, n; (m->flags & UTF8_NAME) && at < m->name_bytes; at += n)
-        if (!(n = bp_utf8_length(name + at, m->name_bytes - at))) return false;
+    for (size_t at = 0, n; (m->flags & UTF8_NAME) && at < m->name_bytes; at += n) {
+        n = bp_utf8_length(name + at, m->name_bytes - at);
+        if (n == 0) return false;
+    }
     return true;
 }
 

@@ -110,11 +110,14 @@ static bp_status collect_classes(table *t, const bp_allocator *allocator) {
     t->classes_capacity = all;
     int64_t n = 0;
     for (int f = 0; f < N_FILES; f++)
-        for (int64_t row = 0; row < t->csv[f].n_rows; row++)
-            if (*(t->classes[n++] = bp_csv_cell(&t->csv[f], row, t->target[0])) == '\0')
+        for (int64_t row = 0; row < t->csv[f].n_rows; row++) {
+            const char *class = bp_csv_cell(&t->csv[f], row, t->target[0]);
+            if (class[0] == '\0')
                 return bp_fail(t->error, BP_ERROR_INPUT,
                                "%.300s, line %lld: expected a class, found an empty cell",
                                t->path[f], (long long)bp_csv_line(&t->csv[f], row));
+            t->classes[n++] = class;
+        }
     qsort(t->classes, (size_t)n, sizeof *t->classes, compare_words);
     for (int64_t i = 0; i < n; i++)
         if (t->n_classes == 0 || strcmp(t->classes[t->n_classes - 1], t->classes[i]) != 0)
