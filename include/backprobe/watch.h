@@ -17,7 +17,11 @@ typedef struct bp_watch bp_watch;
 typedef struct bp_watch_options {
     uint32_t struct_size;
     const char *run_folder; /* copied; must exist; NULL keeps no log */
-    int64_t every;          /* full statistics at every n-th step; loss and tripwires at all. 1 */
+    /* Which steps are looked at in full; between them the loss and a tripwire for NaN and Inf are
+     * kept, and something that looks wrong brings full steps back at once. */
+    int64_t every;          /* each n-th; 0: as many as the budget pays for */
+    double budget_fraction; /* of the run's time, above 0 and at most 1; the first 0.2 s of watching
+                             * are free */
     bp_allocator allocator; /* resize NULL: malloc */
     /* Called with one line when the watch goes blind; may be NULL. */
     void (*on_message)(void *context, const char *text);
@@ -31,7 +35,7 @@ typedef struct bp_watch_options {
 } bp_watch_options;
 
 #define BP_WATCH_OPTIONS_INIT \
-    {(uint32_t)sizeof(bp_watch_options), NULL, 1, {NULL, NULL}, NULL, NULL, NULL, false, 0}
+    {(uint32_t)sizeof(bp_watch_options), NULL, 0, 0.02, {NULL, NULL}, NULL, NULL, NULL, false, 0}
 
 /* model: borrowed until close; complete (shapes and recipe set). Nothing is allocated later. */
 BP_API BP_MUST_USE bp_status bp_watch_open(bp_watch **watch, const bp_model *model,
@@ -47,6 +51,14 @@ BP_API const bp_observer *bp_watch_observer(bp_watch *watch);
 /* Findings up to the last finished step; borrowed until close. It ends that step's record: a scalar
  * that belongs to it must have been told before. */
 BP_API bp_diagnosis *bp_watch_diagnosis(bp_watch *watch);
+
+/* What watching has cost so far. Between full steps it is reckoned from some that are timed. */
+typedef struct bp_watch_cost {
+    uint64_t full_steps, light_steps;
+    double watching_seconds; /* in the watch, and what its questions cost the host beside */
+    double run_seconds;      /* since the watch was opened */
+} bp_watch_cost;
+BP_API bp_watch_cost bp_watch_cost_of(const bp_watch *watch);
 
 /* BP_OK, or BP_ERROR_BLIND: the log could not be written on. Sticky; *error tells why. */
 BP_API bp_status bp_watch_status(const bp_watch *watch, bp_error *error);

@@ -146,6 +146,7 @@ static bp_status open_watch(bp_session *session, const bp_session_options *optio
     bp_watch_options watch = BP_WATCH_OPTIONS_INIT;
     watch.run_folder = session->run_folder;
     watch.every = options->every;
+    if (options->budget_fraction > 0) watch.budget_fraction = options->budget_fraction;
     watch.on_finding = told_finding;
     watch.on_message = told_message;
     watch.context = session;
