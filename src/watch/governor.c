@@ -48,6 +48,12 @@ static void settle_full(bp_governor *g, double seconds) {
     double cost = g->called;
     const double longer = seconds - g->plain_step; /* NaN: no plain step was seen yet */
     if (!g->disturbed && longer > cost) cost = fmin(longer, MOST_BESIDE * cost);
+    if (!isnan(g->plain_step) && !g->knows_beside &&
+        g->called > 0) { /* the steps before cost as much */
+        g->knows_beside = true;
+        g->watching *= cost / g->called;
+        g->full_cost = cost;
+    }
     g->watching += cost;
     g->full_cost = running(g->full_cost, cost);
 }

@@ -28,9 +28,10 @@ typedef struct bp_governor {
     int64_t n_since_read;             /* steps begun since the last reading */
     int64_t look;                     /* full steps still owed to an alarm */
     uint64_t n_full, n_light;
-    bool full;      /* the current step is */
-    bool timed;     /* our calls in it are */
-    bool disturbed; /* something else than steps took time since the last reading */
+    bool knows_beside; /* a full step was compared with a plain one */
+    bool full;         /* the current step is */
+    bool timed;        /* our calls in it are */
+    bool disturbed;    /* something else than steps took time since the last reading */
 } bp_governor;
 
 /* every 0: by budget. */
