@@ -66,7 +66,8 @@ static void the_budget_is_spent_and_not_overspent(void **state) {
                 host h = open_host(0, budget, plain, full / 2, full / 2);
                 run_for(&h, fmax(40, 400 * plain));
                 const double paid = budget * (h.now - 1000) + BP_GOVERNOR_FREE_SECONDS;
-                assert_true(h.watched <= paid + 2 * full);
+                /* What the first ones cost beside is not known at once. */
+                assert_true(h.watched <= paid + BP_GOVERNOR_FREE_SECONDS + 2 * full);
                 assert_true(h.watched >= 0.8 * paid - 2 * full);
             }
 }
