@@ -47,7 +47,7 @@ static double running(double mean, double newest) {
 static void settle_full(bp_governor *g, double seconds) {
     double cost = g->called;
     const double longer = seconds - g->plain_step; /* NaN: no plain step was seen yet */
-    if (!g->disturbed && longer > cost) cost = fmin(longer, MOST_BESIDE * cost);
+    if (longer > cost) cost = fmin(longer, MOST_BESIDE * cost);
     if (!isnan(g->plain_step) && !g->knows_beside &&
         g->called > 0) { /* the steps before cost as much */
         g->knows_beside = true;
@@ -62,13 +62,12 @@ static void settle(bp_governor *g, double now) {
     const double seconds = now - g->read;
     if (g->full) settle_full(g, seconds);
     if (!g->full && g->timed) g->watching += g->called * BP_GOVERNOR_TIMED_STEPS;
-    if (!g->full && !g->timed && g->n_since_read > 0 && !g->disturbed && seconds > 0) {
+    if (!g->full && !g->timed && g->n_since_read > 0 && seconds > 0) {
         const double each = seconds / (double)g->n_since_read;
         g->plain_step = isnan(g->plain_step) ? each : fmin(each, FORGET * g->plain_step);
     }
     g->read = now;
     g->n_since_read = 0;
-    g->disturbed = false;
 }
 
 /* Whether one more full step is paid for. Early on some steps are left plain whatever they would
@@ -87,7 +86,7 @@ void bp_governor_begin(bp_governor *g, int64_t step, double now) {
     g->n_since_read++;
     g->called = 0;
     g->full = g->every > 0 ? is_nth(g, step) : reads && is_paid(g);
-    if (g->full && g->look > 0) g->look--;
+    if (g->look > 0) g->look--;
     if (g->full)
         g->n_full++;
     else
@@ -101,10 +100,6 @@ void bp_governor_charge(bp_governor *g, double seconds) {
 
 void bp_governor_alarm(bp_governor *g) {
     g->look = BP_GOVERNOR_LOOK_STEPS;
-}
-
-void bp_governor_disturb(bp_governor *g) {
-    g->disturbed = true;
 }
 
 /* Far above the recent losses in units of their own mean deviation. A loss that is not finite is

@@ -26,12 +26,11 @@ typedef struct bp_governor {
     double full_cost;  /* expected of the next full step; NaN before the first */
     double loss_mean, loss_deviation; /* running; the mean is NaN before the first */
     int64_t n_since_read;             /* steps begun since the last reading */
-    int64_t look;                     /* full steps still owed to an alarm */
+    int64_t look;                     /* steps that an alarm wants to be full */
     uint64_t n_full, n_light;
     bool knows_beside; /* a full step was compared with a plain one */
     bool full;         /* the current step is */
     bool timed;        /* our calls in it are */
-    bool disturbed;    /* something else than steps took time since the last reading */
 } bp_governor;
 
 /* every 0: by budget. */
@@ -46,8 +45,6 @@ void bp_governor_charge(bp_governor *governor, double seconds);
 void bp_governor_note_loss(bp_governor *governor, double loss);
 /* Something looks wrong: the next steps are looked at in full. */
 void bp_governor_alarm(bp_governor *governor);
-/* The host did something between steps that is no step's time (a validation). */
-void bp_governor_disturb(bp_governor *governor);
 /* Seconds of the run up to the last reading. */
 double bp_governor_run_seconds(const bp_governor *governor);
 

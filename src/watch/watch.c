@@ -188,7 +188,6 @@ BP_GUARDED void take_loss(bp_watch *watch, double loss) {
 static void on_scalar(void *context, bp_metric metric, double value) {
     bp_watch *watch = context;
     if ((unsigned)metric >= BP_N_METRICS || !(watch->in_step || watch->has_step)) return;
-    if (!watch->in_step) bp_governor_disturb(&watch->governor);
     if (metric == BP_METRIC_LOSS) {
         const bp_float_guard guard = bp_float_guard_enter();
         take_loss(watch, value);
