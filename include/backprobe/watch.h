@@ -32,10 +32,23 @@ typedef struct bp_watch_options {
      * folder, and the log goes on behind them. */
     bool resumes;
     int64_t resume_step;
+    uint64_t max_log_bytes; /* old parts of a longer log are thinned; 0: 2 GB */
+    bool direct; /* write the log in the training thread, without memory shared with it */
 } bp_watch_options;
 
-#define BP_WATCH_OPTIONS_INIT \
-    {(uint32_t)sizeof(bp_watch_options), NULL, 0, 0.02, {NULL, NULL}, NULL, NULL, NULL, false, 0}
+#define BP_WATCH_OPTIONS_INIT            \
+    {(uint32_t)sizeof(bp_watch_options), \
+     NULL,                               \
+     0,                                  \
+     0.02,                               \
+     {NULL, NULL},                       \
+     NULL,                               \
+     NULL,                               \
+     NULL,                               \
+     false,                              \
+     0,                                  \
+     0,                                  \
+     false}
 
 /* model: borrowed until close; complete (shapes and recipe set). Nothing is allocated later. */
 BP_API BP_MUST_USE bp_status bp_watch_open(bp_watch **watch, const bp_model *model,

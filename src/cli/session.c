@@ -147,6 +147,7 @@ static bp_status open_watch(bp_session *session, const bp_session_options *optio
     watch.run_folder = session->run_folder;
     watch.every = options->every;
     if (options->budget_fraction > 0) watch.budget_fraction = options->budget_fraction;
+    watch.max_log_bytes = options->max_log_bytes;
     watch.on_finding = told_finding;
     watch.on_message = told_message;
     watch.context = session;

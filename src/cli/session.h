@@ -34,6 +34,7 @@ typedef struct bp_session_options {
     bool watch;
     int64_t every; /* full statistics at each n-th step; 0: as many as the budget pays for */
     double budget_fraction;              /* of the training's time; 0: the watch's own */
+    uint64_t max_log_bytes;              /* 0: the watch's own */
     bool resume;                         /* go on with the run in run_folder */
     int64_t checkpoint_every;            /* epochs; 0: none; BP_CHECKPOINT_AUTO */
     const bp_ranks *ranks;               /* borrowed until close; NULL: alone */

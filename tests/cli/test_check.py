@@ -15,7 +15,7 @@ SCHEMA = json.loads((ROOT / "docs" / "findings.schema.json").read_text())
 class Check(CommandTest):
     def train(self, name, text, code):
         self.write(f"{name}.yaml", text)
-        self.command("train", f"{name}.yaml", "--quiet", "--run", name, code=code)
+        self.command("train", f"{name}.yaml", "--quiet", "--every", "1", "--run", name, code=code)
 
     def document(self, *paths, code):
         lines = self.command("check", *paths, "--format", "json", code=code).stdout.splitlines()

@@ -20,7 +20,8 @@ class CheckpointTest(CommandTest):
         self.write("net.yaml", HEALTHY)
 
     def train(self, *arguments, code=0, **more):
-        return self.command("train", "--checkpoint-every", "1", *arguments, code=code, **more)
+        return self.command("train", "--checkpoint-every", "1", "--every", "1", *arguments, code=code,
+                            **more)
 
     def events(self, *arguments, **more):
         return [json.loads(line) for line in
@@ -84,8 +85,8 @@ class Resumed(CheckpointTest):
     def test_after_an_interrupt(self):
         self.write("net.yaml", LONG)
         self.train("net.yaml", "-q", "--run", "whole")
-        process = self.start("train", "net.yaml", "--json", "--checkpoint-every", "1", "--run",
-                             "run")
+        process = self.start("train", "net.yaml", "--json", "--checkpoint-every", "1", "--every",
+                             "1", "--run", "run")
         while json.loads(process.stdout.readline()).get("epoch") != 2:
             pass
         process.send_signal(signal.SIGINT)
@@ -100,8 +101,8 @@ class Resumed(CheckpointTest):
     def test_after_a_kill(self):
         self.write("net.yaml", LONG)
         self.train("net.yaml", "-q", "--run", "whole")
-        process = self.start("train", "net.yaml", "--json", "--checkpoint-every", "1", "--run",
-                             "run")
+        process = self.start("train", "net.yaml", "--json", "--checkpoint-every", "1", "--every",
+                             "1", "--run", "run")
         while json.loads(process.stdout.readline()).get("epoch") != 3:
             pass
         process.kill()
