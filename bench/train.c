@@ -166,8 +166,8 @@ typedef struct bench_runs {
 static double answer(bench_runs *runs, const char *what, double amount) {
     if (strcmp(what, "plain") == 0) return train(&runs->plain, (int64_t)amount);
     if (strcmp(what, "watched") == 0) return train(&runs->watched, (int64_t)amount);
-    if (strcmp(what, "full") == 0) return (double)bp_watch_cost_of(runs->watched.watch).full_steps;
-    if (strcmp(what, "told") == 0) return bp_watch_cost_of(runs->watched.watch).watching_seconds;
+    if (strcmp(what, "full") == 0) return (double)bp_watch_cost(runs->watched.watch).full_steps;
+    if (strcmp(what, "told") == 0) return bp_watch_cost(runs->watched.watch).watch_seconds;
     if (strcmp(what, "fma") == 0) return bench_fma_flops(amount);
     if (strcmp(what, "sgemm") == 0) return bench_sgemm_flops(amount);
     fprintf(stderr, "train: unknown question '%s'\n", what);

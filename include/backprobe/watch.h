@@ -65,13 +65,13 @@ BP_API const bp_observer *bp_watch_observer(bp_watch *watch);
  * that belongs to it must have been told before. */
 BP_API bp_diagnosis *bp_watch_diagnosis(bp_watch *watch);
 
-/* What watching has cost so far. Between full steps it is reckoned from some that are timed. */
-typedef struct bp_watch_cost {
-    uint64_t full_steps, light_steps;
-    double watching_seconds; /* in the watch, and what its questions cost the host beside */
-    double run_seconds;      /* since the watch was opened */
-} bp_watch_cost;
-BP_API bp_watch_cost bp_watch_cost_of(const bp_watch *watch);
+/* How steps are chosen, and what watching has cost up to now: in the watch, and what its questions
+ * cost the host beside; of light steps some are timed. The log has it, too. */
+BP_API bp_event_watch bp_watch_cost(const bp_watch *watch);
+
+/* A checkpoint of the run was written: noted in the log. step: updates that it has seen; file: its
+ * name, copied. Between steps. */
+BP_API void bp_watch_note_checkpoint(bp_watch *watch, int64_t step, const char *file);
 
 /* BP_OK, or BP_ERROR_BLIND: the log could not be written on. Sticky; *error tells why. */
 BP_API bp_status bp_watch_status(const bp_watch *watch, bp_error *error);

@@ -50,6 +50,7 @@ struct bp_session {
     bp_watch *watch; /* NULL when not asked for */
     const bp_session_listener *listener;
 
+    bp_event_watch watching; /* what it cost, for the report */
     bp_ranks ranks;
     bp_checkpoints checkpoints; /* folder NULL: none are kept */
     int64_t checkpoint_every;

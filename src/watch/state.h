@@ -30,9 +30,9 @@ struct bp_watch {
     bool has_loss;
     bool has_record; /* this step has more to say than its loss: it stands in `record` */
     bool in_step, has_step, replays;
-    bool after_full;                 /* the step that waits to be handed on was full */
-    uint64_t told_cost_at;           /* steps at which the cost was last put into the log */
-    bp_severity told[BP_N_PROBLEMS]; /* what on_finding was last told of each problem */
+    uint64_t cost_due;                    /* steps after which the log is told the cost again */
+    bp_severity told[BP_N_PROBLEMS];      /* what on_finding was last told of each problem */
+    bp_finding_state state[BP_N_PROBLEMS]; /* what the log was last told of it; 0: nothing */
 };
 
 /* A light step has something to say: from here on it has a record. */

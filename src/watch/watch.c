@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the observer's calls to a record, the log and the diagnosis. */
+#include "record/event.h"
 #include "watch/state.h"
 
-#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 
 static const bp_quantity metric_quantity[BP_N_METRICS] = {
     [BP_METRIC_LOSS] = BP_Q_LOSS,
@@ -70,16 +71,53 @@ static void go_blind(bp_watch *watch, const bp_error *error) {
         watch->options.on_message(watch->options.context, watch->blind.text);
 }
 
-static void tell_findings(bp_watch *watch) {
+/* An event that is lost with the disk is no reason to see less. */
+static void log_event(bp_watch *watch, const bp_event *event) {
+    uint8_t bytes[BP_EVENT_MAX_BYTES];
+    bp_writer writer;
+    bp_error error = {0};
+    if (!watch->log || watch->replays) return;
+    bp_writer_init(&writer, bytes, sizeof bytes);
+    bp_event_encode(event, &writer);
+    if (bp_runlog_writer_event(watch->log, (bp_runlog_type)event->kind, bytes, writer.length,
+                               &error) != BP_OK)
+        go_blind(watch, &error);
+}
+
+static void log_finding(bp_watch *watch, const bp_finding *finding, int64_t step) {
+    bp_finding_state *state = &watch->state[finding->problem];
+    *state = *state == 0        ? BP_FINDING_OPENED
+             : finding->open    ? BP_FINDING_CHANGED
+                                : BP_FINDING_CLOSED;
+    const bp_event event = {.kind = BP_EVENT_FINDING,
+                            .as.finding = {.step = step,
+                                           .since_step = finding->since_step,
+                                           .problem = finding->problem,
+                                           .severity = finding->severity,
+                                           .state = *state}};
+    log_event(watch, &event);
+}
+
+static void tell_findings(bp_watch *watch, int64_t step) {
     const uint32_t n = bp_diagnosis_n_findings(watch->diagnosis);
     for (uint32_t i = 0; i < n; i++) {
         const bp_finding *finding = bp_diagnosis_finding(watch->diagnosis, i);
         if (watch->told[finding->problem] == finding->severity) continue;
         watch->told[finding->problem] = finding->severity;
         bp_governor_alarm(&watch->governor);
+        log_finding(watch, finding, step);
         if (watch->replays || !watch->options.on_finding) continue; /* told before the run paused */
         watch->options.on_finding(watch->options.context, finding);
     }
+}
+
+/* What watching costs, each time that the run has become twice as long. */
+static void log_cost(bp_watch *watch) {
+    const bp_governor *governor = &watch->governor;
+    if (governor->n_full + governor->n_light < watch->cost_due) return;
+    watch->cost_due = 2 * (governor->n_full + governor->n_light);
+    const bp_event event = {.kind = BP_EVENT_WATCH, .as.watch = bp_watch_cost(watch)};
+    log_event(watch, &event);
 }
 
 /* The bytes of the log, decoded again, are what the diagnosis sees. */
@@ -97,24 +135,18 @@ static bool encode(bp_watch *watch, size_t *n_bytes) {
     return false;
 }
 
-static bp_status bp_runlog_writer_step2(bp_watch *watch, bp_error *error) {
-    return bp_runlog_writer_step(watch->log, &watch->record, error);
-}
-static bp_status bp_runlog_writer_loss(bp_watch *watch, bp_error *error) {
-    bp_watch_begin_record(watch);
-    return bp_runlog_writer_step(watch->log, &watch->record, error);
-}
 static void hand_on_record(bp_watch *watch) {
     bp_error error = {0};
     size_t n_bytes;
     if (!encode(watch, &n_bytes)) return;
-    if (watch->log && bp_runlog_writer_step2(watch, &error) != BP_OK) go_blind(watch, &error);
-    if (bp_diagnosis_step(watch->diagnosis, &watch->decoded) > 0) tell_findings(watch);
+    if (watch->log && bp_runlog_writer_step(watch->log, watch->record.step, watch->bytes, n_bytes, &error) != BP_OK) go_blind(watch, &error);
+    if (bp_diagnosis_step(watch->diagnosis, &watch->decoded) > 0)
+        tell_findings(watch, watch->record.step);
 }
 
 static void hand_on_loss(bp_watch *watch) {
     bp_error error = {0};
-    if (watch->log && bp_runlog_writer_loss(watch, &error) != BP_OK) go_blind(watch, &error);
+    if (watch->log && bp_runlog_writer_loss(watch->log, watch->step.step, watch->loss, &error) != BP_OK) go_blind(watch, &error);
     bp_diagnosis_loss(watch->diagnosis, watch->step.step, watch->loss);
 }
 
@@ -127,6 +159,7 @@ BP_GUARDED void hand_on_guarded(bp_watch *watch) {
         hand_on_record(watch);
     else if (watch->has_loss)
         hand_on_loss(watch);
+    log_cost(watch);
     call_ends(watch, began);
 }
 
@@ -288,7 +321,7 @@ static bp_status replay(bp_watch *watch, bp_error *error) {
     watch->replays = true;
     while (status == BP_OK && (status = bp_runlog_reader_next(reader, &record, error)) == BP_OK &&
            record && record->step < watch->options.resume_step)
-        if (bp_diagnosis_step(watch->diagnosis, record) > 0) tell_findings(watch);
+        if (bp_diagnosis_step(watch->diagnosis, record) > 0) tell_findings(watch, record->step);
     watch->replays = false;
     bp_runlog_reader_close(reader);
     return status;
@@ -304,7 +337,9 @@ static bp_status open_parts(bp_watch *watch, const bp_io *io, bp_error *error) {
     const bp_runlog_options options = {.io = io,
                                        .allocator = watch->allocator,
                                        .resumes = watch->options.resumes,
-                                       .resume_step = watch->options.resume_step};
+                                       .resume_step = watch->options.resume_step,
+                                       .direct = watch->options.direct,
+                                       .max_log_bytes = watch->options.max_log_bytes};
     status = bp_runlog_writer_open(&watch->log, watch->options.run_folder, watch->model, &options,
                                    error);
     watch->options.run_folder = NULL; /* the writer has its copy */
@@ -352,6 +387,8 @@ bp_status bp_watch_close(bp_watch *watch, bp_run_end end, bp_error *error) {
     if (!watch) return BP_OK;
     bp_status status = BP_OK;
     hand_on(watch);
+    watch->cost_due = 0;
+    log_cost(watch);
     if (watch->log) status = bp_runlog_writer_close(watch->log, end, error);
     if (status == BP_OK) status = bp_watch_status(watch, error);
     release(watch);
@@ -372,9 +409,23 @@ bp_status bp_watch_status(const bp_watch *watch, bp_error *error) {
     return watch->blind.status;
 }
 
-bp_watch_cost bp_watch_cost_of(const bp_watch *watch) {
-    return (bp_watch_cost){.full_steps = watch->governor.n_full,
-                           .light_steps = watch->governor.n_light,
-                           .watching_seconds = watch->governor.watching,
-                           .run_seconds = bp_governor_run_seconds(&watch->governor)};
+bp_event_watch bp_watch_cost(const bp_watch *watch) {
+    const bp_governor *governor = &watch->governor;
+    return (bp_event_watch){.step = watch->step.step,
+                            .mode = governor->every > 0 ? BP_WATCH_EVERY : BP_WATCH_BUDGET,
+                            .every = (uint64_t)governor->every,
+                            .budget_fraction = governor->budget,
+                            .full_steps = governor->n_full,
+                            .light_steps = governor->n_light,
+                            .watch_seconds = governor->watching,
+                            .run_seconds = bp_governor_run_seconds(governor)};
+}
+
+void bp_watch_note_checkpoint(bp_watch *watch, int64_t step, const char *file) {
+    bp_event event = {.kind = BP_EVENT_CHECKPOINT, .as.checkpoint = {.step = step}};
+    hand_on(watch);
+    snprintf(event.as.checkpoint.file, sizeof event.as.checkpoint.file, "%s", file);
+    log_event(watch, &event);
+    watch->cost_due = 0; /* who goes on from here learns what was spent */
+    log_cost(watch);
 }
