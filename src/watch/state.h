@@ -18,6 +18,7 @@ struct bp_watch {
     const bp_io *io;
     bp_error blind; /* status BP_OK while it sees */
     bp_governor governor;
+    bp_event_watch before;                /* what watching had cost before the run paused */
     uint32_t *wanted_full, *wanted_light; /* [n_layers + 1] */
     bp_record record, decoded;
     uint8_t *bytes; /* the encoded record */
@@ -30,8 +31,8 @@ struct bp_watch {
     bool has_loss;
     bool has_record; /* this step has more to say than its loss: it stands in `record` */
     bool in_step, has_step, replays;
-    uint64_t cost_due;                    /* steps after which the log is told the cost again */
-    bp_severity told[BP_N_PROBLEMS];      /* what on_finding was last told of each problem */
+    uint64_t cost_due;                     /* steps after which the log is told the cost again */
+    bp_severity told[BP_N_PROBLEMS];       /* what on_finding was last told of each problem */
     bp_finding_state state[BP_N_PROBLEMS]; /* what the log was last told of it; 0: nothing */
 };
 

@@ -86,9 +86,9 @@ static void log_event(bp_watch *watch, const bp_event *event) {
 
 static void log_finding(bp_watch *watch, const bp_finding *finding, int64_t step) {
     bp_finding_state *state = &watch->state[finding->problem];
-    *state = *state == 0        ? BP_FINDING_OPENED
-             : finding->open    ? BP_FINDING_CHANGED
-                                : BP_FINDING_CLOSED;
+    *state = *state == 0     ? BP_FINDING_OPENED
+             : finding->open ? BP_FINDING_CHANGED
+                             : BP_FINDING_CLOSED;
     const bp_event event = {.kind = BP_EVENT_FINDING,
                             .as.finding = {.step = step,
                                            .since_step = finding->since_step,
@@ -139,14 +139,18 @@ static void hand_on_record(bp_watch *watch) {
     bp_error error = {0};
     size_t n_bytes;
     if (!encode(watch, &n_bytes)) return;
-    if (watch->log && bp_runlog_writer_step(watch->log, watch->record.step, watch->bytes, n_bytes, &error) != BP_OK) go_blind(watch, &error);
+    if (watch->log && bp_runlog_writer_step(watch->log, watch->record.step, watch->bytes, n_bytes,
+                                            &error) != BP_OK)
+        go_blind(watch, &error);
     if (bp_diagnosis_step(watch->diagnosis, &watch->decoded) > 0)
         tell_findings(watch, watch->record.step);
 }
 
 static void hand_on_loss(bp_watch *watch) {
     bp_error error = {0};
-    if (watch->log && bp_runlog_writer_loss(watch->log, watch->step.step, watch->loss, &error) != BP_OK) go_blind(watch, &error);
+    if (watch->log &&
+        bp_runlog_writer_loss(watch->log, watch->step.step, watch->loss, &error) != BP_OK)
+        go_blind(watch, &error);
     bp_diagnosis_loss(watch->diagnosis, watch->step.step, watch->loss);
 }
 
@@ -323,6 +327,8 @@ static bp_status replay(bp_watch *watch, bp_error *error) {
            record && record->step < watch->options.resume_step)
         if (bp_diagnosis_step(watch->diagnosis, record) > 0) tell_findings(watch, record->step);
     watch->replays = false;
+    const bp_event_watch *before = bp_runlog_reader_watching(reader);
+    if (before) watch->before = *before;
     bp_runlog_reader_close(reader);
     return status;
 }
@@ -415,10 +421,11 @@ bp_event_watch bp_watch_cost(const bp_watch *watch) {
                             .mode = governor->every > 0 ? BP_WATCH_EVERY : BP_WATCH_BUDGET,
                             .every = (uint64_t)governor->every,
                             .budget_fraction = governor->budget,
-                            .full_steps = governor->n_full,
-                            .light_steps = governor->n_light,
-                            .watch_seconds = governor->watching,
-                            .run_seconds = bp_governor_run_seconds(governor)};
+                            .full_steps = watch->before.full_steps + governor->n_full,
+                            .light_steps = watch->before.light_steps + governor->n_light,
+                            .watch_seconds = watch->before.watch_seconds + governor->watching,
+                            .run_seconds =
+                                watch->before.run_seconds + bp_governor_run_seconds(governor)};
 }
 
 void bp_watch_note_checkpoint(bp_watch *watch, int64_t step, const char *file) {
