@@ -292,9 +292,14 @@ static void end_json(bp_session *session) {
     add_score(&line, "validation_loss", "validation_accuracy", &data->validation,
               &session->final_validation);
     add_score(&line, "test_loss", "test_accuracy", &data->test, &session->final_test);
-    if (session->watch)
+    if (session->watch) {
+        const bp_event_watch cost = bp_watch_cost(session->watch);
         bp_json_line_integer(&line, "findings",
                              bp_diagnosis_n_findings(bp_watch_diagnosis(session->watch)));
+        bp_json_line_number(&line, "watch_seconds", cost.watch_seconds);
+        bp_json_line_integer(&line, "full_steps", (int64_t)cost.full_steps);
+        bp_json_line_integer(&line, "light_steps", (int64_t)cost.light_steps);
+    }
     bp_json_line_text(&line, "run", session->run_folder);
     bp_json_line_end(&line);
 }
