@@ -176,6 +176,13 @@ size_t bp_model_max_bytes(const bp_model *model) {
     return 256 + (size_t)model->n_layers * (2 * (BP_LAYER_NAME_BYTES + 64) + 256);
 }
 
+/* --- layers that were added ----------------------------------------------------------------- */
+
+void bp_model_encode_layers(const bp_model *model, uint32_t first, bp_writer *writer) {
+    for (uint32_t id = first; id <= model->n_layers; id++)
+        encode_layer(writer, bp_model_layer(model, id));
+}
+
 static bp_status decode_body(bp_model *model, bp_cursor *cursor, bp_error *error) {
     const uint64_t version = bp_read_varint(cursor);
     if (version < 1 || version > CODEC_VERSION) cursor->bad = true;

@@ -59,4 +59,7 @@ size_t bp_model_max_bytes(const bp_model *model);
 BP_MUST_USE bp_status bp_model_decode(bp_model **model, bp_cursor *cursor,
                                       const bp_allocator *allocator, bp_error *error);
 
+/* Layers that a network gets while it is trained: those from `first` on. */
+void bp_model_encode_layers(const bp_model *model, uint32_t first, bp_writer *writer);
+
 #endif
