@@ -186,7 +186,6 @@ static void put_overview(bp_page *page, const bp_report_run *run,
                     bp_number_text(last, sizeof last, overview->last_loss, 3));
     const char *end = end_words(run->end);
     if (end) bp_page_add(page, BP_INK_PLAIN, " · %s", end);
-    put_watching(page, run->watching);
 }
 
 void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_report_run *run) {
@@ -206,6 +205,7 @@ void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_repo
     }
     if (overview.not_observed && *overview.not_observed)
         bp_page_add(&page, BP_INK_DIM, " · not observed: %s", overview.not_observed);
+    put_watching(&page, run->watching);
     bp_page_end_line(&page);
 }
 
@@ -216,6 +216,7 @@ static void put_summary_line(bp_page *page, const bp_report_run *run, uint32_t n
     bp_page_put(page, BP_INK_PLAIN, ": ");
     bp_page_add(page, BP_INK_BOLD, "%u finding%s", n, n == 1 ? "" : "s");
     put_overview(page, run, &overview);
+    put_watching(page, run->watching);
     bp_page_end_line(page);
     if (overview.not_observed && *overview.not_observed) {
         bp_page_add(page, BP_INK_DIM, "  not observed: %s", overview.not_observed);

