@@ -11,7 +11,7 @@ typedef struct bp_log_end {
     uint64_t sequence;   /* of the next data record */
     double written;      /* when the last segment was, seconds since 1970 */
     uint8_t *model;      /* encoded, of the last segment that has one; NULL: none has */
-    size_t model_bytes;
+    size_t model_bytes, model_capacity;
 } bp_log_end;
 
 /* Segments of other runs count for last_index alone. */
