@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The summary of a tensor: one pass, lanes, and how two summaries become one. */
 #include "stats/blocks.h"
-#include "stats/float_guard.h"
 #include "stats/cpu.h"
+#include "stats/float_guard.h"
 #include "stats/stats.h"
 
 #include <float.h>

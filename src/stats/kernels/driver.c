@@ -6,26 +6,49 @@
 
 typedef struct format {
     bp_kernel_add *plain;
-    size_t element_bytes;
+    size_t element_bytes, block; /* block: elements */
     double smallest_normal;
-    bool is_f64, even_odd;
     const bp_level_format *blocks;
-    bp_block_widen *widen; /* NULL: the elements are what the blocks take */
+    bp_block_small *small;
+    bp_kernel_octaves *octaves;
+    void (*widen)(float *to, const void *from, size_t n_rounds); /* NULL: both take elements */
 } format;
 
 static format format_of(const bp_level *level, bp_dtype dtype) {
+    format f = {.plain = bp_scalar_add_f32,
+                .element_bytes = 4,
+                .block = BP_BLOCK_BYTES / 4,
+                .smallest_normal = 0x1p-126,
+                .blocks = &level->f32,
+                .small = level->small_f32,
+                .octaves = bp_scalar_octaves_f32};
     switch (dtype) {
     case BP_F64:
-        return (format){bp_scalar_add_f64, 8, 0x1p-1022, true, false, &level->f64, NULL};
+        f = (format){.plain = bp_scalar_add_f64,
+                     .element_bytes = 8,
+                     .block = BP_BLOCK_BYTES / 8,
+                     .smallest_normal = 0x1p-1022,
+                     .blocks = &level->f64,
+                     .small = level->small_f64,
+                     .octaves = bp_scalar_octaves_f64};
+        break;
     case BP_F16:
-        return (format){bp_scalar_add_f16, 2, 0x1p-14, false, false, &level->f32, level->f16};
+        f.plain = bp_scalar_add_f16;
+        f.element_bytes = 2;
+        f.smallest_normal = 0x1p-14;
+        f.blocks = &level->f16;
+        f.widen = level->widen_f16;
+        break;
     case BP_BF16:
-        return (format){bp_scalar_add_bf16,   2,           0x1p-126,   false,
-                        level->bf16_even_odd, &level->f32, level->bf16};
+        f.plain = bp_scalar_add_bf16;
+        f.element_bytes = 2;
+        f.blocks = &level->bf16;
+        f.widen = level->widen_bf16;
+        break;
     case BP_F32:
         break;
     }
-    return (format){bp_scalar_add_f32, 4, 0x1p-126, false, false, &level->f32, NULL};
+    return f;
 }
 
 static size_t place(size_t lane, bool even_odd) {
@@ -34,69 +57,67 @@ static size_t place(size_t lane, bool even_odd) {
 
 static void begin(bp_run *run, const bp_lanes *lanes, const format *f) {
     for (size_t i = 0; i < BP_LANES; i++) {
-        const size_t to = place(i, f->even_odd);
+        const size_t to = place(i, f->blocks->even_odd);
         run->sum[to] = lanes->sum[i];
         run->squares[to] = lanes->squares[i];
-        if (f->is_f64) {
-            run->min.f64[i] = (double)INFINITY;
-            run->max.f64[i] = -(double)INFINITY;
-        } else {
-            run->min.f32[i] = (float)INFINITY;
-            run->max.f32[i] = -(float)INFINITY;
-        }
     }
+    f->blocks->begin(run);
 }
 
 static void finish(bp_lanes *lanes, const bp_run *run, const bp_small *small, const format *f) {
-    double min, max;
     for (size_t i = 0; i < BP_LANES; i++) {
-        const size_t from = place(i, f->even_odd);
+        const size_t from = place(i, f->blocks->even_odd);
         lanes->sum[i] = run->sum[from];
         lanes->squares[i] = run->squares[from];
     }
     lanes->zero += small->zero;
     lanes->subnormal += small->subnormal;
+    double min, max;
     f->blocks->extremes(run, &min, &max);
-    if (min > max) return; /* no block was good */
     if (min == 0) min = small->negative_zero ? -0.0 : 0.0;
     if (max == 0) max = small->positive_zero ? 0.0 : -0.0;
     if (bp_key(min) < lanes->min_key) lanes->min_key = bp_key(min);
     if (bp_key(max) > lanes->max_key) lanes->max_key = bp_key(max);
 }
 
-/* Returns how many were added: all but less than a round. */
-static size_t add_rounds(const format *f, bp_lanes *lanes, bp_exponents *exponents,
-                         const uint8_t *at, size_t n) {
+static size_t next_block(const format *f, size_t n) {
+    return n < f->block ? n - n % BP_LANES : f->block;
+}
+
+/* A second pass over a block that is still in the cache, where it is needed. */
+static void look_closer(const format *f, bp_small *small, bp_exponents *exponents, bp_run *run,
+                        bp_rounds rounds, bp_verdict verdict) {
     _Alignas(64) float widened[BP_BLOCK_BYTES / sizeof(float)];
-    const size_t most = f->is_f64 ? BP_BLOCK_BYTES / 8 : BP_BLOCK_BYTES / 4;
+    if (f->widen) {
+        f->widen(widened, rounds.elements, rounds.n);
+        rounds.elements = widened;
+    }
+    if (verdict == BP_BLOCK_SMALL) f->small(small, run, &rounds);
+    if (exponents) f->octaves(exponents, rounds.elements, rounds.n * BP_LANES);
+}
+
+/* A run of good blocks. Returns how many elements were added; less than n at a block that is not
+ * finite and before the last elements. */
+static size_t add_run(const format *f, bp_lanes *lanes, bp_exponents *exponents, const uint8_t *at,
+                      size_t n) {
     bp_run runs[2];
     int now = 0;
     bp_small small = {0};
-    begin(&runs[0], lanes, f);
     size_t done = 0, block;
+    bp_rounds rounds = {.smallest_normal = f->smallest_normal,
+                        .last = (const char *)at + n * f->element_bytes - 1};
+    begin(&runs[0], lanes, f);
     for (; done + BP_LANES <= n; done += block, at += block * f->element_bytes) {
-        block = n - done < most ? n - done : most;
-        block -= block % BP_LANES;
-        const size_t rounds = block / BP_LANES;
-        const void *elements = at;
-        if (f->widen) {
-            f->widen(widened, at, rounds);
-            elements = widened;
-        }
-        const bp_verdict verdict = f->blocks->add(&runs[!now], &runs[now], elements, rounds,
-                                                  f->smallest_normal);
-        if (verdict == BP_BLOCK_NOT_FINITE) {
-            finish(lanes, &runs[now], &small, f);
-            f->plain(lanes, exponents, at, block);
-            small = (bp_small){0};
-            begin(&runs[now], lanes, f);
-            continue;
-        }
+        block = next_block(f, n - done);
+        rounds.elements = at;
+        rounds.n = block / BP_LANES;
+        const bp_verdict verdict = f->blocks->add(&runs[!now], &runs[now], &rounds);
+        if (verdict == BP_BLOCK_NOT_FINITE) break;
         now = !now;
-        if (verdict == BP_BLOCK_SMALL)
-            f->blocks->small(&small, &runs[now], elements, rounds, f->smallest_normal);
+        if (exponents || verdict == BP_BLOCK_SMALL)
+            look_closer(f, &small, exponents, &runs[now], rounds, verdict);
     }
-    finish(lanes, &runs[now], &small, f);
+    if (done) finish(lanes, &runs[now], &small, f);
     return done;
 }
 
@@ -104,6 +125,15 @@ void bp_driver_add(const bp_level *level, bp_dtype dtype, bp_lanes *lanes, bp_ex
                    const void *elements, size_t n) {
     const format f = format_of(level, dtype);
     const uint8_t *at = elements;
-    const size_t done = f.blocks->add && n >= BP_LANES ? add_rounds(&f, lanes, exponents, at, n) : 0;
-    f.plain(lanes, exponents, at + done * f.element_bytes, n - done);
+    while (f.blocks->add && n >= BP_LANES) {
+        const size_t done = add_run(&f, lanes, exponents, at, n);
+        at += done * f.element_bytes;
+        n -= done;
+        if (n < BP_LANES) break;
+        const size_t block = next_block(&f, n); /* it is not finite */
+        f.plain(lanes, exponents, at, block);
+        at += block * f.element_bytes;
+        n -= block;
+    }
+    f.plain(lanes, exponents, at, n);
 }

@@ -36,6 +36,10 @@ typedef void bp_kernel_add_scaled(bp_lanes *lanes, const void *elements, size_t 
 bp_kernel_add bp_scalar_add_f32, bp_scalar_add_f64, bp_scalar_add_f16, bp_scalar_add_bf16;
 bp_kernel_add_scaled bp_scalar_add_f64_scaled;
 
+/* Of elements that were added already. */
+typedef void bp_kernel_octaves(bp_exponents *exponents, const void *elements, size_t n);
+bp_kernel_octaves bp_scalar_octaves_f32, bp_scalar_octaves_f64;
+
 /* The bits of a value as an ordered integer; -0 lies below +0. */
 static inline int64_t bp_key(double value) {
     int64_t bits;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A CPU level is a table of functions over blocks: whole rounds of 16 elements, all of which the
  * level takes to be finite. driver.c cuts a tensor into blocks, does a block again by the scalar
- * definition where one was not, and leaves it the last elements. f16 and bf16 are widened to f32
- * first: every value of theirs is one. */
+ * definition where one was not, and leaves it the last elements. What is rarely asked of f16 and
+ * bf16 is asked of their values as f32. */
 #ifndef BP_STATS_KERNELS_LEVEL_H
 #define BP_STATS_KERNELS_LEVEL_H
 
@@ -22,9 +22,17 @@ typedef union bp_parts {
 typedef struct bp_run {
     _Alignas(64) double sum[BP_LANES];
     double squares[BP_LANES];
-    bp_parts min, max; /* so far; begin with +Inf and -Inf. A zero in them has any sign */
-    bp_parts least, most; /* magnitudes in the last block */
+    bp_parts min, max, nearest; /* so far, as the level likes; a zero in them may have any sign */
+    bp_parts least, most;       /* magnitudes in the last block, as f32 or f64 */
 } bp_run;
+
+/* A block: whole rounds of 16 elements, unaligned. */
+typedef struct bp_rounds {
+    const void *elements;
+    size_t n;
+    double smallest_normal; /* of the tensor's format */
+    const char *last;       /* the tensor's last byte: no use in prefetching beyond */
+} bp_rounds;
 
 typedef enum bp_verdict {
     BP_BLOCK_PLAIN,
@@ -32,9 +40,8 @@ typedef enum bp_verdict {
     BP_BLOCK_NOT_FINITE, /* a sum or square is not: *after is worth nothing */
 } bp_verdict;
 
-/* *after := *before and the rounds. smallest_normal: of the tensor's format. */
-typedef bp_verdict bp_block_add(bp_run *after, const bp_run *before, const void *elements,
-                                size_t rounds, double smallest_normal);
+/* *after := *before and the rounds. */
+typedef bp_verdict bp_block_add(bp_run *after, const bp_run *before, const bp_rounds *rounds);
 
 /* What is in a small block. */
 typedef struct bp_small {
@@ -42,23 +49,21 @@ typedef struct bp_small {
     bool positive_zero, negative_zero;
 } bp_small;
 /* Adds to *small; run->least becomes that of the elements that are not zero, +Inf where all are. */
-typedef void bp_block_small(bp_small *small, bp_run *run, const void *elements, size_t rounds,
-                            double smallest_normal);
-
-typedef void bp_run_extremes(const bp_run *run, double *min, double *max);
-typedef void bp_block_widen(float *to, const void *from, size_t rounds);
+typedef void bp_block_small(bp_small *small, bp_run *run, const bp_rounds *rounds);
 
 typedef struct bp_level_format {
     bp_block_add *add;
-    bp_block_small *small;
-    bp_run_extremes *extremes;
+    void (*begin)(bp_run *run);                                    /* its extremes: of nothing */
+    void (*extremes)(const bp_run *run, double *min, double *max); /* of something */
+    bool even_odd; /* a run's lanes 0, 2, 4 ... come before 1, 3, 5 ... */
 } bp_level_format;
 
 typedef struct bp_level {
     const char *name;
-    bp_level_format f32, f64;
-    bp_block_widen *f16, *bf16;
-    bool bf16_even_odd; /* of a widened round the even elements come first: so do a run's lanes */
+    bp_level_format f32, f64, f16, bf16;
+    bp_block_small *small_f32, *small_f64;
+    void (*widen_f16)(float *to, const void *from, size_t n_rounds); /* in any order */
+    void (*widen_bf16)(float *to, const void *from, size_t n_rounds);
 } bp_level;
 
 /* Scalar has a name only. The others are there where the build has them (cpu.c). */
