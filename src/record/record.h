@@ -21,5 +21,8 @@ BP_MUST_USE bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_
  * and larger magnitudes clamp to the ends. */
 uint16_t bp_log16_encode(double value);
 double bp_log16_decode(uint16_t code);
+/* n codes, little endian, into values. False when one stands for nothing: what is in values then is
+ * of no use. */
+bool bp_log16_decode_all(double *values, const uint8_t *codes, size_t n);
 
 #endif
