@@ -7,6 +7,9 @@
 #include "tensor/tensor.h"
 #include <backprobe/stats.h>
 
+/* Empties an initialised histogram; cheap where few octaves are in use. */
+void bp_exponents_clear(bp_exponents *exponents);
+
 /* What the update of one parameter did: exact, in f64. */
 typedef struct bp_update_stats {
     uint64_t count;

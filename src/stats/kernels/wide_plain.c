@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loops of wide.h for any CPU, in vectors that every 64-bit one has. */
+#include "stats/cpu.h"
 #include "tensor/tensor.h"
 
 #include <string.h>
@@ -59,15 +60,11 @@ static inline uint64_t stalled_of(const uint8_t *gradient, const uint8_t *before
 const bp_wide bp_wide_plain = {
     .f32 = add_f32, .f64 = add_f64, .f16 = add_f16, .bf16 = add_bf16, .update = add_update};
 
+const bp_wide *bp_wide_of_cpu(void) {
 #if defined(__x86_64__)
-const bp_wide *bp_wide_of_cpu(void) {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
-        return &bp_wide_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")) return &bp_wide_avx2;
-    return &bp_wide_plain;
-}
-#else
-const bp_wide *bp_wide_of_cpu(void) {
-    return &bp_wide_plain;
-}
+    const bp_level *level = bp_cpu();
+    if (level == &bp_level_avx512) return &bp_wide_avx512;
+    if (level == &bp_level_avx2) return &bp_wide_avx2;
 #endif
+    return &bp_wide_plain;
+}
