@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+#define IN_PLACE_ELEMENTS ((size_t)4096) /* a multiple of the lanes: little is done twice */
+
 /* --- f32 in whole rounds ---------------------------------------------------------------------- */
 
 BP_VECTORISED static bool all_finite(const double lanes[BP_LANES]) {
@@ -18,15 +20,12 @@ BP_VECTORISED static bool all_finite(const double lanes[BP_LANES]) {
     return !bad;
 }
 
-/* n: a multiple of the lanes. False, and nothing done, where a value is not finite: it shows in the
- * sums. The same as add_each. */
-static bool add_finite(bp_wide_add_update *add, bp_update_lanes *lanes, size_t n,
-                       const void *const at[3]) {
-    bp_update_lanes sums = *lanes;
-    add(&sums, n, at[0], at[1], at[2]);
-    if (!all_finite(sums.squares) || !all_finite(sums.product)) return false;
-    *lanes = sums;
-    return true;
+/* n: a multiple of the lanes. False where a value is not finite: it shows in the sums. The same as
+ * add_each. */
+static bool add_finite(bp_wide_add_update *add, bp_update_lanes *after,
+                       const bp_update_lanes *before, size_t n, const void *const at[3]) {
+    add(after, before, n, at[0], at[1], at[2]);
+    return all_finite(after->squares) && all_finite(after->product);
 }
 
 /* A format's values as f32, which holds them all; other bits stay other bits. */
@@ -84,43 +83,53 @@ static void add_each(bp_update_stats *stats, bp_update_lanes *lanes, size_t n,
 static void add_block(bp_update_stats *stats, bp_update_lanes *lanes, size_t n,
                       const bp_tensor *const tensors[3], const void *const at[3]) {
     double values[3][BP_BLOCK_ELEMENTS];
-    for (size_t t = 0; t < 3; t++) bp_block_to_f64(tensors[t]->dtype, at[t], n, values[t]);
-    add_each(stats, lanes, n, values[0], values[1], values[2]);
+    for (size_t done = 0, some; done < n; done += some) {
+        some = n - done < BP_BLOCK_ELEMENTS ? n - done : BP_BLOCK_ELEMENTS;
+        for (size_t t = 0; t < 3; t++) {
+            const size_t skipped = done * bp_dtype_bytes(tensors[t]->dtype);
+            bp_block_to_f64(tensors[t]->dtype, (const uint8_t *)at[t] + skipped, some, values[t]);
+        }
+        add_each(stats, lanes, some, values[0], values[1], values[2]);
+    }
 }
 
 BP_GUARDED void add_update(bp_update_stats *stats, const bp_tensor *gradient,
                            const bp_tensor *before, const bp_tensor *after) {
     const bp_tensor *const tensors[3] = {gradient, before, after};
     bp_blocks blocks[3];
-    bool is_narrow = true;
+    bool is_narrow = true, in_place = true;
     for (int t = 0; t < 3; t++) {
         bp_blocks_init(&blocks[t], tensors[t]);
         if (blocks[t].remaining != blocks[0].remaining) return;
         is_narrow &= tensors[t]->dtype != BP_F64;
+        in_place &= tensors[t]->dtype == BP_F32 && blocks[t].contiguous;
     }
     stats->count += blocks[0].remaining;
+    const size_t limit = in_place ? IN_PLACE_ELEMENTS : BP_BLOCK_ELEMENTS;
     bp_wide_add_update *add = bp_wide_of_cpu()->update;
-    bp_update_lanes lanes = {.stalled = 0};
+    bp_update_lanes both[2] = {{.stalled = 0}}, *lanes = &both[0], *next = &both[1];
     bp_block buffers[3];
     float values[3][BP_BLOCK_ELEMENTS];
     const void *at[3], *narrow[3];
     while (blocks[0].remaining) {
         size_t n = 0;
-        for (int t = 0; t < 3; t++)
-            n = bp_blocks_next(&blocks[t], &buffers[t], BP_BLOCK_ELEMENTS, &at[t]);
+        for (int t = 0; t < 3; t++) n = bp_blocks_next(&blocks[t], &buffers[t], limit, &at[t]);
         const size_t whole = n - n % BP_LANES;
         for (int t = 0; t < 3 && is_narrow; t++)
             narrow[t] = as_f32(tensors[t]->dtype, at[t], whole, values[t]);
-        if (is_narrow && add_finite(add, &lanes, whole, narrow)) {
+        if (is_narrow && add_finite(add, next, lanes, whole, narrow)) {
+            bp_update_lanes *const done = next;
+            next = lanes;
+            lanes = done;
             for (int t = 0; t < 3; t++)
                 at[t] = (const uint8_t *)at[t] + whole * blocks[t].element_bytes;
             n -= whole;
         }
-        if (n) add_block(stats, &lanes, n, tensors, at);
+        add_block(stats, lanes, n, tensors, at);
     }
-    stats->stalled += lanes.stalled;
-    stats->sum_squares_change += bp_lanes_total(lanes.squares);
-    stats->effect -= bp_lanes_total(lanes.product);
+    stats->stalled += lanes->stalled;
+    stats->sum_squares_change += bp_lanes_total(lanes->squares);
+    stats->effect -= bp_lanes_total(lanes->product);
 }
 
 void bp_update_stats_add(bp_update_stats *stats, const bp_tensor *gradient, const bp_tensor *before,

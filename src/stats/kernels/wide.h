@@ -33,10 +33,11 @@ typedef struct bp_update_lanes {
     uint64_t stalled;
 } bp_update_lanes;
 
-/* Adds n elements of f32, n a multiple of the lanes. Where one is not finite a lane is not finite
- * afterwards, and nothing else that was added is worth anything. */
-typedef void bp_wide_add_update(bp_update_lanes *lanes, size_t n, const uint8_t *gradient,
-                                const uint8_t *before, const uint8_t *after);
+/* *after := *before and n elements of f32, n a multiple of the lanes. Where one is not finite a
+ * lane of *after is not finite, and nothing in it is worth anything. */
+typedef void bp_wide_add_update(bp_update_lanes *after, const bp_update_lanes *before, size_t n,
+                                const uint8_t *gradient, const uint8_t *old_weights,
+                                const uint8_t *new_weights);
 
 typedef struct bp_wide {
     bp_wide_add_rows *f32, *f64, *f16, *bf16;

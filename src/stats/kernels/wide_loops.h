@@ -58,28 +58,29 @@ DEFINE_ADD(bf16, 2)
 
 #define IN_LANES (BP_LANES / WIDTH)
 
-static void add_update(bp_update_lanes *lanes, size_t n, const uint8_t *gradient,
-                       const uint8_t *before, const uint8_t *after) {
+static void add_update(bp_update_lanes *after, const bp_update_lanes *before, size_t n,
+                       const uint8_t *gradient, const uint8_t *old_weights,
+                       const uint8_t *new_weights) {
     vector squares[IN_LANES], product[IN_LANES];
     _Pragma("GCC unroll 8") for (size_t v = 0; v < IN_LANES; v++) {
-        squares[v] = load(lanes->squares + v * WIDTH);
-        product[v] = load(lanes->product + v * WIDTH);
+        squares[v] = load(before->squares + v * WIDTH);
+        product[v] = load(before->product + v * WIDTH);
     }
-    uint64_t stalled = 0;
+    uint64_t stalled = before->stalled;
     for (size_t i = 0; i < n * sizeof(float); i += BP_LANES * sizeof(float)) {
         _Pragma("GCC unroll 8") for (size_t v = 0; v < IN_LANES; v++) {
             const size_t at = i + v * WIDTH * sizeof(float);
-            const vector change = load_f32(after + at) - load_f32(before + at);
+            const vector change = load_f32(new_weights + at) - load_f32(old_weights + at);
             squares[v] += change * change;
             product[v] += load_f32(gradient + at) * change;
         }
-        stalled += stalled_of(gradient + i, before + i, after + i);
+        stalled += stalled_of(gradient + i, old_weights + i, new_weights + i);
     }
     _Pragma("GCC unroll 8") for (size_t v = 0; v < IN_LANES; v++) {
-        store(lanes->squares + v * WIDTH, squares[v]);
-        store(lanes->product + v * WIDTH, product[v]);
+        store(after->squares + v * WIDTH, squares[v]);
+        store(after->product + v * WIDTH, product[v]);
     }
-    lanes->stalled += stalled;
+    after->stalled = stalled;
 }
 
 #endif
