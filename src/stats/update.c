@@ -34,7 +34,7 @@ BP_VECTORISED static void f16_to_f32(const uint8_t *at, size_t n, float *values)
         uint16_t half;
         memcpy(&half, at + i * sizeof half, sizeof half);
         const uint32_t magnitude = half & 0x7fffu, sign = (half & 0x8000u) << 16;
-        const uint32_t infinite = magnitude >= 0x7c00 ? UINT32_C(0x70000000) : 0;
+        const uint32_t infinite = magnitude >= 0x7c00 ? UINT32_C(0x38000000) : 0;
         const uint32_t normal = (magnitude << 13) + UINT32_C(0x38000000) + infinite;
         const float small = (float)(int32_t)magnitude * 0x1p-24f; /* exact; 0 and subnormals */
         uint32_t small_bits;
