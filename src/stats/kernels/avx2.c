@@ -275,6 +275,10 @@ const bp_level bp_level_avx2 = {
     .bf16 = {add_bf16, begin_f32, extremes_of_f32, false},
     .small_f32 = small_f32,
     .small_f64 = small_f64,
+    .octaves_f32 = bp_avx2_octaves_f32,
+    .octaves_f64 = bp_avx2_octaves_f64,
+    .flush_f32 = bp_avx2_flush_f32,
+    .flush_f64 = bp_avx2_flush_f64,
     .widen_f16 = widen_f16,
     .widen_bf16 = widen_bf16,
 };

@@ -350,6 +350,10 @@ const bp_level bp_level_avx512 = {
     .bf16 = {add_bf16, begin_halves, extremes_of_bf16, true},
     .small_f32 = small_f32,
     .small_f64 = small_f64,
+    .octaves_f32 = bp_avx512_octaves_f32,
+    .octaves_f64 = bp_avx512_octaves_f64,
+    .flush_f32 = bp_avx512_flush_f32,
+    .flush_f64 = bp_avx512_flush_f64,
     .widen_f16 = widen_f16,
     .widen_bf16 = widen_bf16,
 };

@@ -10,7 +10,9 @@ typedef struct format {
     double smallest_normal;
     const bp_level_format *blocks;
     bp_block_small *small;
-    bp_kernel_octaves *octaves;
+    bp_block_octaves *octaves;
+    bp_planes_flush *flush;
+    bp_kernel_octaves *plain_octaves;
     void (*widen)(float *to, const void *from, size_t n_rounds); /* NULL: both take elements */
 } format;
 
@@ -21,7 +23,9 @@ static format format_of(const bp_level *level, bp_dtype dtype) {
                 .smallest_normal = 0x1p-126,
                 .blocks = &level->f32,
                 .small = level->small_f32,
-                .octaves = bp_scalar_octaves_f32};
+                .octaves = level->octaves_f32,
+                .flush = level->flush_f32,
+                .plain_octaves = bp_scalar_octaves_f32};
     switch (dtype) {
     case BP_F64:
         f = (format){.plain = bp_scalar_add_f64,
@@ -30,7 +34,9 @@ static format format_of(const bp_level *level, bp_dtype dtype) {
                      .smallest_normal = 0x1p-1022,
                      .blocks = &level->f64,
                      .small = level->small_f64,
-                     .octaves = bp_scalar_octaves_f64};
+                     .octaves = level->octaves_f64,
+                     .flush = level->flush_f64,
+                     .plain_octaves = bp_scalar_octaves_f64};
         break;
     case BP_F16:
         f.plain = bp_scalar_add_f16;
@@ -84,21 +90,30 @@ static size_t next_block(const format *f, size_t n) {
     return n < f->block ? n - n % BP_LANES : f->block;
 }
 
+/* A tensor's histogram in the making. exponents NULL: none is wanted. */
+typedef struct histogram {
+    bp_exponents *exponents;
+    bp_planes *planes;
+} histogram;
+
 /* A second pass over a block that is still in the cache, where it is needed. */
-static void look_closer(const format *f, bp_small *small, bp_exponents *exponents, bp_run *run,
+static void look_closer(const format *f, bp_small *small, const histogram *h, bp_run *run,
                         bp_rounds rounds, bp_verdict verdict) {
     _Alignas(64) float widened[BP_BLOCK_BYTES / sizeof(float)];
     if (f->widen) {
         f->widen(widened, rounds.elements, rounds.n);
         rounds.elements = widened;
     }
+    const uint64_t zero_before = small->zero;
     if (verdict == BP_BLOCK_SMALL) f->small(small, run, &rounds);
-    if (exponents) f->octaves(exponents, rounds.elements, rounds.n * BP_LANES);
+    if (h->exponents &&
+        !f->octaves(h->planes, h->exponents, run, &rounds, small->zero != zero_before))
+        f->plain_octaves(h->exponents, rounds.elements, rounds.n * BP_LANES);
 }
 
 /* A run of good blocks. Returns how many elements were added; less than n at a block that is not
  * finite and before the last elements. */
-static size_t add_run(const format *f, bp_lanes *lanes, bp_exponents *exponents, const uint8_t *at,
+static size_t add_run(const format *f, bp_lanes *lanes, const histogram *h, const uint8_t *at,
                       size_t n) {
     bp_run runs[2];
     int now = 0;
@@ -114,8 +129,8 @@ static size_t add_run(const format *f, bp_lanes *lanes, bp_exponents *exponents,
         const bp_verdict verdict = f->blocks->add(&runs[!now], &runs[now], &rounds);
         if (verdict == BP_BLOCK_NOT_FINITE) break;
         now = !now;
-        if (exponents || verdict == BP_BLOCK_SMALL)
-            look_closer(f, &small, exponents, &runs[now], rounds, verdict);
+        if (h->exponents || verdict == BP_BLOCK_SMALL)
+            look_closer(f, &small, h, &runs[now], rounds, verdict);
     }
     if (done) finish(lanes, &runs[now], &small, f);
     return done;
@@ -125,8 +140,11 @@ void bp_driver_add(const bp_level *level, bp_dtype dtype, bp_lanes *lanes, bp_ex
                    const void *elements, size_t n) {
     const format f = format_of(level, dtype);
     const uint8_t *at = elements;
+    bp_planes planes;
+    const histogram h = {exponents, &planes};
+    bp_planes_init(&planes);
     while (f.blocks->add && n >= BP_LANES) {
-        const size_t done = add_run(&f, lanes, exponents, at, n);
+        const size_t done = add_run(&f, lanes, &h, at, n);
         at += done * f.element_bytes;
         n -= done;
         if (n < BP_LANES) break;
@@ -135,5 +153,6 @@ void bp_driver_add(const bp_level *level, bp_dtype dtype, bp_lanes *lanes, bp_ex
         at += block * f.element_bytes;
         n -= block;
     }
+    if (planes.vectors) f.flush(&planes, exponents);
     f.plain(lanes, exponents, at, n);
 }
