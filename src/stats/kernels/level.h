@@ -59,21 +59,22 @@ typedef bool bp_block_octaves(bp_planes *planes, bp_exponents *exponents, const 
                               const bp_rounds *rounds, bool has_zero);
 typedef void bp_planes_flush(bp_planes *planes, bp_exponents *exponents);
 
+/* What a level does for one format of elements. */
 typedef struct bp_level_format {
     bp_block_add *add;
     void (*begin)(bp_run *run);                                    /* its extremes: of nothing */
     void (*extremes)(const bp_run *run, double *min, double *max); /* of something */
     bool even_odd; /* a run's lanes 0, 2, 4 ... come before 1, 3, 5 ... */
+    /* To f32, in any order, before the others are asked; NULL: they take the elements. */
+    void (*widen)(float *to, const void *from, size_t n_rounds);
+    bp_block_small *small;
+    bp_block_octaves *octaves;
+    bp_planes_flush *flush;
 } bp_level_format;
 
 typedef struct bp_level {
     const char *name;
-    bp_level_format f32, f64, f16, bf16;
-    bp_block_small *small_f32, *small_f64;
-    bp_block_octaves *octaves_f32, *octaves_f64;
-    bp_planes_flush *flush_f32, *flush_f64;
-    void (*widen_f16)(float *to, const void *from, size_t n_rounds); /* in any order */
-    void (*widen_bf16)(float *to, const void *from, size_t n_rounds);
+    const bp_level_format *format[BP_BF16 + 1]; /* by bp_dtype; NULL: the scalar definition */
 } bp_level;
 
 /* avx2_octaves.c, avx512_octaves.c */
