@@ -59,7 +59,7 @@ typedef struct result {
 
 static void measure(result *r, const bp_level *level, bp_dtype dtype, const void *data, size_t n) {
     memset(&r->lanes, 0, sizeof r->lanes);
-    r->lanes = BP_LANES_NOTHING;
+    bp_lanes_init(&r->lanes);
     bp_exponents_clear(&r->exponents);
     for (int twice = 0; twice < 2; twice++) /* onto nothing and onto something */
         bp_driver_add(level, dtype, &r->lanes, twice ? &r->exponents : NULL, data, n);

@@ -267,14 +267,18 @@ static void widen_bf16(float *to, const void *from, size_t n_rounds) {
         _mm256_storeu_ps(to + 8 * i, widened(at + 8 * i, true));
 }
 
+static const bp_level_format for_f32 = {add_f32, begin_f32, extremes_of_f32,     false,
+                                        NULL,    small_f32, bp_avx2_octaves_f32, bp_avx2_flush_f32};
+static const bp_level_format for_f64 = {add_f64, begin_f64, extremes_of_f64,     false,
+                                        NULL,    small_f64, bp_avx2_octaves_f64, bp_avx2_flush_f64};
+static const bp_level_format for_f16 = {
+    add_f16,   begin_f32, extremes_of_f32,     false,
+    widen_f16, small_f32, bp_avx2_octaves_f32, bp_avx2_flush_f32};
+static const bp_level_format for_bf16 = {
+    add_bf16,   begin_f32, extremes_of_f32,     false,
+    widen_bf16, small_f32, bp_avx2_octaves_f32, bp_avx2_flush_f32};
+
 const bp_level bp_level_avx2 = {
     .name = "avx2",
-    .f32 = {add_f32, begin_f32, extremes_of_f32, false},
-    .f64 = {add_f64, begin_f64, extremes_of_f64, false},
-    .f16 = {add_f16, begin_f32, extremes_of_f32, false},
-    .bf16 = {add_bf16, begin_f32, extremes_of_f32, false},
-    .small_f32 = small_f32,
-    .small_f64 = small_f64,
-    .widen_f16 = widen_f16,
-    .widen_bf16 = widen_bf16,
-};
+    .format = {
+        [BP_F32] = &for_f32, [BP_F64] = &for_f64, [BP_F16] = &for_f16, [BP_BF16] = &for_bf16}};

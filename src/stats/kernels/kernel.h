@@ -21,7 +21,14 @@ typedef struct bp_lanes {
     double squares[BP_LANES];
 } bp_lanes;
 
-#define BP_LANES_NOTHING ((bp_lanes){.min_key = INT64_MAX, .max_key = INT64_MIN})
+static inline void bp_lanes_init(bp_lanes *lanes) {
+    lanes->nan = lanes->positive_inf = lanes->negative_inf = lanes->zero = lanes->subnormal = 0;
+    lanes->min_key = INT64_MAX;
+    lanes->max_key = INT64_MIN;
+    /* Unrolled, or it becomes a "rep stos", which takes longer than a small tensor. */
+    _Pragma("GCC unroll 16") for (int i = 0; i < BP_LANES; i++) lanes->sum[i] = lanes->squares[i] =
+        0;
+}
 
 /* exponents: where finite non-zero elements are counted by octave; NULL: they are not. */
 typedef void bp_kernel_add(bp_lanes *lanes, bp_exponents *exponents, const void *elements,

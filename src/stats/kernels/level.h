@@ -7,6 +7,7 @@
 #define BP_STATS_KERNELS_LEVEL_H
 
 #include "stats/kernels/kernel.h"
+#include "stats/kernels/planes.h"
 
 #include <stdbool.h>
 
@@ -51,20 +52,35 @@ typedef struct bp_small {
 /* Adds to *small; run->least becomes that of the elements that are not zero, +Inf where all are. */
 typedef void bp_block_small(bp_small *small, bp_run *run, const bp_rounds *rounds);
 
+/* Adds the block's elements to *planes, flushing to *exponents where another window is needed. Here
+ * f32 and f64 mean what run->least and run->most are. False, and nothing done, where the block has
+ * subnormal elements or spans more than a window. */
+typedef bool bp_block_octaves(bp_planes *planes, bp_exponents *exponents, const bp_run *run,
+                              const bp_rounds *rounds, bool has_zero);
+typedef void bp_planes_flush(bp_planes *planes, bp_exponents *exponents);
+
+/* What a level does for one format of elements. */
 typedef struct bp_level_format {
     bp_block_add *add;
     void (*begin)(bp_run *run);                                    /* its extremes: of nothing */
     void (*extremes)(const bp_run *run, double *min, double *max); /* of something */
     bool even_odd; /* a run's lanes 0, 2, 4 ... come before 1, 3, 5 ... */
+    /* To f32, in any order, before the others are asked; NULL: they take the elements. */
+    void (*widen)(float *to, const void *from, size_t n_rounds);
+    bp_block_small *small;
+    bp_block_octaves *octaves;
+    bp_planes_flush *flush;
 } bp_level_format;
 
 typedef struct bp_level {
     const char *name;
-    bp_level_format f32, f64, f16, bf16;
-    bp_block_small *small_f32, *small_f64;
-    void (*widen_f16)(float *to, const void *from, size_t n_rounds); /* in any order */
-    void (*widen_bf16)(float *to, const void *from, size_t n_rounds);
+    const bp_level_format *format[BP_BF16 + 1]; /* by bp_dtype; NULL: the scalar definition */
 } bp_level;
+
+/* avx2_octaves.c, avx512_octaves.c */
+bp_block_octaves bp_avx2_octaves_f32, bp_avx2_octaves_f64;
+bp_block_octaves bp_avx512_octaves_f32, bp_avx512_octaves_f64;
+bp_planes_flush bp_avx2_flush_f32, bp_avx2_flush_f64, bp_avx512_flush_f32, bp_avx512_flush_f64;
 
 /* Scalar has a name only. The others are there where the build has them (cpu.c). */
 extern const bp_level bp_level_scalar, bp_level_avx2, bp_level_avx512, bp_level_neon;
