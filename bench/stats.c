@@ -130,8 +130,7 @@ static bool take_turn(buffers *b, const char *what, long repeats) {
         return true;
     }
     if (strcmp(what, "many") == 0) {
-        for (long i = 0; i < repeats; i++)
-            bp_summarise_many(b->summaries, b->small, b->n / SMALL);
+        for (long i = 0; i < repeats; i++) bp_summarise_many(b->summaries, b->small, b->n / SMALL);
         return true;
     }
     const void *data = data_of(b, what, &dtype);

@@ -30,7 +30,7 @@ from mutants import Mutant, mutants, squeezed
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SLOWEST = 10  # a mutant may take so many times as long as the test takes, and never under a second
-OPTIONS = ("--buildtype=release", "-Ddebug=false")  # no line numbers: the same code, the same bytes
+OPTIONS = ("-Doptimization=2", "-Ddebug=false")  # no line numbers: the same code, the same bytes
 
 
 def run(command: list[str], folder: pathlib.Path, env: dict[str, str], limit: float) -> bool | None:
@@ -78,15 +78,14 @@ class Copy:
             output("meson", "introspect", "--targets", str(self.build), folder=self.tree)
         )
         files = {target["id"]: target["filename"] for target in targets}
-        self.targets = sorted(
-            {
-                os.path.relpath(name, self.build)
-                for test in self.tests
-                for id_ in test["depends"]
-                for name in files[id_]
-            }
-        )
-        output("ninja", *self.targets, folder=self.build)
+        self.programs = {
+            test["name"]: [
+                os.path.relpath(name, self.build) for id_ in test["depends"] for name in files[id_]
+            ]
+            for test in self.tests
+        }
+        output("ninja", *sorted(set(sum(self.programs.values(), []))), folder=self.build)
+        self.known: dict[str, tuple[list[str], str]] = {}
 
     def copy_tree(self, root: pathlib.Path) -> None:
         """Only what differs is written, so that only that is built again."""
@@ -102,15 +101,21 @@ class Copy:
             if path.is_file() and str(path.relative_to(self.tree)) not in names:
                 path.unlink()
 
-    def objects(self, path: str) -> list[str]:
-        """The objects that are built from this source, or with this header."""
-        found, target = [], None
-        for line in output("ninja", "-t", "deps", folder=self.build).splitlines():
-            if not line.startswith(" "):
-                target = line.split(":")[0]
-            elif line.strip() and (self.build / line.strip()).resolve() == self.tree / path:
-                found.append(target)
-        return sorted(name for name in found if (self.build / name).is_file())
+    def objects(self, path: str) -> tuple[list[str], str]:
+        """What is compiled from this source, or with this header; and the sum of it, unbroken."""
+        if path not in self.known:
+            names, target = [], ""
+            for line in output("ninja", "-t", "deps", folder=self.build).splitlines():
+                if not line.startswith(" "):
+                    target = line.split(":")[0]
+                elif line.strip() and (self.build / line.strip()).resolve() == self.tree / path:
+                    names.append(target)
+            names = sorted(name for name in names if (self.build / name).is_file())
+            if not names:
+                sys.exit(f"mutate: no test of the suite is built from {path}")
+            self.compile(names)
+            self.known[path] = names, self.digest(names)
+        return self.known[path]
 
     def digest(self, objects: list[str]) -> str:
         sums = [hashlib.sha256((self.build / name).read_bytes()).hexdigest() for name in objects]
@@ -158,31 +163,29 @@ class Bench:
         with self.lock:
             order = sorted(copy.tests, key=lambda test: -self.kills[test["name"]])
         for test in order:
-            good = self.run_test(copy, test, self.limits[test["name"]])
+            name = test["name"]
+            if not copy.compile(copy.programs[name]):
+                return "did not compile", ""
+            good = self.run_test(copy, test, self.limits[name])
             if good is not True:
                 with self.lock:
-                    self.kills[test["name"]] += 1
-                return "killed", test["name"] + ("" if good is False else " (time)")
+                    self.kills[name] += 1
+                return "killed", name + ("" if good is False else " (time)")
         return "survived", ""
 
     def judge(self, copy: Copy, path: str, text: str) -> tuple[str, str]:
+        objects, unbroken = copy.objects(path)
         file = copy.tree / path
-        objects = copy.objects(path)
-        if not objects:
-            sys.exit(f"mutate: no test of the suite is built from {path}")
-        before, original = copy.digest(objects), file.read_text()
+        original = file.read_text()
         try:
             file.write_text(text)
             if not copy.compile(objects):
                 return "did not compile", ""
-            if copy.digest(objects) == before:
+            if copy.digest(objects) == unbroken:
                 return "equivalent", "same code"
-            if not copy.compile(copy.targets):
-                return "did not compile", ""
             return self.first_failure(copy)
         finally:
-            file.write_text(original)
-            copy.compile(objects)
+            file.write_text(original)  # built again with the next one
 
     def attempt(self, path: str, text: str, mutant: Mutant) -> Outcome:
         copy = self.copies.get()

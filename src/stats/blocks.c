@@ -5,16 +5,24 @@
 
 #include <string.h>
 
+uint64_t bp_readable_count(const bp_tensor *tensor) {
+    if (!tensor->data || bp_dtype_bytes(tensor->dtype) == 0) return 0;
+    return (uint64_t)bp_tensor_count(tensor);
+}
+
 void bp_blocks_init(bp_blocks *blocks, const bp_tensor *tensor) {
     *blocks = (bp_blocks){.tensor = tensor,
+                          .remaining = bp_readable_count(tensor),
                           .element_bytes = bp_dtype_bytes(tensor->dtype),
                           .contiguous = bp_tensor_is_contiguous(tensor),
                           .next = tensor->data};
-    if (blocks->element_bytes && tensor->data)
-        blocks->remaining = (uint64_t)bp_tensor_count(tensor);
 }
 
 static void copy_row(uint8_t *to, const uint8_t *from, size_t n, size_t size, ptrdiff_t stride) {
+    if (stride == (ptrdiff_t)size) {
+        memcpy(to, from, n * size);
+        return;
+    }
     /* A constant size becomes one load and one store. */
     switch (size) {
     case 2:

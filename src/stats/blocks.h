@@ -21,6 +21,9 @@ typedef struct bp_blocks {
     int64_t index[BP_TENSOR_MAX_NDIM];
 } bp_blocks;
 
+/* Elements; 0 where there is no data or the format is unknown. */
+uint64_t bp_readable_count(const bp_tensor *tensor);
+
 void bp_blocks_init(bp_blocks *blocks, const bp_tensor *tensor);
 /* The next at most `limit` elements (a multiple of 16): a pointer into the tensor where it is
  * contiguous, else gathered into *buffer, at most BP_BLOCK_ELEMENTS. Returns their number, 0 at the

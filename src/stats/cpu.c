@@ -40,7 +40,7 @@ static const struct {
     unsigned needs;
     const bp_level *level;
 } levels[] = {
-    /* from the best down */
+/* from the best down */
 #if defined(__x86_64__)
     {BP_CPU_AVX2 | BP_CPU_AVX512, &bp_level_avx512},
     {BP_CPU_AVX2, &bp_level_avx2},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The summary of a tensor: one pass, lanes, and how two summaries become one. */
 #include "stats/blocks.h"
-#include "stats/float_guard.h"
 #include "stats/cpu.h"
+#include "stats/float_guard.h"
 #include "stats/stats.h"
 
 #include <float.h>
@@ -10,7 +10,12 @@
 #include <string.h>
 
 void bp_summary_init(bp_summary *summary) {
-    *summary = (bp_summary){.min = (double)INFINITY, .max = -(double)INFINITY};
+    summary->count = summary->nan = summary->positive_inf = summary->negative_inf = 0;
+    summary->zero = summary->subnormal = 0;
+    summary->min = (double)INFINITY;
+    summary->max = -(double)INFINITY;
+    summary->sum = summary->sum_squares = 0;
+    summary->sum_exponent = summary->square_exponent = 0;
 }
 
 /* --- one tensor ----------------------------------------------------------------------------- */
@@ -38,17 +43,28 @@ static void scale_sums(bp_summary *summary, bp_lanes *lanes, const bp_tensor *te
         bp_scalar_add_f64_scaled(lanes, elements, n, sum_factor, factors);
 }
 
-BP_GUARDED void summarise(bp_summary *summary, bp_exponents *exponents, const bp_tensor *tensor,
-                          const bp_level *level) {
-    bp_lanes lanes = BP_LANES_NOTHING;
+/* Gathered through a small buffer. */
+static void add_strided(bp_lanes *lanes, bp_exponents *exponents, const bp_tensor *tensor,
+                        const bp_level *level) {
     bp_blocks blocks;
     bp_block buffer;
     const void *elements;
     size_t n;
     bp_blocks_init(&blocks, tensor);
-    summary->count = blocks.remaining;
     while ((n = bp_blocks_next(&blocks, &buffer, SIZE_MAX, &elements)) > 0)
-        bp_driver_add(level, tensor->dtype, &lanes, exponents, elements, n);
+        bp_driver_add(level, tensor->dtype, lanes, exponents, elements, n);
+}
+
+BP_GUARDED void summarise(bp_summary *summary, bp_exponents *exponents, const bp_tensor *tensor,
+                          const bp_level *level) {
+    bp_lanes lanes;
+    bp_lanes_init(&lanes);
+    const uint64_t count = bp_readable_count(tensor);
+    summary->count = count;
+    if (count && bp_tensor_is_contiguous(tensor))
+        bp_driver_add(level, tensor->dtype, &lanes, exponents, tensor->data, (size_t)count);
+    else if (count)
+        add_strided(&lanes, exponents, tensor, level);
     summary->nan = lanes.nan;
     summary->positive_inf = lanes.positive_inf;
     summary->negative_inf = lanes.negative_inf;

@@ -21,7 +21,14 @@ typedef struct bp_lanes {
     double squares[BP_LANES];
 } bp_lanes;
 
-#define BP_LANES_NOTHING ((bp_lanes){.min_key = INT64_MAX, .max_key = INT64_MIN})
+static inline void bp_lanes_init(bp_lanes *lanes) {
+    lanes->nan = lanes->positive_inf = lanes->negative_inf = lanes->zero = lanes->subnormal = 0;
+    lanes->min_key = INT64_MAX;
+    lanes->max_key = INT64_MIN;
+    /* Unrolled, or it becomes a "rep stos", which takes longer than a small tensor. */
+    _Pragma("GCC unroll 16") for (int i = 0; i < BP_LANES; i++) lanes->sum[i] = lanes->squares[i] =
+        0;
+}
 
 /* exponents: where finite non-zero elements are counted by octave; NULL: they are not. */
 typedef void bp_kernel_add(bp_lanes *lanes, bp_exponents *exponents, const void *elements,
@@ -35,6 +42,10 @@ typedef void bp_kernel_add_scaled(bp_lanes *lanes, const void *elements, size_t 
 /* scalar.c: the definition. */
 bp_kernel_add bp_scalar_add_f32, bp_scalar_add_f64, bp_scalar_add_f16, bp_scalar_add_bf16;
 bp_kernel_add_scaled bp_scalar_add_f64_scaled;
+
+/* Of elements that were added already. */
+typedef void bp_kernel_octaves(bp_exponents *exponents, const void *elements, size_t n);
+bp_kernel_octaves bp_scalar_octaves_f32, bp_scalar_octaves_f64;
 
 /* The bits of a value as an ordered integer; -0 lies below +0. */
 static inline int64_t bp_key(double value) {

@@ -34,36 +34,51 @@ static inline int32_t octave_of(double value) {
 
 /* In every format the magnitude bits are ordered: 0, subnormal, normal, Inf, NaN. So one text
  * serves all: only widths and the two borders differ. */
-#define DEFINE_ADD(FORMAT, BITS, SIGN, NORMAL, INFINITE)                                          \
-    void bp_scalar_add_##FORMAT(bp_lanes *lanes, bp_exponents *exponents, const void *elements,   \
-                                size_t n) {                                                       \
-        const uint8_t *at = elements;                                                             \
-        for (size_t i = 0; i < n; i++) {                                                          \
-            BITS bits;                                                                            \
-            memcpy(&bits, at + i * sizeof bits, sizeof bits);                                     \
-            BITS magnitude = (BITS)(bits & ~(SIGN));                                              \
-            if (magnitude >= (INFINITE)) {                                                        \
-                lanes->nan += magnitude > (INFINITE);                                             \
-                lanes->positive_inf += bits == (INFINITE);                                        \
-                lanes->negative_inf += bits == ((INFINITE) | (SIGN));                             \
-                continue;                                                                         \
-            }                                                                                     \
-            lanes->zero += magnitude == 0;                                                        \
-            lanes->subnormal += magnitude != 0 && magnitude < (NORMAL);                           \
-            const double value = FORMAT##_value(bits);                                            \
-            const int64_t key = bp_key(value);                                                    \
-            if (key < lanes->min_key) lanes->min_key = key;                                       \
-            if (key > lanes->max_key) lanes->max_key = key;                                       \
-            lanes->sum[i % BP_LANES] += value;                                                    \
-            lanes->squares[i % BP_LANES] += value * value;                                        \
-            if (exponents && magnitude) bp_exponents_count(exponents, octave_of(value), 1);       \
-        }                                                                                         \
+#define DEFINE_ADD(FORMAT, BITS, SIGN, NORMAL, INFINITE)                                        \
+    void bp_scalar_add_##FORMAT(bp_lanes *lanes, bp_exponents *exponents, const void *elements, \
+                                size_t n) {                                                     \
+        const uint8_t *at = elements;                                                           \
+        for (size_t i = 0; i < n; i++) {                                                        \
+            BITS bits;                                                                          \
+            memcpy(&bits, at + i * sizeof bits, sizeof bits);                                   \
+            BITS magnitude = (BITS)(bits & ~(SIGN));                                            \
+            if (magnitude >= (INFINITE)) {                                                      \
+                lanes->nan += magnitude > (INFINITE);                                           \
+                lanes->positive_inf += bits == (INFINITE);                                      \
+                lanes->negative_inf += bits == ((INFINITE) | (SIGN));                           \
+                continue;                                                                       \
+            }                                                                                   \
+            lanes->zero += magnitude == 0;                                                      \
+            lanes->subnormal += magnitude != 0 && magnitude < (NORMAL);                         \
+            const double value = FORMAT##_value(bits);                                          \
+            const int64_t key = bp_key(value);                                                  \
+            if (key < lanes->min_key) lanes->min_key = key;                                     \
+            if (key > lanes->max_key) lanes->max_key = key;                                     \
+            lanes->sum[i % BP_LANES] += value;                                                  \
+            lanes->squares[i % BP_LANES] += value * value;                                      \
+            if (exponents && magnitude) bp_exponents_count(exponents, octave_of(value), 1);     \
+        }                                                                                       \
     }
 
 DEFINE_ADD(f64, uint64_t, UINT64_C(1) << 63, UINT64_C(1) << 52, UINT64_C(0x7ff) << 52)
 DEFINE_ADD(f32, uint32_t, 0x80000000u, 0x00800000u, 0x7f800000u)
 DEFINE_ADD(f16, uint16_t, 0x8000u, 0x0400u, 0x7c00u)
 DEFINE_ADD(bf16, uint16_t, 0x8000u, 0x0080u, 0x7f80u)
+
+#define DEFINE_OCTAVES(FORMAT, BITS, SIGN, INFINITE)                                           \
+    void bp_scalar_octaves_##FORMAT(bp_exponents *exponents, const void *elements, size_t n) { \
+        const uint8_t *at = elements;                                                          \
+        for (size_t i = 0; i < n; i++) {                                                       \
+            BITS bits;                                                                         \
+            memcpy(&bits, at + i * sizeof bits, sizeof bits);                                  \
+            const BITS magnitude = (BITS)(bits & ~(SIGN));                                     \
+            if (magnitude && magnitude < (INFINITE))                                           \
+                bp_exponents_count(exponents, octave_of(FORMAT##_value(bits)), 1);             \
+        }                                                                                      \
+    }
+
+DEFINE_OCTAVES(f64, uint64_t, UINT64_C(1) << 63, UINT64_C(0x7ff) << 52)
+DEFINE_OCTAVES(f32, uint32_t, 0x80000000u, 0x7f800000u)
 
 void bp_scalar_add_f64_scaled(bp_lanes *lanes, const void *elements, size_t n, double sum_factor,
                               const double square_factors[2]) {
