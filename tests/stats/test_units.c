@@ -421,8 +421,8 @@ static void small_f64_are_not_dead(void **state) {
         assert_true(found[0].ever_non_zero && !found[0].measured);
         assert_int_equal(found[1].ever_non_zero, t == 1);
     }
-    const double beside[2][2] = {{1, 0}, {1, 1e-200}};
-    const bp_tensor mixed = bp_tensor_matrix(beside, BP_F64, 2, 2);
+    const double beside[3][2] = {{1, 0}, {1, 1e-200}, {1, -1e-200}};
+    const bp_tensor mixed = bp_tensor_matrix(beside, BP_F64, 3, 2);
     bp_units living = open_units(2);
     bp_unit last;
     bp_units_add(&living, &mixed);
