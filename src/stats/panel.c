@@ -67,15 +67,15 @@ static bp_tensor collapsed(const bp_tensor *tensor) {
     return result;
 }
 
-/* Where element `place` of the row-major order lies, in elements. */
-static int64_t offset_of(const bp_tensor *tensor, uint64_t place) {
-    int64_t offset = 0;
+/* Where element `place` of the row-major order lies, in elements (modulo 2^64). */
+static uint64_t offset_of(const bp_tensor *tensor, uint64_t place) {
+    uint64_t offset = 0;
     for (int32_t d = tensor->ndim - 1; d > 0; d--) {
         const uint64_t n = (uint64_t)tensor->shape[d];
-        offset += (int64_t)(place % n) * tensor->stride[d];
+        offset += place % n * (uint64_t)tensor->stride[d];
         place /= n;
     }
-    return offset + (int64_t)place * tensor->stride[0];
+    return offset + place * (uint64_t)tensor->stride[0];
 }
 
 static void gather_all(void *out, const bp_tensor *tensor) {
@@ -91,25 +91,33 @@ static void gather_all(void *out, const bp_tensor *tensor) {
 }
 
 /* A constant size becomes one load and one store. */
-#define DEFINE_GATHER(SIZE)                                                                     \
-    static void gather_##SIZE(uint8_t *out, const uint8_t *from, const int64_t *at, size_t n) { \
-        for (size_t i = 0; i < n; i++) memcpy(out + SIZE * i, from + SIZE * at[i], SIZE);       \
+#define DEFINE_GATHER(SIZE)                                                                      \
+    static void gather_##SIZE(uint8_t *out, const uint8_t *from, const uint64_t *at, size_t n) { \
+        for (size_t i = 0; i < n; i++)                                                           \
+            memcpy(out + SIZE * i, from + SIZE * (ptrdiff_t)at[i], SIZE);                        \
     }
 
 DEFINE_GATHER(2)
 DEFINE_GATHER(4)
 DEFINE_GATHER(8)
 
-static void gather_places(void *out, const bp_tensor *tensor, const uint64_t *places) {
+static void gather(void *out, const bp_tensor *tensor, const uint64_t *offsets, size_t n) {
     const size_t size = bp_dtype_bytes(tensor->dtype);
+    (size == 2 ? gather_2 : size == 4 ? gather_4 : gather_8)(out, tensor->data, offsets, n);
+}
+
+static void gather_places(void *out, const bp_tensor *tensor, const uint64_t *places) {
     const bp_tensor flat = collapsed(tensor);
-    int64_t at[BP_BLOCK_ELEMENTS];
+    if (flat.ndim == 1 && flat.stride[0] == 1) {
+        gather(out, tensor, places, BP_PANEL_POSITIONS);
+        return;
+    }
+    uint64_t offsets[BP_BLOCK_ELEMENTS];
     uint8_t *to = out;
     for (size_t done = 0; done < BP_PANEL_POSITIONS; done += BP_BLOCK_ELEMENTS) {
-        for (size_t i = 0; i < BP_BLOCK_ELEMENTS; i++) at[i] = offset_of(&flat, places[done + i]);
-        (size == 2   ? gather_2
-         : size == 4 ? gather_4
-                     : gather_8)(to + done * size, tensor->data, at, BP_BLOCK_ELEMENTS);
+        for (size_t i = 0; i < BP_BLOCK_ELEMENTS; i++)
+            offsets[i] = offset_of(&flat, places[done + i]);
+        gather(to + done * bp_dtype_bytes(tensor->dtype), tensor, offsets, BP_BLOCK_ELEMENTS);
     }
 }
 
