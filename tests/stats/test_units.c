@@ -421,6 +421,13 @@ static void small_f64_are_not_dead(void **state) {
         assert_true(found[0].ever_non_zero && !found[0].measured);
         assert_int_equal(found[1].ever_non_zero, t == 1);
     }
+    const double beside[3][2] = {{1, 0}, {1, 1e-200}, {1, -1e-200}};
+    const bp_tensor mixed = bp_tensor_matrix(beside, BP_F64, 3, 2);
+    bp_units living = open_units(2);
+    bp_unit last;
+    bp_units_add(&living, &mixed);
+    bp_units_read(&living, 1, 1, &last);
+    assert_true(last.ever_non_zero);
     const double huge[2][2] = {{0, 1}, {1e200, 1}};
     const bp_tensor tensor = bp_tensor_matrix(huge, BP_F64, 2, 2);
     bp_units units = open_units(2);
