@@ -21,16 +21,16 @@ static size_t element_bytes(const bp_cells *cells) {
     return cells->codes ? sizeof(uint16_t) : sizeof(double);
 }
 
-bool bp_cells_init(bp_cells *cells, bp_quantity quantity, uint32_t n_rows,
+bool bp_cells_init(bp_cells *cells, bp_quantity quantity, uint32_t n_rows, const double *table,
                    const bp_allocator *allocator) {
-    *cells = (bp_cells){.codes = bp_column_element_bytes(quantity) == 2, .n = n_rows};
+    *cells =
+        (bp_cells){.codes = bp_column_element_bytes(quantity) == 2, .n = n_rows, .table = table};
     const size_t n = n_rows, reals = n * sizeof(double), counts = n * sizeof(uint32_t);
-    cells->block_bytes = 5 * reals + 2 * counts + n;
+    cells->block_bytes = 4 * reals + 2 * counts + n;
     uint8_t *at = cells->block = bp_allocate(allocator, cells->block_bytes, 1);
     if (!at) return false;
     cells->sum = (double *)cells->block;
-    cells->scratch = cells->sum + n;
-    cells->min = cells->scratch + n;
+    cells->min = cells->sum + n;
     cells->max = (double *)cells->min + n;
     cells->last = (double *)cells->max + n;
     cells->count = (uint32_t *)((double *)cells->last + n);
@@ -83,9 +83,8 @@ BP_VECTORISED static void add_codes(bp_cells *cells, const uint16_t *codes) {
     for (size_t i = 0; i < n; i++)
         flags[i] = (uint8_t)(flags[i] | (codes[i] == BP_LOG16_NAN ? BP_VIEW_HAS_NAN : 0u) |
                              (codes[i] == BP_LOG16_INF ? BP_VIEW_HAS_INF : 0u));
-    (void)bp_log16_decode_all(cells->scratch, (const void *)codes, n);
     for (size_t i = 0; i < n; i++)
-        cells->sum[i] += codes[i] <= BP_LOG16_LAST ? cells->scratch[i] : 0.0;
+        cells->sum[i] += codes[i] <= BP_LOG16_LAST ? cells->table[codes[i]] : 0.0;
 }
 
 static bool is_absent(double value) {
@@ -200,14 +199,21 @@ void bp_cells_put_counts(const bp_cells *cells, uint8_t *counts) {
 
 /* --- and back ------------------------------------------------------------------------------- */
 
-/* How often each row of a bin was measured, added to what there is; `weight` of its mean. */
-static void count_regular(bp_cells *cells, const void *last, uint32_t n_records) {
-    const uint16_t *codes = last;
-    const double *reals = last;
+/* How often each row of a bin was measured, added to what there is. */
+BP_VECTORISED static void count_codes(bp_cells *cells, const uint16_t *last, uint32_t n_records) {
+    uint32_t *count = cells->count, *finite = cells->finite;
     for (size_t i = 0; i < cells->n; i++) {
-        const bool absent = cells->codes ? codes[i] == BP_CODE_ABSENT : is_absent(reals[i]);
-        cells->count[i] += absent ? 0 : n_records;
-        cells->finite[i] += absent ? 0 : n_records;
+        const uint32_t n = last[i] == BP_CODE_ABSENT ? 0 : n_records;
+        count[i] += n;
+        finite[i] += n;
+    }
+}
+
+static void count_reals(bp_cells *cells, const double *last, uint32_t n_records) {
+    for (size_t i = 0; i < cells->n; i++) {
+        const uint32_t n = is_absent(last[i]) ? 0 : n_records;
+        cells->count[i] += n;
+        cells->finite[i] += n;
     }
 }
 
@@ -224,14 +230,21 @@ static bool count_irregular(bp_cells *cells, const uint8_t *counts) {
     return good;
 }
 
-/* The means' share of the sums; n_records: the same of all rows, or counts of each. */
-static void add_means(bp_cells *cells, const double *mean, uint32_t n_records,
-                      const uint8_t *counts) {
-    const double scale = cells->codes ? 1.0 : SCALE, weight = (double)n_records * scale;
-    for (size_t i = 0; i < cells->n && !counts; i++) cells->sum[i] += weight * mean[i];
-    for (size_t i = 0; i < cells->n && counts; i++) {
-        const uint32_t finite = bp_get_u32(counts + 8 * i + 4) & MOST_COUNT;
-        if (finite) cells->sum[i] += finite * (mean[i] * scale);
+/* The means' share of the sums. counts: of each row; NULL: all have n_records, or a mean of 0. */
+static void add_code_means(bp_cells *cells, const uint16_t *mean, uint32_t n_records,
+                           const uint8_t *counts) {
+    double *sum = cells->sum;
+    const double *table = cells->table, weight = (double)n_records;
+    for (size_t i = 0; i < cells->n && !counts; i++) sum[i] += weight * table[mean[i]];
+    for (size_t i = 0; i < cells->n && counts; i++)
+        sum[i] += (bp_get_u32(counts + 8 * i + 4) & MOST_COUNT) * table[mean[i]];
+}
+
+static void add_real_means(bp_cells *cells, const double *mean, uint32_t n_records,
+                           const uint8_t *counts) {
+    for (size_t i = 0; i < cells->n; i++) {
+        const uint32_t n = counts ? bp_get_u32(counts + 8 * i + 4) & MOST_COUNT : n_records;
+        cells->sum[i] += n * (mean[i] * SCALE);
     }
 }
 
@@ -260,44 +273,42 @@ bool bp_cells_add_row(bp_cells *cells, const void *row, uint32_t n_records, cons
     const size_t n = cells->n;
     const uint16_t *codes = row;
     const double *reals = row;
-    bool good = true;
+    const bool good = !counts || count_irregular(cells, counts);
     cells->n_records += n_records;
-    if (counts)
-        good = count_irregular(cells, counts);
-    else
-        count_regular(cells, cells->codes ? (const void *)(codes + 3 * n) : reals + 3 * n,
-                      n_records);
     if (cells->codes) {
+        if (!counts) count_codes(cells, codes + 3 * n, n_records);
         add_code_planes(cells, codes);
-        good = bp_log16_decode_all(cells->scratch, (const void *)(codes + 2 * n), n) && good;
+        add_code_means(cells, codes + 2 * n, n_records, counts);
     } else {
+        if (!counts) count_reals(cells, reals + 3 * n, n_records);
         add_real_planes(cells, reals);
+        add_real_means(cells, reals + 2 * n, n_records, counts);
     }
-    add_means(cells, cells->codes ? cells->scratch : reals + 2 * n, n_records, counts);
     return good;
 }
 
 /* --- out ------------------------------------------------------------------------------------ */
 
-static void give_elements(const bp_cells *cells, const void *elements, double *scratch) {
-    if (cells->codes)
-        (void)bp_log16_decode_all(scratch, elements, cells->n);
-    else
-        memcpy(scratch, elements, cells->n * sizeof *scratch);
+/* min, max, last: of row i. */
+static bp_view_cell give_cell(const bp_cells *cells, size_t i, double min, double max,
+                              double last) {
+    const double nan = (double)NAN;
+    const bool any = cells->finite[i] > 0;
+    return (bp_view_cell){.min = any ? min : nan,
+                          .max = any ? max : nan,
+                          .mean = any ? mean_of(cells, i) : nan,
+                          .last = cells->count[i] > 0 ? last : nan,
+                          .count = cells->count[i],
+                          .flags = cells->flags[i]};
 }
 
 void bp_cells_give(const bp_cells *cells, bp_view_cell *out) {
+    const uint16_t *min = cells->min, *max = cells->max, *last = cells->last;
+    const double *low = cells->min, *high = cells->max, *final = cells->last;
+    const double *table = cells->table;
     const size_t n = cells->n;
-    double *scratch = cells->scratch;
-    give_elements(cells, cells->min, scratch);
-    for (size_t i = 0; i < n; i++) out[i].min = cells->finite[i] ? scratch[i] : (double)NAN;
-    give_elements(cells, cells->max, scratch);
-    for (size_t i = 0; i < n; i++) out[i].max = cells->finite[i] ? scratch[i] : (double)NAN;
-    give_elements(cells, cells->last, scratch);
-    for (size_t i = 0; i < n; i++) {
-        out[i].last = cells->count[i] ? scratch[i] : (double)NAN;
-        out[i].mean = cells->finite[i] ? mean_of(cells, i) : (double)NAN;
-        out[i].count = cells->count[i];
-        out[i].flags = cells->flags[i];
-    }
+    for (size_t i = 0; i < n && cells->codes; i++)
+        out[i] = give_cell(cells, i, table[min[i]], table[max[i]], table[last[i]]);
+    for (size_t i = 0; i < n && !cells->codes; i++)
+        out[i] = give_cell(cells, i, low[i], high[i], final[i]);
 }

@@ -13,8 +13,8 @@ typedef struct bp_cells {
     bool codes; /* elements are log16 codes, else f64 */
     uint32_t n; /* rows */
     void *min, *max, *last;
-    double *sum; /* of finite values; of f64 scaled, so that it does not overflow */
-    double *scratch;
+    const double *table; /* codes: what they stand for; borrowed */
+    double *sum;         /* of finite values; of f64 scaled, so that it does not overflow */
     uint32_t *count, *finite;
     uint8_t *flags;
     uint32_t n_records; /* count of the row that has most */
@@ -22,8 +22,9 @@ typedef struct bp_cells {
     size_t block_bytes;
 } bp_cells;
 
+/* table: bp_log16_fill_table's; borrowed until finish; not looked at where elements are f64. */
 BP_MUST_USE bool bp_cells_init(bp_cells *cells, bp_quantity quantity, uint32_t n_rows,
-                               const bp_allocator *allocator);
+                               const double *table, const bp_allocator *allocator);
 void bp_cells_finish(bp_cells *cells, const bp_allocator *allocator);
 void bp_cells_clear(bp_cells *cells);
 

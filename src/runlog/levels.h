@@ -40,6 +40,7 @@ struct bp_pyramid {
     uint32_t n_rows;
     unsigned base_bits;
     bp_level levels[BP_LEVELS];
+    double *table;   /* of log16 codes */
     bp_cells column; /* of a view, under construction */
     int64_t last_step;
     uint8_t *block; /* slots that were read; room for two at least */

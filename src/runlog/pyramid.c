@@ -59,8 +59,8 @@ static bool begin_level(bp_pyramid *pyramid, unsigned k) {
     bp_store_init(&level->store, pyramid->io, &pyramid->allocator,
                   pyramid->in_memory ? NULL : level->path, header, slot_bytes(pyramid, k));
     level->given_up = level->is_open = false;
-    return k == 0 ||
-           bp_cells_init(&level->cells, pyramid->quantity, pyramid->n_rows, &pyramid->allocator);
+    return k == 0 || bp_cells_init(&level->cells, pyramid->quantity, pyramid->n_rows,
+                                   pyramid->table, &pyramid->allocator);
 }
 
 static void end_levels(bp_pyramid *pyramid) {
@@ -78,7 +78,8 @@ static void end_levels(bp_pyramid *pyramid) {
 static outcome begin_levels(bp_pyramid *pyramid) {
     for (unsigned k = 0; k < BP_LEVELS; k++)
         if (!begin_level(pyramid, k)) return NO_MEMORY;
-    if (!bp_cells_init(&pyramid->column, pyramid->quantity, pyramid->n_rows, &pyramid->allocator))
+    if (!bp_cells_init(&pyramid->column, pyramid->quantity, pyramid->n_rows, pyramid->table,
+                       &pyramid->allocator))
         return NO_MEMORY;
     return GOOD;
 }
@@ -376,7 +377,9 @@ static bool allocate(bp_pyramid *pyramid, const char *run) {
     pyramid->path_bytes = pyramid->folder_bytes + NAME_BYTES;
     pyramid->run = bp_copy_text(allocator, run);
     pyramid->folder = bp_allocate(allocator, pyramid->folder_bytes, 1);
-    if (!pyramid->run || !pyramid->folder) return false;
+    pyramid->table = bp_allocate(allocator, BP_LOG16_CODES, sizeof *pyramid->table);
+    if (!pyramid->run || !pyramid->folder || !pyramid->table) return false;
+    bp_log16_fill_table(pyramid->table);
     snprintf(pyramid->folder, pyramid->folder_bytes, "%s/%s", run, FOLDER);
     return true;
 }
@@ -415,6 +418,7 @@ void bp_pyramid_close(bp_pyramid *pyramid) {
         bp_release(&allocator, pyramid->levels[k].path, pyramid->path_bytes, 1);
     bp_release(&allocator, pyramid->block, pyramid->block_bytes, 1);
     bp_release(&allocator, pyramid->folder, pyramid->folder_bytes, 1);
+    bp_release(&allocator, pyramid->table, BP_LOG16_CODES, sizeof *pyramid->table);
     bp_release_text(&allocator, pyramid->run);
     bp_release(&allocator, pyramid, 1, sizeof *pyramid);
     errno = saved;

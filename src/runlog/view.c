@@ -27,7 +27,8 @@ static void go_to(bp_pyramid *pyramid, viewing *job, uint64_t bin) {
     while (step >= job->view->starts[job->at + 1]) give_column(pyramid, job);
 }
 
-/* The coarsest level whose bins are no wider than a column. */
+/* The coarsest level whose bins are no wider than a column, or than four thirds of one: better
+ * fewer columns than four times as many bins. */
 static unsigned choose_level(const bp_pyramid *pyramid, uint64_t first, uint64_t last,
                              uint32_t n_columns) {
     unsigned chosen = BP_LEVELS;
@@ -35,7 +36,7 @@ static unsigned choose_level(const bp_pyramid *pyramid, uint64_t first, uint64_t
         const bp_level *level = &pyramid->levels[k];
         if (level->given_up) continue;
         chosen = k;
-        if ((last - first + 1) >> level->shift >= n_columns) break;
+        if ((last - first + 1) >> level->shift >= n_columns - n_columns / 4) break;
     }
     return chosen;
 }
