@@ -4,8 +4,12 @@
  *   runlog_read load FOLDER [LAYERS STEPS QUANTITIES ROUNDS]
  *       writes a log into the empty FOLDER; each round loads it into a table of f32, every checksum
  *       verified, and reads the same files in blocks of 1 MiB with their checksum, in turns
+ *   runlog_read view FOLDER [LAYERS STEPS COLUMNS ROUNDS]
+ *       writes a log of one quantity, builds its pyramid, opens it again and times views of all
+ *       steps and of a tenth of them
  *
  * One JSON line a round; times are of the one thread, from a warm cache. */
+#include "runlog/pyramid.h"
 #include "runlog/segments.h"
 #include "synthetic.h"
 
@@ -124,22 +128,76 @@ static void bench_load(const synthetic_log *log, int rounds) {
     free(table);
 }
 
+/* --- views ---------------------------------------------------------------------------------- */
+
+static bp_pyramid *open_pyramid(const synthetic_log *log, double *took) {
+    bp_pyramid *pyramid;
+    bp_error error;
+    const double begin = cpu_seconds();
+    if (bp_pyramid_open(&pyramid, log->folder, log->quantities[0], NULL, &error) != BP_OK)
+        fail(error.text);
+    *took = cpu_seconds() - begin;
+    return pyramid;
+}
+
+static double view_once(bp_pyramid *pyramid, bp_view *view, int64_t first, int64_t last,
+                        uint32_t n_columns) {
+    bp_error error;
+    const double begin = cpu_seconds();
+    if (bp_pyramid_view(pyramid, view, first, last, n_columns, &error) != BP_OK) fail(error.text);
+    return cpu_seconds() - begin;
+}
+
+static void bench_view(const synthetic_log *log, uint32_t n_columns, int rounds) {
+    double built, opened;
+    bp_view view = {0};
+    const uint64_t n_bytes = synthetic_write(log);
+    bp_pyramid_close(open_pyramid(log, &built));
+    bp_pyramid *pyramid = open_pyramid(log, &opened);
+    if (!bp_pyramid_is_kept(pyramid)) fail("the pyramid is not kept");
+    for (int round = 0; round <= rounds; round++) {
+        const double whole = view_once(pyramid, &view, 0, log->n_steps - 1, n_columns);
+        const uint32_t columns = view.n_columns;
+        const double tenth = view_once(pyramid, &view, log->n_steps / 3,
+                                       log->n_steps / 3 + log->n_steps / 10, n_columns);
+        if (round == 0) continue; /* warms the cache and the view's memory */
+        printf("{\"bench\": \"view\", \"layers\": %u, \"steps\": %lld, \"columns\": %u, "
+               "\"log_bytes\": %llu, \"build_ms\": %.1f, \"open_ms\": %.2f, \"view_ms\": %.2f, "
+               "\"tenth_ms\": %.2f, \"tenth_columns\": %u}\n",
+               (unsigned)log->n_layers, (long long)log->n_steps, (unsigned)columns,
+               (unsigned long long)n_bytes, 1e3 * built, 1e3 * opened, 1e3 * whole, 1e3 * tenth,
+               (unsigned)view.n_columns);
+        fflush(stdout);
+    }
+    bp_view_free(&view);
+    bp_pyramid_close(pyramid);
+}
+
 static long argument(int argc, char **argv, int i, long otherwise) {
     return argc > i ? strtol(argv[i], NULL, 10) : otherwise;
 }
 
+static int usage(void) {
+    fprintf(stderr, "usage: runlog_read load FOLDER [LAYERS STEPS QUANTITIES ROUNDS]\n"
+                    "       runlog_read view FOLDER [LAYERS STEPS COLUMNS ROUNDS]\n");
+    return 2;
+}
+
 int main(int argc, char **argv) {
-    if (argc < 3 || strcmp(argv[1], "load") != 0) {
-        fprintf(stderr, "usage: runlog_read load FOLDER [LAYERS STEPS QUANTITIES ROUNDS]\n");
-        return 2;
-    }
-    const long n_quantities = argument(argc, argv, 5, MAX_QUANTITIES);
-    if (n_quantities < 1 || n_quantities > MAX_QUANTITIES) fail("1 to 4 quantities");
+    if (argc < 3) return usage();
+    const bool loads = strcmp(argv[1], "load") == 0;
+    if (!loads && strcmp(argv[1], "view") != 0) return usage();
+    const long fifth = argument(argc, argv, 5, loads ? MAX_QUANTITIES : 1600);
+    const int rounds = (int)argument(argc, argv, 6, 10);
+    if (fifth < 1 || (loads && fifth > MAX_QUANTITIES)) return usage();
     const synthetic_log log = {.folder = argv[2],
                                .n_layers = (uint32_t)argument(argc, argv, 3, 50),
                                .n_steps = argument(argc, argv, 4, 20000),
                                .quantities = QUANTITIES,
-                               .n_quantities = (size_t)n_quantities};
-    bench_load(&log, (int)argument(argc, argv, 6, 10));
+                               .n_quantities = loads ? (size_t)fifth : 1};
+    if (loads)
+        bench_load(&log, rounds);
+    else
+        bench_view(&log, (uint32_t)fifth, rounds);
     return 0;
 }

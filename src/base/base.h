@@ -119,6 +119,7 @@ typedef struct bp_io {
     int (*open)(void *context, const char *path, int flags, mode_t mode);
     ssize_t (*read)(void *context, int file, void *bytes, size_t n_bytes);
     ssize_t (*write)(void *context, int file, const void *bytes, size_t n_bytes);
+    ssize_t (*read_at)(void *context, int file, void *bytes, size_t n_bytes, uint64_t place);
     int (*fsync)(void *context, int file);
     int (*close)(void *context, int file);
     int (*rename)(void *context, const char *from, const char *to);

@@ -8,9 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Which rows of a column were measured; pinned. */
-enum { ROW_NETWORK = 0, ROWS_ALL = 1, ROWS_LAYERS = 2, ROWS_BITMAP = 3 };
-
 #define MAX_VARINT_BYTES 10u
 #define MAX_HEAD_BYTES (4 * MAX_VARINT_BYTES + 8 + 2 * MAX_VARINT_BYTES)
 #define MAX_COLUMN_HEAD_BYTES (2 * MAX_VARINT_BYTES + 1)
@@ -50,9 +47,9 @@ static uint64_t count_of(double value) {
 static int presence_of(const uint8_t *measured, uint32_t n_layers) {
     uint32_t n = 0;
     for (uint32_t row = 1; row <= n_layers; row++) n += measured[row];
-    if (n == 0) return measured[0] ? ROW_NETWORK : -1;
-    if (n < n_layers) return ROWS_BITMAP;
-    return measured[0] ? ROWS_ALL : ROWS_LAYERS;
+    if (n == 0) return measured[0] ? BP_PRESENT_NETWORK : -1;
+    if (n < n_layers) return BP_PRESENT_MAPPED;
+    return measured[0] ? BP_PRESENT_ALL : BP_PRESENT_LAYERS;
 }
 
 static void write_value(bp_writer *writer, bp_quantity_codec codec, double value) {
@@ -96,8 +93,8 @@ static void encode_column(const bp_record *record, bp_quantity quantity, int pre
     const size_t cell = bp_record_cell(record, quantity, 0);
     const uint8_t *measured = record->measured + cell;
     const double *value = record->value + cell;
-    const uint32_t n_rows = presence == ROW_NETWORK ? 1 : record->n_layers + 1;
-    const bool mapped = presence == ROWS_BITMAP;
+    const uint32_t n_rows = presence == BP_PRESENT_NETWORK ? 1 : record->n_layers + 1;
+    const bool mapped = presence == BP_PRESENT_MAPPED;
     bp_write_varint(writer, entry->number);
     bp_write_varint(writer, column_bytes(measured, value, n_rows, entry->codec) +
                                 (mapped ? bitmap_bytes(record->n_layers) : 0));
@@ -177,13 +174,13 @@ static void decode_column(bp_record *record, uint32_t n_layers, bp_quantity quan
                           bp_cursor *cursor) {
     const unsigned presence = bp_read_u8(cursor);
     const bool layers = bp_quantity_table[quantity].rows == BP_ROWS_LAYER;
-    if (presence > (layers ? ROWS_BITMAP : ROW_NETWORK)) cursor->bad = true;
+    if (presence > (layers ? BP_PRESENT_MAPPED : BP_PRESENT_NETWORK)) cursor->bad = true;
     if (cursor->bad) return;
-    if (presence == ROWS_BITMAP)
+    if (presence == BP_PRESENT_MAPPED)
         decode_mapped(record, n_layers, quantity, cursor);
-    else if (presence == ROW_NETWORK)
+    else if (presence == BP_PRESENT_NETWORK)
         decode_rows(record, quantity, 0, 1, cursor);
-    else if (presence == ROWS_ALL)
+    else if (presence == BP_PRESENT_ALL)
         decode_rows(record, quantity, 0, n_layers + 1, cursor);
     else
         decode_rows(record, quantity, 1, n_layers, cursor);

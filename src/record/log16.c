@@ -146,3 +146,8 @@ bool bp_log16_decode_all(double *values, const uint8_t *codes, size_t n) {
     }
     return good;
 }
+
+void bp_log16_fill_table(double table[BP_LOG16_CODES]) {
+    for (uint32_t code = 0; code < BP_LOG16_CODES; code++)
+        table[code] = bp_log16_decode((uint16_t)code);
+}
