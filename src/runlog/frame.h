@@ -16,7 +16,9 @@
 #define BP_RUNLOG_MAJOR 1
 #define BP_RUNLOG_MINOR 0
 /* Incompatible features that this reader understands; compatible ones need not be. */
-#define BP_RUNLOG_KNOWN_INCOMPATIBLE 0u
+#define BP_RUNLOG_KNOWN_INCOMPATIBLE BP_RUNLOG_NUMBERS_DATA
+/* Incompatible: only data records spend numbers; the others carry that of the next data record. */
+#define BP_RUNLOG_NUMBERS_DATA 1u
 /* Compatible: the segment begins with a rewind record. */
 #define BP_RUNLOG_REWINDS 1u
 

@@ -1,0 +1,657 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "thin_fixture.h"
+
+#include "../faults.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SEGMENTS = 12, STEPS = 40 };
+
+static thin_content before, after;
+
+static fixture_bytes read_segment(const char *folder, uint32_t index) {
+    char path[FIXTURE_PATH_BYTES];
+    return fixture_read_file(fixture_segment(path, folder, index));
+}
+
+static void free_bytes(fixture_bytes file) {
+    bp_release(NULL, file.bytes, file.length + 1, 1);
+}
+
+static bool same(fixture_bytes one, fixture_bytes other) {
+    return one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
+}
+
+/* All segments of a folder as they are. */
+typedef struct snapshot {
+    fixture_bytes file[SEGMENTS + 1];
+} snapshot;
+
+static snapshot take_snapshot(const char *folder) {
+    snapshot taken = {0};
+    for (uint32_t i = 1; i <= SEGMENTS; i++) taken.file[i] = read_segment(folder, i);
+    return taken;
+}
+
+static bool is_as_before(const snapshot *taken, const char *folder, uint32_t index) {
+    const fixture_bytes now = read_segment(folder, index);
+    const bool equal = same(taken->file[index], now);
+    free_bytes(now);
+    return equal;
+}
+
+static void put_back(const snapshot *taken, const char *folder) {
+    char path[FIXTURE_PATH_BYTES];
+    for (uint32_t i = 1; i <= SEGMENTS; i++)
+        fixture_write_file(fixture_segment(path, folder, i), taken->file[i].bytes,
+                           taken->file[i].length);
+}
+
+static void free_snapshot(snapshot *taken) {
+    for (uint32_t i = 1; i <= SEGMENTS; i++) free_bytes(taken->file[i]);
+}
+
+static bool has_aside(const char *folder) {
+    char path[2 * FIXTURE_PATH_BYTES], name[FIXTURE_PATH_BYTES];
+    for (uint32_t i = 1; i <= SEGMENTS; i++) {
+        snprintf(path, sizeof path, "%s.thin", fixture_segment(name, folder, i));
+        if (access(path, F_OK) == 0) return true;
+    }
+    return false;
+}
+
+/* What stays of a thinned segment is what was there, in order; what is missing was counted. */
+static void assert_is_thinned(const fixture_bytes old, const char *folder, uint32_t index) {
+    char path[FIXTURE_PATH_BYTES], whole[FIXTURE_PATH_BYTES + 8];
+    snprintf(whole, sizeof whole, "%s.whole", folder);
+    fixture_write_file(whole, old.bytes, old.length);
+    thin_read(&before, whole);
+    assert_int_equal(unlink(whole), 0);
+    thin_read(&after, fixture_segment(path, folder, index));
+    assert_int_equal(after.n_thinned, 1);
+    uint64_t dropped = before.dropped;
+    size_t at = 0;
+    for (size_t i = 0; i < before.n; i++) {
+        if (at < after.n && after.frame[at].type == BP_RUNLOG_THINNED) at++;
+        if (before.frame[i].type == BP_RUNLOG_THINNED) continue;
+        if (at < after.n && memcmp(&before.frame[i], &after.frame[at], sizeof before.frame[i]) == 0)
+            at++;
+        else
+            dropped += before.frame[i].n_numbers;
+    }
+    assert_int_equal(at, after.n);
+    assert_int_equal(dropped, after.dropped);
+    assert_true(after.dropped > before.dropped);
+    assert_true(after.every > (before.every ? before.every : 1));
+}
+
+/* --- the budget ----------------------------------------------------------------------------- */
+
+static void within_the_budget_nothing_is_touched(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, STEPS);
+    snapshot taken = take_snapshot(folder);
+    assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder), SEGMENTS, &error), BP_OK);
+    for (uint32_t i = 1; i <= SEGMENTS; i++) assert_true(is_as_before(&taken, folder, i));
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+static void old_segments_are_thinned_first(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, STEPS);
+    snapshot taken = take_snapshot(folder);
+    const uint64_t max = thin_folder_bytes(folder) * 6 / 10;
+    assert_int_equal(thin_once(folder, NULL, max, SEGMENTS, &error), BP_OK);
+    assert_true(thin_folder_bytes(folder) <= max - max / 10);
+    assert_true(thin_folder_bytes(folder) > max / 2); /* and not more than needed */
+    assert_false(has_aside(folder));
+    uint64_t every_before = UINT64_MAX;
+    size_t n_thinned = 0;
+    for (uint32_t i = 1; i <= SEGMENTS; i++) {
+        thin_read(&after, fixture_segment(path, folder, i));
+        const uint64_t every = after.n_thinned ? after.every : 1;
+        assert_true(every <= every_before);
+        every_before = every;
+        n_thinned += every > 1;
+        if (every > 1)
+            assert_is_thinned(taken.file[i], folder, i);
+        else
+            assert_true(is_as_before(&taken, folder, i));
+    }
+    assert_true(n_thinned >= 4 && n_thinned <= SEGMENTS - 2);
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+static void the_thinned_record_says_what_is_gone(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, 1, STEPS);
+    const uint64_t bytes = thin_folder_bytes(folder);
+    assert_int_equal(thin_once(folder, NULL, bytes - 1, 2, &error), BP_OK);
+    thin_read(&after, fixture_segment(path, folder, 1));
+    assert_int_equal(after.n_thinned, 1);
+    assert_int_equal(after.thinned_at, 1); /* behind the model */
+    assert_int_equal(after.thinned_sequence, 0);
+    assert_int_equal(after.every, 2);
+    assert_int_equal(after.first, 0);
+    assert_int_equal(after.last, STEPS - 1);
+    assert_int_equal(after.dropped, (STEPS - 2) / 2);
+    for (int64_t step = 0; step < STEPS; step++)
+        assert_int_equal(thin_has_step(&after, step), step % 2 == 0 || step == STEPS - 1);
+    /* Once more: every fourth, and one record that says so. */
+    snapshot taken = {.file[1] = read_segment(folder, 1)};
+    assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder) - 1, 2, &error), BP_OK);
+    assert_is_thinned(taken.file[1], folder, 1);
+    assert_int_equal(after.every, 4);
+    for (int64_t step = 0; step < STEPS; step++)
+        assert_int_equal(thin_has_step(&after, step), step % 4 == 0 || step == STEPS - 1);
+    free_bytes(taken.file[1]);
+    fixture_remove_folder(folder);
+}
+
+static void the_segment_being_written_is_not_touched(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, STEPS);
+    snapshot taken = take_snapshot(folder);
+    assert_int_equal(thin_once(folder, NULL, 1000, 5, &error), BP_ERROR_LIMIT);
+    for (uint32_t i = 1; i <= SEGMENTS; i++)
+        assert_int_equal(is_as_before(&taken, folder, i), i >= 5);
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+static bp_status run(bp_thinner *thinner, uint64_t max, uint64_t reserved, uint32_t current,
+                     bp_error *error) {
+    return bp_thinner_run(
+        thinner,
+        &(bp_thin_budget){.max_bytes = max, .reserved_bytes = reserved, .current = current}, error);
+}
+
+static void a_budget_that_cannot_be_met_is_told_once(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_thinner thinner;
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, STEPS);
+    assert_int_equal(bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, NULL, &error),
+                     BP_OK);
+    assert_int_equal(run(&thinner, 500, 4000, SEGMENTS + 1, &error), BP_ERROR_LIMIT);
+    assert_non_null(strstr(error.text, folder));
+    assert_non_null(strstr(error.text, "500"));
+    assert_int_equal(run(&thinner, 500, 4000, SEGMENTS + 1, &error), BP_OK);
+    assert_int_equal(run(&thinner, (uint64_t)1 << 40, 0, SEGMENTS + 1, &error), BP_OK);
+    assert_int_equal(run(&thinner, 500, 4000, SEGMENTS + 1, &error), BP_ERROR_LIMIT);
+    /* What stays whatever comes: model, the record that tells, first and last step. */
+    for (uint32_t i = 1; i <= SEGMENTS; i++) {
+        char path[FIXTURE_PATH_BYTES];
+        thin_read(&after, fixture_segment(path, folder, i));
+        assert_true(after.n >= 4 && after.n <= 6);
+    }
+    bp_thinner_finish(&thinner);
+    fixture_remove_folder(folder);
+}
+
+/* As a run goes on: never above the budget but for what the newest segments need. */
+static void a_long_run_stays_within(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_thinner thinner;
+    bp_error error;
+    enum { MANY = 100 };
+    fixture_make_folder(folder);
+    thin_write_run(folder, 1, STEPS);
+    const uint64_t segment_bytes = thin_folder_bytes(folder), max = 32 * segment_bytes;
+    uint64_t sequence = STEPS;
+    assert_int_equal(bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, NULL, &error),
+                     BP_OK);
+    for (uint32_t index = 2; index <= MANY; index++) {
+        thin_segment segment = thin_begin(index, sequence, -1);
+        for (int64_t i = 0; i < STEPS; i++)
+            thin_add_step(&segment, (int64_t)(index - 1) * STEPS + i, 0.5);
+        sequence = thin_write(&segment, folder);
+        assert_int_equal(run(&thinner, max, segment_bytes, index, &error), BP_OK);
+        assert_true(thin_folder_bytes(folder) <= max - segment_bytes);
+    }
+    /* Resolution falls with age, and the last segments are whole. */
+    uint64_t expected = 0, every_before = UINT64_MAX;
+    for (uint32_t index = 1; index <= MANY; index++) {
+        thin_read(&after, fixture_segment(path, folder, index));
+        const uint64_t every = after.n_thinned ? after.every : 1;
+        assert_true(every <= 2 * every_before);
+        if (index + 3 > MANY) assert_int_equal(every, 1);
+        every_before = every;
+        assert_int_equal(after.n_thinned ? after.first : expected, expected);
+        expected += STEPS;
+    }
+    thin_read(&after, fixture_segment(path, folder, 1));
+    assert_true(after.every >= 16);
+    bp_thinner_finish(&thinner);
+    fixture_remove_folder(folder);
+}
+
+/* --- what stays ----------------------------------------------------------------------------- */
+
+static void windows_around_findings_stay(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_segment segment = thin_begin(1, 0, -1);
+    for (int64_t step = 0; step < 1000; step++) thin_add_step(&segment, step, 0.5);
+    uint64_t sequence = thin_write(&segment, folder);
+    segment = thin_begin(2, sequence, -1);
+    for (int64_t step = 1000; step < 1600; step++) {
+        thin_add_step(&segment, step, 0.5);
+        if (step == 1300) thin_add_finding(&segment, 1300, 500); /* since the segment before */
+    }
+    thin_write(&segment, folder);
+    assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder) * 6 / 10, 3, &error), BP_OK);
+    const int64_t points[] = {500, 1300};
+    for (uint32_t i = 0; i < 2; i++) {
+        thin_read(&after, fixture_segment(path, folder, i + 1));
+        assert_int_equal(after.every, i == 0 ? 4 : 2);
+        for (int64_t step = points[i] - 64; step <= points[i] + 64; step++)
+            assert_true(thin_has_step(&after, step));
+        const int64_t outside = points[i] - 65 - (points[i] - 65 + 1) % 2;
+        assert_false(thin_has_step(&after, outside) && thin_has_step(&after, outside - 1));
+        assert_false(thin_has_step(&after, points[i] + 65) &&
+                     thin_has_step(&after, points[i] + 66));
+    }
+    fixture_remove_folder(folder);
+}
+
+static void events_and_non_finite_records_stay(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    const bp_runlog_type events[] = {BP_RUNLOG_GAP,   BP_RUNLOG_CHECKPOINT, BP_RUNLOG_MODEL_DELTA,
+                                     BP_RUNLOG_WATCH, BP_RUNLOG_HEADER,     BP_RUNLOG_MODEL,
+                                     BP_RUNLOG_END,   (bp_runlog_type)77};
+    const size_t n_events = sizeof events / sizeof events[0];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_segment segment = thin_begin(1, 10, 500);
+    for (int64_t step = 500; step < 900; step += 10) {
+        thin_add_step(&segment, step, step == 700 ? (double)NAN : 0.5);
+        thin_add_losses(&segment, step + 1, 9, step == 800 ? (double)INFINITY : 0.5);
+        const size_t i = (size_t)(step - 500) / 40;
+        if (step % 40 == 20 && i < n_events)
+            thin_add(&segment, events[i], "payload", 7,
+                     events[i] != BP_RUNLOG_GAP && events[i] != BP_RUNLOG_HEADER &&
+                         events[i] != BP_RUNLOG_MODEL);
+    }
+    thin_write(&segment, folder);
+    const fixture_bytes old = read_segment(folder, 1);
+    assert_int_equal(thin_once(folder, NULL, old.length * 55 / 100, 2, &error), BP_OK);
+    assert_is_thinned(old, folder, 1);
+    free_bytes(old);
+    assert_int_equal(after.frame[0].type, BP_RUNLOG_MODEL);
+    assert_int_equal(after.frame[1].type, BP_RUNLOG_REWIND);
+    assert_int_equal(after.frame[2].type, BP_RUNLOG_THINNED);
+    assert_int_equal(after.first, 10);
+    size_t found = 0, n_losses = 0;
+    for (size_t i = 3; i < after.n; i++) {
+        if (found < n_events && after.frame[i].type == events[found]) found++;
+        n_losses += after.frame[i].type == BP_RUNLOG_LOSSES;
+    }
+    assert_int_equal(found, n_events);
+    assert_true(after.every >= 4);
+    assert_int_equal(n_losses, after.every <= 8 ? 40 : n_losses);
+    assert_true(thin_has_step(&after, 700) && thin_has_step(&after, 801));
+    assert_true(thin_has_step(&after, 500) && thin_has_step(&after, 891));
+    assert_false(thin_has_step(&after, 510));
+    fixture_remove_folder(folder);
+}
+
+/* Nothing gentle helps against a log of a run that diverged. */
+static void a_run_of_nan_is_thinned_in_the_end(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_segment segment = thin_begin(1, 0, -1);
+    for (int64_t step = 0; step < 400; step++)
+        thin_add_step(&segment, step, step < 100 ? 0.5 : (double)NAN);
+    const uint64_t sequence = thin_write(&segment, folder);
+    segment = thin_begin(2, sequence, -1);
+    for (int64_t step = 400; step < 800; step++) thin_add_step(&segment, step, (double)NAN);
+    thin_write(&segment, folder);
+    assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder) / 10, 3, &error), BP_OK);
+    thin_read(&after, fixture_segment(path, folder, 1));
+    assert_int_equal(after.every, 2048);
+    assert_true(thin_has_step(&after, 0) && thin_has_step(&after, 100));
+    assert_true(after.n < 10);
+    fixture_remove_folder(folder);
+}
+
+/* --- what is left as it is ------------------------------------------------------------------ */
+
+enum damage {
+    FLIPPED,
+    FIRST_HEADER,
+    SECOND_HEADER,
+    MOVED,
+    OLD_FORMAT,
+    FOREIGN,
+    RENUMBERED,
+    EMPTY,
+    N_DAMAGES
+};
+
+static void damage_segment(const char *folder, uint32_t index, enum damage kind) {
+    char path[FIXTURE_PATH_BYTES];
+    fixture_bytes file = read_segment(folder, index);
+    bp_segment_header header;
+    assert_true(bp_segment_header_get(&header, file.bytes));
+    if (kind == FLIPPED) file.bytes[file.length / 2] ^= 1;
+    if (kind == FIRST_HEADER) file.bytes[20] ^= 1;
+    if (kind == SECOND_HEADER) file.bytes[BP_SEGMENT_HEADER_BYTES + 20] ^= 1;
+    if (kind == MOVED) {
+        file.length -= 1000;
+        memmove(file.bytes + 2000, file.bytes + 3000, file.length - 2000);
+    }
+    if (kind == OLD_FORMAT) header.incompatible = 0;
+    if (kind == FOREIGN) header.id.run++;
+    if (kind == RENUMBERED) header.id.index++;
+    if (kind >= OLD_FORMAT)
+        for (int i = 0; i < 2; i++)
+            bp_segment_header_put(file.bytes + i * BP_SEGMENT_HEADER_BYTES, &header);
+    fixture_write_file(fixture_segment(path, folder, index), file.bytes,
+                       kind == EMPTY ? 0 : file.length);
+    free_bytes((fixture_bytes){file.bytes, read_segment(folder, SEGMENTS).length});
+}
+
+static void damaged_and_foreign_segments_are_left(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    for (int kind = 0; kind < N_DAMAGES; kind++) {
+        fixture_make_folder(folder);
+        thin_write_run(folder, SEGMENTS, STEPS);
+        damage_segment(folder, 2, (enum damage)kind);
+        snapshot taken = take_snapshot(folder);
+        const bp_status status = thin_once(folder, NULL, 100, SEGMENTS, &error);
+        assert_int_equal(status, BP_ERROR_LIMIT);
+        for (uint32_t i = 1; i <= SEGMENTS; i++)
+            assert_int_equal(is_as_before(&taken, folder, i), i == 2 || i == SEGMENTS);
+        free_snapshot(&taken);
+        fixture_remove_folder(folder);
+    }
+}
+
+/* What a kill cut at the end of a segment can be read by nobody. */
+static void a_torn_tail_does_not_hinder(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_error error;
+    const size_t cuts[] = {1, 3, 4, 35, 36, 37, 100};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        fixture_make_folder(folder);
+        thin_write_run(folder, 1, STEPS);
+        fixture_bytes file = read_segment(folder, 1);
+        thin_read(&before, fixture_segment(path, folder, 1));
+        const size_t last = BP_FRAME_HEADER_BYTES + before.frame[before.n - 1].n_bytes;
+        fixture_write_file(path, file.bytes, file.length - last + cuts[i]);
+        assert_int_equal(thin_once(folder, NULL, file.length / 2, 2, &error), BP_OK);
+        thin_read(&after, path);
+        assert_int_equal(after.n_thinned, 1);
+        assert_int_equal(after.last, STEPS - 2);
+        assert_true(thin_has_step(&after, STEPS - 2));
+        free_bytes(file);
+        fixture_remove_folder(folder);
+    }
+}
+
+static void other_files_are_left(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES], to[FIXTURE_PATH_BYTES + 16];
+    const char *others[] = {"notes.txt", "log-000001.bplog.old", "log-1.bplog",
+                            "log-000099.bplog.thin", "ring"};
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, STEPS);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        snprintf(to, sizeof to, "%s/%s", folder, others[i]);
+        fixture_write_file(to, (const uint8_t *)"mine", 4);
+    }
+    /* A folder and a link with names of segments; a leftover of a thinning that was killed. */
+    assert_int_equal(unlink(fixture_segment(path, folder, 3)), 0);
+    assert_int_equal(mkdir(path, 0755), 0);
+    snprintf(to, sizeof to, "%s.kept", folder);
+    assert_int_equal(rename(fixture_segment(path, folder, 4), to), 0);
+    const fixture_bytes kept = fixture_read_file(to);
+    char link_to[FIXTURE_PATH_BYTES + 32];
+    snprintf(link_to, sizeof link_to, "../%s", to);
+    assert_int_equal(symlink(link_to, path), 0);
+    char leftover[FIXTURE_PATH_BYTES + 16];
+    snprintf(leftover, sizeof leftover, "%s.thin", fixture_segment(path, folder, 5));
+    fixture_write_file(leftover, (const uint8_t *)"half", 4);
+    assert_int_equal(thin_once(folder, NULL, 100, SEGMENTS, &error), BP_ERROR_LIMIT);
+    assert_int_equal(access(leftover, F_OK), -1);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        char other[FIXTURE_PATH_BYTES + 32];
+        snprintf(other, sizeof other, "%s/%s", folder, others[i]);
+        const fixture_bytes file = fixture_read_file(other);
+        assert_int_equal(file.length, 4);
+        free_bytes(file);
+    }
+    const fixture_bytes still = fixture_read_file(to);
+    assert_true(same(kept, still));
+    free_bytes(kept);
+    free_bytes(still);
+    assert_int_equal(unlink(to), 0);
+    assert_int_equal(rmdir(fixture_segment(path, folder, 3)), 0);
+    fixture_remove_folder(folder);
+}
+
+/* --- faults --------------------------------------------------------------------------------- */
+
+/* Each segment is as it was or thinned, whatever happened. */
+static size_t assert_log_is_whole(const snapshot *taken, const char *folder) {
+    size_t n = 0;
+    for (uint32_t i = 1; i <= SEGMENTS; i++) {
+        if (is_as_before(taken, folder, i)) continue;
+        assert_is_thinned(taken->file[i], folder, i);
+        n++;
+    }
+    return n;
+}
+
+static void every_call_that_fails_leaves_the_log_whole(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, 20);
+    snapshot taken = take_snapshot(folder);
+    const uint64_t max = thin_folder_bytes(folder) * 8 / 10;
+    size_t n_failed = 0, n_told = 0;
+    for (size_t fail_at = 1;; fail_at++) {
+        put_back(&taken, folder);
+        faulty_system faults = {.fail_at = fail_at, .error = ENOSPC};
+        const bp_io io = faulty_io(&faults);
+        const bp_status status = thin_once(folder, &io, max, SEGMENTS, &error);
+        assert_int_equal(faults.open_files, 0);
+        if (!faults.failed) {
+            assert_int_equal(status, BP_OK);
+            break;
+        }
+        n_failed++;
+        n_told += status != BP_OK;
+        assert_true(status == BP_OK || status == BP_ERROR_IO);
+        if (status == BP_ERROR_IO) assert_non_null(strstr(error.text, "No space left"));
+        const size_t n = assert_log_is_whole(&taken, folder);
+        if (status == BP_OK) assert_true(n > 0 && thin_folder_bytes(folder) <= max);
+        assert_int_equal(thin_once(folder, NULL, max, SEGMENTS, &error), BP_OK);
+        assert_false(has_aside(folder));
+        assert_true(thin_folder_bytes(folder) <= max);
+    }
+    assert_true(n_failed > 60 && n_told > 15);
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+static void every_allocation_that_fails_leaves_the_log_whole(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, 20);
+    snapshot taken = take_snapshot(folder);
+    const uint64_t max = thin_folder_bytes(folder) * 8 / 10;
+    size_t n_failed = 0;
+    for (size_t fail_at = 1;; fail_at++) {
+        put_back(&taken, folder);
+        faulty_memory memory = {.fail_at = fail_at};
+        const bp_allocator allocator = faulty_allocator(&memory);
+        bp_thinner thinner;
+        bp_status status =
+            bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, &allocator, &error);
+        if (status == BP_OK) {
+            status = run(&thinner, max, 0, SEGMENTS, &error);
+            bp_thinner_finish(&thinner);
+        }
+        assert_int_equal(memory.live_blocks, 0);
+        assert_int_equal(memory.wrong_sizes, 0);
+        assert_false(has_aside(folder));
+        assert_log_is_whole(&taken, folder);
+        if (memory.requests < fail_at) {
+            assert_int_equal(status, BP_OK);
+            break;
+        }
+        assert_int_equal(status, BP_ERROR_MEMORY);
+        n_failed++;
+    }
+    assert_true(n_failed > 10);
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+static void what_is_read_back_otherwise_is_not_taken(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, STEPS);
+    snapshot taken = take_snapshot(folder);
+    faulty_system faults = {.flip_written = 1};
+    const bp_io io = faulty_io(&faults);
+    assert_int_equal(thin_once(folder, &io, thin_folder_bytes(folder) / 2, SEGMENTS, &error),
+                     BP_ERROR_IO);
+    assert_non_null(strstr(error.text, "read back"));
+    assert_int_equal(assert_log_is_whole(&taken, folder), 0);
+    assert_false(has_aside(folder));
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+/* The system but for one file that cannot be opened. */
+static int open_but_one(void *context, const char *path, int flags, mode_t mode) {
+    if (strcmp(path, context) == 0) {
+        errno = EACCES;
+        return -1;
+    }
+    return bp_io_system.open(NULL, path, flags, mode);
+}
+
+static void an_unreadable_segment_is_left(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, SEGMENTS, STEPS);
+    snapshot taken = take_snapshot(folder);
+    bp_io io = bp_io_system;
+    io.open = open_but_one;
+    io.context = fixture_segment(path, folder, 1);
+    assert_int_equal(thin_once(folder, &io, thin_folder_bytes(folder) / 2, SEGMENTS, &error),
+                     BP_OK);
+    assert_true(is_as_before(&taken, folder, 1));
+    assert_true(assert_log_is_whole(&taken, folder) > 3);
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+/* --- stopping and killing ------------------------------------------------------------------- */
+
+static bool count_down(void *context) {
+    int *left = context;
+    return --*left > 0;
+}
+
+static void it_stops_when_told(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    static uint8_t payload[3 << 20];
+    fixture_make_folder(folder);
+    for (uint32_t index = 1; index <= SEGMENTS; index++) {
+        thin_segment segment = thin_begin(index, (index - 1) * 60, -1);
+        for (int64_t i = 0; i < 60; i++) thin_add_step(&segment, (index - 1) * 60 + i, 0.5);
+        if (index == 2) thin_add(&segment, BP_RUNLOG_HEADER, payload, sizeof payload, 0);
+        if (index == 2) thin_add(&segment, BP_RUNLOG_HEADER, payload, sizeof payload, 0);
+        thin_write(&segment, folder);
+    }
+    snapshot taken = take_snapshot(folder);
+    size_t n_stopped = 0;
+    for (int calls = 1;; calls++) {
+        int left = calls;
+        bp_thinner thinner;
+        assert_int_equal(bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, NULL, &error),
+                         BP_OK);
+        put_back(&taken, folder);
+        const bp_thin_budget budget = {.max_bytes = thin_folder_bytes(folder) - 20000,
+                                       .current = SEGMENTS,
+                                       .meanwhile = {count_down, &left}};
+        assert_int_equal(bp_thinner_run(&thinner, &budget, &error), BP_OK);
+        assert_false(has_aside(folder));
+        assert_log_is_whole(&taken, folder);
+        /* It goes on where it was stopped. */
+        assert_int_equal(run(&thinner, budget.max_bytes, 0, SEGMENTS, &error), BP_OK);
+        assert_true(thin_folder_bytes(folder) <= budget.max_bytes);
+        bp_thinner_finish(&thinner);
+        if (left > 0) break;
+        n_stopped++;
+    }
+    assert_true(n_stopped >= 4);
+    free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(within_the_budget_nothing_is_touched),
+        cmocka_unit_test(old_segments_are_thinned_first),
+        cmocka_unit_test(the_thinned_record_says_what_is_gone),
+        cmocka_unit_test(the_segment_being_written_is_not_touched),
+        cmocka_unit_test(a_budget_that_cannot_be_met_is_told_once),
+        cmocka_unit_test(a_long_run_stays_within),
+        cmocka_unit_test(windows_around_findings_stay),
+        cmocka_unit_test(events_and_non_finite_records_stay),
+        cmocka_unit_test(a_run_of_nan_is_thinned_in_the_end),
+        cmocka_unit_test(damaged_and_foreign_segments_are_left),
+        cmocka_unit_test(a_torn_tail_does_not_hinder),
+        cmocka_unit_test(other_files_are_left),
+        cmocka_unit_test(every_call_that_fails_leaves_the_log_whole),
+        cmocka_unit_test(every_allocation_that_fails_leaves_the_log_whole),
+        cmocka_unit_test(what_is_read_back_otherwise_is_not_taken),
+        cmocka_unit_test(an_unreadable_segment_is_left),
+        cmocka_unit_test(it_stops_when_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
