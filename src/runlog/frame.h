@@ -15,10 +15,11 @@
 #define BP_SEGMENT_START (BP_SEGMENT_HEADER_COPIES * BP_SEGMENT_HEADER_BYTES)
 #define BP_RUNLOG_MAJOR 1
 #define BP_RUNLOG_MINOR 0
+/* Incompatible: only what is told of the run spends sequence numbers; a record that keeps the books
+ * (bp_runlog_is_data) carries that of the next one that does. */
+#define BP_RUNLOG_NUMBERS_DATA 1u
 /* Incompatible features that this reader understands; compatible ones need not be. */
 #define BP_RUNLOG_KNOWN_INCOMPATIBLE BP_RUNLOG_NUMBERS_DATA
-/* Incompatible: only data records spend numbers; the others carry that of the next data record. */
-#define BP_RUNLOG_NUMBERS_DATA 1u
 /* Compatible: the segment begins with a rewind record. */
 #define BP_RUNLOG_REWINDS 1u
 
@@ -48,6 +49,13 @@ typedef struct bp_frame {
     uint64_t sequence;
     uint64_t offset; /* of the frame in its segment when it was written */
 } bp_frame;
+
+/* Spends sequence numbers under BP_RUNLOG_NUMBERS_DATA. Whether one of a later version does, only
+ * the number of what follows it tells. */
+static inline bool bp_runlog_is_data(unsigned type) {
+    return type != BP_RUNLOG_MODEL && type != BP_RUNLOG_GAP && type != BP_RUNLOG_HEADER &&
+           type != BP_RUNLOG_REWIND && type != BP_RUNLOG_THINNED;
+}
 
 /* bytes: BP_SEGMENT_HEADER_BYTES of them. */
 void bp_segment_header_put(uint8_t *bytes, const bp_segment_header *header);

@@ -21,10 +21,10 @@ typedef enum bp_runlog_type {
     BP_RUNLOG_REWIND = 6, /* the run was resumed: steps from one on come again */
     BP_RUNLOG_FINDING = 7,
     BP_RUNLOG_CHECKPOINT = 8,
-    BP_RUNLOG_MODEL_DELTA = 9, /* layers that were added at the model's end */
-    BP_RUNLOG_WATCH = 10,      /* what the watch decided to measure, and its cost */
-    BP_RUNLOG_LOSSES = 11,     /* steps of which only the loss is kept */
-    BP_RUNLOG_THINNED = 12     /* steps of this segment were dropped to stay within the budget */
+    BP_RUNLOG_MODEL_DELTA = 9, /* the network grew */
+    BP_RUNLOG_WATCH = 10,      /* what watching costs */
+    BP_RUNLOG_LOSSES = 11,     /* steps of which the loss alone is known */
+    BP_RUNLOG_THINNED = 12     /* what a segment that was thinned lacks */
 } bp_runlog_type;
 
 /* Where whole frames go. A first version writes directly; the ring comes behind the same calls. */

@@ -19,6 +19,9 @@ typedef struct bp_scan {
     bool at_eof;
     uint64_t rechecked; /* bytes of payloads that failed their checksum */
     uint64_t cut_place; /* a cut frame that the next call tells of; 0: none */
+    uint64_t only;      /* bits of the types whose payloads are wanted, those of others are passed
+                           over unchecked; 0: all */
+    uint64_t torn;      /* at the end: how many of the last bytes may be a cut frame */
 } bp_scan;
 
 typedef enum bp_scan_kind {
@@ -59,5 +62,7 @@ BP_MUST_USE bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *head
                                           bp_error *error);
 /* What comes next. scan->salt must be right by then. */
 BP_MUST_USE bp_status bp_scan_next(bp_scan *scan, bp_scan_event *event, bp_error *error);
+/* After BP_SCAN_END: the file may have grown since. A cut frame at its end is looked at again. */
+void bp_scan_go_on(bp_scan *scan);
 
 #endif

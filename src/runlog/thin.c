@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runlog/thin.h"
+#include "record/event.h"
 #include "runlog/segments.h"
 #include "runlog/twin.h"
 
@@ -95,30 +96,32 @@ static uint64_t total_bytes(const bp_thinner *thinner) {
 
 /* --- what is in it -------------------------------------------------------------------------- */
 
-/* The whole numbers of a THINNED record that this version could have written. */
-static bool take_thinned(bp_thin_segment *segment, const bp_walk_step *step) {
+static bool decode(bp_event *event, bp_event_kind kind, const bp_walk_step *step) {
     bp_cursor cursor;
     bp_cursor_init(&cursor, step->payload, step->frame.n_bytes);
-    const uint64_t every = bp_read_varint(&cursor);
-    (void)bp_read_varint(&cursor); /* first and last: as they are seen */
-    (void)bp_read_varint(&cursor);
-    segment->dropped = bp_read_varint(&cursor);
-    unsigned level = 0;
-    while (level < BP_KEEP_MAX_LEVEL && (uint64_t)1 << level < every) level++;
-    segment->keep.from = level;
-    return !cursor.bad && every == (uint64_t)1 << level;
+    return bp_event_decode(event, kind, &cursor, NULL) == BP_OK;
 }
 
+/* Of a THINNED record; false when this version would not have written it. */
+static bool take_thinned(bp_thin_segment *segment, const bp_walk_step *step) {
+    bp_event event;
+    if (!decode(&event, BP_EVENT_THINNED, step)) return false;
+    unsigned level = 0;
+    while (level < BP_KEEP_MAX_LEVEL && (uint64_t)1 << level < event.as.thinned.every) level++;
+    segment->keep.from = level;
+    segment->dropped = event.as.thinned.n_dropped;
+    return event.as.thinned.every == (uint64_t)1 << level;
+}
+
+/* Its step, and since when it was so. */
 static bp_status take_finding(bp_thinner *thinner, const bp_walk_step *step) {
-    bp_cursor cursor;
-    bp_cursor_init(&cursor, step->payload, step->frame.n_bytes);
-    bp_status status = BP_OK;
-    for (int i = 0; i < 2 && status == BP_OK; i++) { /* its step, and since when it was so */
-        const uint64_t point = bp_read_varint(&cursor);
-        if (cursor.bad || point > INT64_MAX) return BP_OK;
-        status = bp_keep_add(&thinner->points, (int64_t)point, &thinner->allocator);
-    }
-    return status;
+    bp_event event;
+    if (!decode(&event, BP_EVENT_FINDING, step)) return BP_OK;
+    const bp_event_finding *finding = &event.as.finding;
+    const bp_status status =
+        bp_keep_add(&thinner->points, finding->since_step, &thinner->allocator);
+    return status == BP_OK ? bp_keep_add(&thinner->points, finding->step, &thinner->allocator)
+                           : status;
 }
 
 /* A walk's end that leaves the segment as it is, for good or for this call. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runlog/twin.h"
+#include "record/event.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +9,6 @@
 #define BUFFER_BYTES ((size_t)256 << 10)
 /* Made durable in pieces: one fsync of a whole segment could take longer than the ring holds. */
 #define SYNC_BYTES ((uint64_t)4 << 20)
-#define MAX_THINNED_BYTES 64
 
 /* The file being written. */
 typedef struct output {
@@ -78,13 +78,15 @@ static bp_status put_frame(output *out, bp_frame frame, const uint8_t *payload) 
 
 static bp_status put_thinned(output *out, uint64_t sequence) {
     const bp_twin *twin = out->twin;
-    uint8_t payload[MAX_THINNED_BYTES];
+    const bp_event said = {.kind = BP_EVENT_THINNED,
+                           .as.thinned = {.every = (uint64_t)1 << twin->keep.level,
+                                          .first_sequence = twin->keep.first,
+                                          .last_sequence = twin->keep.last,
+                                          .n_dropped = twin->dropped}};
+    uint8_t payload[BP_EVENT_MAX_BYTES];
     bp_writer bytes;
     bp_writer_init(&bytes, payload, sizeof payload);
-    bp_write_varint(&bytes, (uint64_t)1 << twin->keep.level);
-    bp_write_varint(&bytes, twin->keep.first);
-    bp_write_varint(&bytes, twin->keep.last);
-    bp_write_varint(&bytes, twin->dropped);
+    bp_event_encode(&said, &bytes);
     const bp_frame frame = {.type = BP_RUNLOG_THINNED,
                             .n_bytes = (uint32_t)bytes.length,
                             .payload_crc = bp_crc32c(0, payload, bytes.length),

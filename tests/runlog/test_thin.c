@@ -127,6 +127,12 @@ static void old_segments_are_thinned_first(void **state) {
         else
             assert_true(is_as_before(&taken, folder, i));
     }
+    uint64_t dropped = 0;
+    for (uint32_t i = 1; i <= n_thinned; i++) {
+        thin_read(&after, fixture_segment(path, folder, i));
+        dropped += after.dropped;
+    }
+    assert_int_equal(thin_assert_reads(folder), dropped);
     assert_true(n_thinned >= 4 && n_thinned <= SEGMENTS - 2);
     free_snapshot(&taken);
     fixture_remove_folder(folder);
@@ -150,6 +156,7 @@ static void the_thinned_record_says_what_is_gone(void **state) {
     assert_int_equal(after.dropped, (STEPS - 2) / 2);
     for (int64_t step = 0; step < STEPS; step++)
         assert_int_equal(thin_has_step(&after, step), step % 2 == 0 || step == STEPS - 1);
+    assert_int_equal(thin_assert_reads(folder), after.dropped);
     /* Once more: every fourth, and one record that says so. */
     snapshot taken = {.file[1] = read_segment(folder, 1)};
     assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder) - 1, 2, &error), BP_OK);
@@ -221,7 +228,8 @@ static void a_long_run_stays_within(void **state) {
     assert_int_equal(bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, NULL, &error),
                      BP_OK);
     for (uint32_t index = 2; index <= MANY; index++) {
-        thin_segment segment = thin_begin(index, sequence, -1);
+        craft segment;
+        thin_begin(&segment, index, sequence, -1);
         for (int64_t i = 0; i < STEPS; i++)
             thin_add_step(&segment, (int64_t)(index - 1) * STEPS + i, 0.5);
         sequence = thin_write(&segment, folder);
@@ -241,6 +249,7 @@ static void a_long_run_stays_within(void **state) {
     }
     thin_read(&after, fixture_segment(path, folder, 1));
     assert_true(after.every >= 16);
+    assert_true(thin_assert_reads(folder) > MANY * STEPS / 2);
     bp_thinner_finish(&thinner);
     fixture_remove_folder(folder);
 }
@@ -252,10 +261,11 @@ static void windows_around_findings_stay(void **state) {
     char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_segment segment = thin_begin(1, 0, -1);
+    craft segment;
+    thin_begin(&segment, 1, 0, -1);
     for (int64_t step = 0; step < 1000; step++) thin_add_step(&segment, step, 0.5);
     uint64_t sequence = thin_write(&segment, folder);
-    segment = thin_begin(2, sequence, -1);
+    thin_begin(&segment, 2, sequence, -1);
     for (int64_t step = 1000; step < 1600; step++) {
         thin_add_step(&segment, step, 0.5);
         if (step == 1300) thin_add_finding(&segment, 1300, 500); /* since the segment before */
@@ -268,6 +278,7 @@ static void windows_around_findings_stay(void **state) {
         assert_int_equal(after.every, i == 0 ? 4 : 2);
         for (int64_t step = points[i] - 64; step <= points[i] + 64; step++)
             assert_true(thin_has_step(&after, step));
+        thin_assert_reads(folder);
         const int64_t outside = points[i] - 65 - (points[i] - 65 + 1) % 2;
         assert_false(thin_has_step(&after, outside) && thin_has_step(&after, outside - 1));
         assert_false(thin_has_step(&after, points[i] + 65) &&
@@ -285,15 +296,16 @@ static void events_and_non_finite_records_stay(void **state) {
     const size_t n_events = sizeof events / sizeof events[0];
     bp_error error;
     fixture_make_folder(folder);
-    thin_segment segment = thin_begin(1, 10, 500);
+    craft segment;
+    thin_begin(&segment, 1, 10, 500);
     for (int64_t step = 500; step < 900; step += 10) {
         thin_add_step(&segment, step, step == 700 ? (double)NAN : 0.5);
         thin_add_losses(&segment, step + 1, 9, step == 800 ? (double)INFINITY : 0.5);
         const size_t i = (size_t)(step - 500) / 40;
         if (step % 40 == 20 && i < n_events)
-            thin_add(&segment, events[i], "payload", 7,
-                     events[i] != BP_RUNLOG_GAP && events[i] != BP_RUNLOG_HEADER &&
-                         events[i] != BP_RUNLOG_MODEL);
+            craft_frame(&segment, events[i], "payload", 7,
+                        events[i] != BP_RUNLOG_GAP && events[i] != BP_RUNLOG_HEADER &&
+                            events[i] != BP_RUNLOG_MODEL);
     }
     thin_write(&segment, folder);
     const fixture_bytes old = read_segment(folder, 1);
@@ -324,11 +336,12 @@ static void a_run_of_nan_is_thinned_in_the_end(void **state) {
     char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_segment segment = thin_begin(1, 0, -1);
+    craft segment;
+    thin_begin(&segment, 1, 0, -1);
     for (int64_t step = 0; step < 400; step++)
         thin_add_step(&segment, step, step < 100 ? 0.5 : (double)NAN);
     const uint64_t sequence = thin_write(&segment, folder);
-    segment = thin_begin(2, sequence, -1);
+    thin_begin(&segment, 2, sequence, -1);
     for (int64_t step = 400; step < 800; step++) thin_add_step(&segment, step, (double)NAN);
     thin_write(&segment, folder);
     assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder) / 10, 3, &error), BP_OK);
@@ -601,10 +614,11 @@ static void it_stops_when_told(void **state) {
     static uint8_t payload[3 << 20];
     fixture_make_folder(folder);
     for (uint32_t index = 1; index <= SEGMENTS; index++) {
-        thin_segment segment = thin_begin(index, (index - 1) * 60, -1);
+        craft segment;
+        thin_begin(&segment, index, (index - 1) * 60, -1);
         for (int64_t i = 0; i < 60; i++) thin_add_step(&segment, (index - 1) * 60 + i, 0.5);
-        if (index == 2) thin_add(&segment, BP_RUNLOG_HEADER, payload, sizeof payload, 0);
-        if (index == 2) thin_add(&segment, BP_RUNLOG_HEADER, payload, sizeof payload, 0);
+        if (index == 2) craft_frame(&segment, BP_RUNLOG_HEADER, payload, sizeof payload, 0);
+        if (index == 2) craft_frame(&segment, BP_RUNLOG_HEADER, payload, sizeof payload, 0);
         thin_write(&segment, folder);
     }
     snapshot taken = take_snapshot(folder);

@@ -6,109 +6,52 @@
 
 /* --- making them ---------------------------------------------------------------------------- */
 
-static void append(thin_segment *segment, const void *bytes, size_t n_bytes) {
-    while (segment->n_bytes + n_bytes > segment->capacity) {
-        segment->capacity = segment->capacity ? 2 * segment->capacity : 65536;
-        segment->bytes = realloc(segment->bytes, segment->capacity);
-        assert_non_null(segment->bytes);
-    }
-    if (n_bytes) memcpy(segment->bytes + segment->n_bytes, bytes, n_bytes);
-    segment->n_bytes += n_bytes;
-}
-
-void thin_add(thin_segment *segment, bp_runlog_type type, const void *payload, size_t n_bytes,
-              uint64_t n_numbers) {
-    uint8_t bytes[BP_FRAME_HEADER_BYTES];
-    const bp_frame frame = {.type = (uint16_t)type,
-                            .n_bytes = (uint32_t)n_bytes,
-                            .payload_crc = bp_crc32c(0, payload, n_bytes),
-                            .sequence = segment->sequence,
-                            .offset = segment->n_bytes};
-    bp_frame_put(bytes, &frame, segment->id);
-    append(segment, bytes, sizeof bytes);
-    append(segment, payload, n_bytes);
-    segment->sequence += n_numbers;
-}
-
-static void add_varints(thin_segment *segment, bp_runlog_type type, uint64_t first, uint64_t second,
-                        uint64_t n_numbers) {
-    uint8_t bytes[32];
-    bp_writer writer;
-    bp_writer_init(&writer, bytes, sizeof bytes);
-    bp_write_varint(&writer, first);
-    bp_write_varint(&writer, second);
-    for (int i = 0; type == BP_RUNLOG_FINDING && i < 3; i++) bp_write_varint(&writer, 1);
-    thin_add(segment, type, bytes, writer.length, n_numbers);
-}
-
-thin_segment thin_begin(uint32_t index, uint64_t sequence, int64_t rewind) {
-    thin_segment segment = {.id = {THIN_RUN, index}, .sequence = sequence};
-    const bp_segment_header header = {.major = BP_RUNLOG_MAJOR,
-                                      .minor = BP_RUNLOG_MINOR,
-                                      .compatible = rewind >= 0 ? BP_RUNLOG_REWINDS : 0,
-                                      .incompatible = BP_RUNLOG_NUMBERS_DATA,
-                                      .id = segment.id,
-                                      .first_sequence = sequence};
-    uint8_t bytes[4096];
-    bp_segment_header_put(bytes, &header);
-    append(&segment, bytes, BP_SEGMENT_HEADER_BYTES);
-    append(&segment, bytes, BP_SEGMENT_HEADER_BYTES);
+void thin_begin(craft *segment, uint32_t index, uint64_t sequence, int64_t rewind) {
     bp_model *model = fixture_model();
-    bp_writer writer;
-    bp_writer_init(&writer, bytes, sizeof bytes);
-    bp_model_encode(model, &writer);
+    craft_begin(segment, THIN_RUN, index, sequence, true, rewind >= 0);
+    craft_model(segment, model);
     bp_model_close(model);
-    assert_false(writer.cut);
-    thin_add(&segment, BP_RUNLOG_MODEL, bytes, writer.length, 0);
-    if (rewind >= 0) add_varints(&segment, BP_RUNLOG_REWIND, 1, (uint64_t)rewind, 0);
-    return segment;
+    if (rewind >= 0) craft_rewind(segment, rewind);
 }
 
-/* The fixture's record with a loss of its own; a NaN has its count, too. */
-void thin_add_step(thin_segment *segment, int64_t step, double loss) {
-    uint8_t bytes[4096];
+void thin_add_step(craft *segment, int64_t step, double loss) {
     bp_record record;
-    bp_writer writer;
     assert_int_equal(bp_record_init(&record, FIXTURE_LAYERS, NULL), BP_OK);
     fixture_record(&record, step % 4 == 3 ? 7 : 5); /* neither NaN nor Inf in it */
     record.step = step;
     bp_record_set(&record, BP_Q_LOSS, 0, loss);
-    bp_writer_init(&writer, bytes, sizeof bytes);
-    bp_record_encode(&record, &writer);
+    craft_step(segment, &record);
     bp_record_finish(&record, NULL);
-    thin_add(segment, BP_RUNLOG_STEP, bytes, writer.length, 1);
 }
 
-void thin_add_losses(thin_segment *segment, int64_t first, uint64_t n, double loss) {
-    uint8_t bytes[1024];
-    bp_writer writer;
-    bp_writer_init(&writer, bytes, sizeof bytes);
-    bp_write_f64(&writer, 1700000000.0);
-    bp_write_varint(&writer, (uint64_t)first);
-    bp_write_varint(&writer, n);
-    for (uint64_t i = 0; i < n; i++) bp_write_f64(&writer, loss);
-    assert_false(writer.cut);
-    thin_add(segment, BP_RUNLOG_LOSSES, bytes, writer.length, n);
+void thin_add_losses(craft *segment, int64_t first, size_t n, double loss) {
+    double losses[64];
+    assert_true(n <= sizeof losses / sizeof losses[0]);
+    for (size_t i = 0; i < n; i++) losses[i] = loss;
+    craft_losses(segment, first, losses, n);
 }
 
-void thin_add_finding(thin_segment *segment, int64_t step, int64_t since_step) {
-    add_varints(segment, BP_RUNLOG_FINDING, (uint64_t)step, (uint64_t)since_step, 1);
+void thin_add_finding(craft *segment, int64_t step, int64_t since_step) {
+    const bp_event event = {
+        .kind = BP_EVENT_FINDING,
+        .as.finding = {
+            .step = step, .since_step = since_step, .problem = 1, .state = BP_FINDING_OPENED}};
+    craft_event(segment, &event);
 }
 
-uint64_t thin_write(thin_segment *segment, const char *folder) {
-    char path[FIXTURE_PATH_BYTES];
-    fixture_write_file(fixture_segment(path, folder, segment->id.index), segment->bytes,
-                       segment->n_bytes);
-    free(segment->bytes);
-    segment->bytes = NULL;
-    return segment->sequence;
+uint64_t thin_write(craft *segment, const char *folder) {
+    const uint64_t sequence = segment->sequence;
+    craft_write(segment, folder);
+    craft_free(segment);
+    return sequence;
 }
 
 void thin_write_run(const char *folder, uint32_t n, int64_t n_steps) {
     uint64_t sequence = 0;
     int64_t step = 0;
     for (uint32_t index = 1; index <= n; index++) {
-        thin_segment segment = thin_begin(index, sequence, -1);
+        craft segment;
+        thin_begin(&segment, index, sequence, -1);
         for (int64_t i = 0; i < n_steps; i++) thin_add_step(&segment, step++, 0.5);
         sequence = thin_write(&segment, folder);
     }
@@ -178,6 +121,22 @@ bool thin_has_step(const thin_content *content, int64_t step) {
     for (size_t i = 0; i < content->n; i++)
         if (content->frame[i].step == step) return true;
     return false;
+}
+
+uint64_t thin_assert_reads(const char *folder) {
+    bp_runlog_reader *reader;
+    bp_error error;
+    const bp_record *record;
+    if (bp_runlog_reader_open(&reader, folder, NULL, &error) != BP_OK) fail_msg("%s", error.text);
+    do assert_int_equal(bp_runlog_reader_next(reader, &record, &error), BP_OK);
+    while (record);
+    const bp_runlog_damage damage = *bp_runlog_reader_damage(reader);
+    bp_runlog_reader_close(reader);
+    if (damage.first.status != BP_OK) fail_msg("%s", damage.first.text);
+    assert_int_equal(damage.lost_records, 0);
+    assert_int_equal(damage.damaged_places, 0);
+    assert_int_equal(damage.unknown, 0);
+    return damage.thinned_records;
 }
 
 uint64_t thin_folder_bytes(const char *folder) {

@@ -3,28 +3,18 @@
 #ifndef BP_TESTS_RUNLOG_THIN_FIXTURE_H
 #define BP_TESTS_RUNLOG_THIN_FIXTURE_H
 
-#include "fixture.h"
+#include "craft.h"
 #include "runlog/thin.h"
 
 #define THIN_RUN UINT64_C(0x1122334455667788)
 
-/* A segment in memory, grown record by record. */
-typedef struct thin_segment {
-    uint8_t *bytes;
-    size_t n_bytes, capacity;
-    bp_segment_id id;
-    uint64_t sequence; /* of the next data record */
-} thin_segment;
-
 /* With its model. rewind: the first step that comes again, -1 for none. */
-thin_segment thin_begin(uint32_t index, uint64_t sequence, int64_t rewind);
-void thin_add(thin_segment *segment, bp_runlog_type type, const void *payload, size_t n_bytes,
-              uint64_t n_numbers);
-void thin_add_step(thin_segment *segment, int64_t step, double loss);
-void thin_add_losses(thin_segment *segment, int64_t first, uint64_t n, double loss);
-void thin_add_finding(thin_segment *segment, int64_t step, int64_t since_step);
+void thin_begin(craft *segment, uint32_t index, uint64_t sequence, int64_t rewind);
+void thin_add_step(craft *segment, int64_t step, double loss);
+void thin_add_losses(craft *segment, int64_t first, size_t n, double loss);
+void thin_add_finding(craft *segment, int64_t step, int64_t since_step);
 /* Into folder; frees it; returns the next sequence number. */
-uint64_t thin_write(thin_segment *segment, const char *folder);
+uint64_t thin_write(craft *segment, const char *folder);
 /* n segments of so many steps, the first 0. */
 void thin_write_run(const char *folder, uint32_t n, int64_t n_steps);
 
@@ -44,6 +34,9 @@ typedef struct thin_content {
 void thin_read(thin_content *content, const char *path);
 bool thin_has_step(const thin_content *content, int64_t step);
 
+/* The reader finds no damage and no loss in a run that was written whole; returns how many records
+ * it was told were dropped. */
+uint64_t thin_assert_reads(const char *folder);
 uint64_t thin_folder_bytes(const char *folder);
 /* One call from a fresh thinner; io NULL: the system. */
 bp_status thin_once(const char *folder, const bp_io *io, uint64_t max_bytes, uint32_t current,
