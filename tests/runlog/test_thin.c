@@ -7,85 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SEGMENTS = 12, STEPS = 40 };
+enum { STEPS = 40 };
 
 static thin_content before, after;
-
-static fixture_bytes read_segment(const char *folder, uint32_t index) {
-    char path[FIXTURE_PATH_BYTES];
-    return fixture_read_file(fixture_segment(path, folder, index));
-}
-
-static void free_bytes(fixture_bytes file) {
-    bp_release(NULL, file.bytes, file.length + 1, 1);
-}
-
-static bool same(fixture_bytes one, fixture_bytes other) {
-    return one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
-}
-
-/* All segments of a folder as they are. */
-typedef struct snapshot {
-    fixture_bytes file[SEGMENTS + 1];
-} snapshot;
-
-static snapshot take_snapshot(const char *folder) {
-    snapshot taken = {0};
-    for (uint32_t i = 1; i <= SEGMENTS; i++) taken.file[i] = read_segment(folder, i);
-    return taken;
-}
-
-static bool is_as_before(const snapshot *taken, const char *folder, uint32_t index) {
-    const fixture_bytes now = read_segment(folder, index);
-    const bool equal = same(taken->file[index], now);
-    free_bytes(now);
-    return equal;
-}
-
-static void put_back(const snapshot *taken, const char *folder) {
-    char path[FIXTURE_PATH_BYTES];
-    for (uint32_t i = 1; i <= SEGMENTS; i++)
-        fixture_write_file(fixture_segment(path, folder, i), taken->file[i].bytes,
-                           taken->file[i].length);
-}
-
-static void free_snapshot(snapshot *taken) {
-    for (uint32_t i = 1; i <= SEGMENTS; i++) free_bytes(taken->file[i]);
-}
-
-static bool has_aside(const char *folder) {
-    char path[2 * FIXTURE_PATH_BYTES], name[FIXTURE_PATH_BYTES];
-    for (uint32_t i = 1; i <= SEGMENTS; i++) {
-        snprintf(path, sizeof path, "%s.thin", fixture_segment(name, folder, i));
-        if (access(path, F_OK) == 0) return true;
-    }
-    return false;
-}
-
-/* What stays of a thinned segment is what was there, in order; what is missing was counted. */
-static void assert_is_thinned(const fixture_bytes old, const char *folder, uint32_t index) {
-    char path[FIXTURE_PATH_BYTES], whole[FIXTURE_PATH_BYTES + 8];
-    snprintf(whole, sizeof whole, "%s.whole", folder);
-    fixture_write_file(whole, old.bytes, old.length);
-    thin_read(&before, whole);
-    assert_int_equal(unlink(whole), 0);
-    thin_read(&after, fixture_segment(path, folder, index));
-    assert_int_equal(after.n_thinned, 1);
-    uint64_t dropped = before.dropped;
-    size_t at = 0;
-    for (size_t i = 0; i < before.n; i++) {
-        if (at < after.n && after.frame[at].type == BP_RUNLOG_THINNED) at++;
-        if (before.frame[i].type == BP_RUNLOG_THINNED) continue;
-        if (at < after.n && memcmp(&before.frame[i], &after.frame[at], sizeof before.frame[i]) == 0)
-            at++;
-        else
-            dropped += before.frame[i].n_numbers;
-    }
-    assert_int_equal(at, after.n);
-    assert_int_equal(dropped, after.dropped);
-    assert_true(after.dropped > before.dropped);
-    assert_true(after.every > (before.every ? before.every : 1));
-}
 
 /* --- the budget ----------------------------------------------------------------------------- */
 
@@ -94,11 +18,12 @@ static void within_the_budget_nothing_is_touched(void **state) {
     char folder[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, STEPS);
-    snapshot taken = take_snapshot(folder);
-    assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder), SEGMENTS, &error), BP_OK);
-    for (uint32_t i = 1; i <= SEGMENTS; i++) assert_true(is_as_before(&taken, folder, i));
-    free_snapshot(&taken);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
+    thin_snapshot taken = thin_take(folder);
+    assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder), THIN_SEGMENTS, &error),
+                     BP_OK);
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) assert_true(thin_is_as_before(&taken, folder, i));
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 
@@ -107,25 +32,25 @@ static void old_segments_are_thinned_first(void **state) {
     char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, STEPS);
-    snapshot taken = take_snapshot(folder);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
+    thin_snapshot taken = thin_take(folder);
     const uint64_t max = thin_folder_bytes(folder) * 6 / 10;
-    assert_int_equal(thin_once(folder, NULL, max, SEGMENTS, &error), BP_OK);
+    assert_int_equal(thin_once(folder, NULL, max, THIN_SEGMENTS, &error), BP_OK);
     assert_true(thin_folder_bytes(folder) <= max - max / 10);
     assert_true(thin_folder_bytes(folder) > max / 2); /* and not more than needed */
-    assert_false(has_aside(folder));
+    assert_false(thin_has_aside(folder));
     uint64_t every_before = UINT64_MAX;
     size_t n_thinned = 0;
-    for (uint32_t i = 1; i <= SEGMENTS; i++) {
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) {
         thin_read(&after, fixture_segment(path, folder, i));
         const uint64_t every = after.n_thinned ? after.every : 1;
         assert_true(every <= every_before);
         every_before = every;
         n_thinned += every > 1;
         if (every > 1)
-            assert_is_thinned(taken.file[i], folder, i);
+            thin_assert_thinned(taken.file[i], folder, i, &after);
         else
-            assert_true(is_as_before(&taken, folder, i));
+            assert_true(thin_is_as_before(&taken, folder, i));
     }
     uint64_t dropped = 0;
     for (uint32_t i = 1; i <= n_thinned; i++) {
@@ -133,8 +58,8 @@ static void old_segments_are_thinned_first(void **state) {
         dropped += after.dropped;
     }
     assert_int_equal(thin_assert_reads(folder), dropped);
-    assert_true(n_thinned >= 4 && n_thinned <= SEGMENTS - 2);
-    free_snapshot(&taken);
+    assert_true(n_thinned >= 4 && n_thinned <= THIN_SEGMENTS - 2);
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 
@@ -158,13 +83,13 @@ static void the_thinned_record_says_what_is_gone(void **state) {
         assert_int_equal(thin_has_step(&after, step), step % 2 == 0 || step == STEPS - 1);
     assert_int_equal(thin_assert_reads(folder), after.dropped);
     /* Once more: every fourth, and one record that says so. */
-    snapshot taken = {.file[1] = read_segment(folder, 1)};
+    thin_snapshot taken = {.file[1] = thin_read_segment(folder, 1)};
     assert_int_equal(thin_once(folder, NULL, thin_folder_bytes(folder) - 1, 2, &error), BP_OK);
-    assert_is_thinned(taken.file[1], folder, 1);
+    thin_assert_thinned(taken.file[1], folder, 1, &after);
     assert_int_equal(after.every, 4);
     for (int64_t step = 0; step < STEPS; step++)
         assert_int_equal(thin_has_step(&after, step), step % 4 == 0 || step == STEPS - 1);
-    free_bytes(taken.file[1]);
+    thin_free(taken.file[1]);
     fixture_remove_folder(folder);
 }
 
@@ -173,12 +98,12 @@ static void the_segment_being_written_is_not_touched(void **state) {
     char folder[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, STEPS);
-    snapshot taken = take_snapshot(folder);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
+    thin_snapshot taken = thin_take(folder);
     assert_int_equal(thin_once(folder, NULL, 1000, 5, &error), BP_ERROR_LIMIT);
-    for (uint32_t i = 1; i <= SEGMENTS; i++)
-        assert_int_equal(is_as_before(&taken, folder, i), i >= 5);
-    free_snapshot(&taken);
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++)
+        assert_int_equal(thin_is_as_before(&taken, folder, i), i >= 5);
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 
@@ -192,20 +117,20 @@ static bp_status run(bp_thinner *thinner, uint64_t max, uint64_t reserved, uint3
 static void a_budget_that_cannot_be_met_is_told_once(void **state) {
     (void)state;
     char folder[FIXTURE_PATH_BYTES];
+    const bp_io quick = thin_io();
     bp_thinner thinner;
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, STEPS);
-    assert_int_equal(bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, NULL, &error),
-                     BP_OK);
-    assert_int_equal(run(&thinner, 500, 4000, SEGMENTS + 1, &error), BP_ERROR_LIMIT);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
+    assert_int_equal(bp_thinner_init(&thinner, &quick, folder, THIN_RUN, NULL, &error), BP_OK);
+    assert_int_equal(run(&thinner, 500, 4000, THIN_SEGMENTS + 1, &error), BP_ERROR_LIMIT);
     assert_non_null(strstr(error.text, folder));
     assert_non_null(strstr(error.text, "500"));
-    assert_int_equal(run(&thinner, 500, 4000, SEGMENTS + 1, &error), BP_OK);
-    assert_int_equal(run(&thinner, (uint64_t)1 << 40, 0, SEGMENTS + 1, &error), BP_OK);
-    assert_int_equal(run(&thinner, 500, 4000, SEGMENTS + 1, &error), BP_ERROR_LIMIT);
+    assert_int_equal(run(&thinner, 500, 4000, THIN_SEGMENTS + 1, &error), BP_OK);
+    assert_int_equal(run(&thinner, (uint64_t)1 << 40, 0, THIN_SEGMENTS + 1, &error), BP_OK);
+    assert_int_equal(run(&thinner, 500, 4000, THIN_SEGMENTS + 1, &error), BP_ERROR_LIMIT);
     /* What stays whatever comes: model, the record that tells, first and last step. */
-    for (uint32_t i = 1; i <= SEGMENTS; i++) {
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) {
         char path[FIXTURE_PATH_BYTES];
         thin_read(&after, fixture_segment(path, folder, i));
         assert_true(after.n >= 4 && after.n <= 6);
@@ -218,6 +143,7 @@ static void a_budget_that_cannot_be_met_is_told_once(void **state) {
 static void a_long_run_stays_within(void **state) {
     (void)state;
     char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    const bp_io quick = thin_io();
     bp_thinner thinner;
     bp_error error;
     enum { MANY = 100 };
@@ -225,8 +151,7 @@ static void a_long_run_stays_within(void **state) {
     thin_write_run(folder, 1, STEPS);
     const uint64_t segment_bytes = thin_folder_bytes(folder), max = 32 * segment_bytes;
     uint64_t sequence = STEPS;
-    assert_int_equal(bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, NULL, &error),
-                     BP_OK);
+    assert_int_equal(bp_thinner_init(&thinner, &quick, folder, THIN_RUN, NULL, &error), BP_OK);
     for (uint32_t index = 2; index <= MANY; index++) {
         craft segment;
         thin_begin(&segment, index, sequence, -1);
@@ -308,10 +233,10 @@ static void events_and_non_finite_records_stay(void **state) {
                             events[i] != BP_RUNLOG_MODEL);
     }
     thin_write(&segment, folder);
-    const fixture_bytes old = read_segment(folder, 1);
+    const fixture_bytes old = thin_read_segment(folder, 1);
     assert_int_equal(thin_once(folder, NULL, old.length * 55 / 100, 2, &error), BP_OK);
-    assert_is_thinned(old, folder, 1);
-    free_bytes(old);
+    thin_assert_thinned(old, folder, 1, &after);
+    thin_free(old);
     assert_int_equal(after.frame[0].type, BP_RUNLOG_MODEL);
     assert_int_equal(after.frame[1].type, BP_RUNLOG_REWIND);
     assert_int_equal(after.frame[2].type, BP_RUNLOG_THINNED);
@@ -368,7 +293,7 @@ enum damage {
 
 static void damage_segment(const char *folder, uint32_t index, enum damage kind) {
     char path[FIXTURE_PATH_BYTES];
-    fixture_bytes file = read_segment(folder, index);
+    fixture_bytes file = thin_read_segment(folder, index);
     bp_segment_header header;
     assert_true(bp_segment_header_get(&header, file.bytes));
     if (kind == FLIPPED) file.bytes[file.length / 2] ^= 1;
@@ -386,7 +311,7 @@ static void damage_segment(const char *folder, uint32_t index, enum damage kind)
             bp_segment_header_put(file.bytes + i * BP_SEGMENT_HEADER_BYTES, &header);
     fixture_write_file(fixture_segment(path, folder, index), file.bytes,
                        kind == EMPTY ? 0 : file.length);
-    free_bytes((fixture_bytes){file.bytes, read_segment(folder, SEGMENTS).length});
+    thin_free((fixture_bytes){file.bytes, thin_read_segment(folder, THIN_SEGMENTS).length});
 }
 
 static void damaged_and_foreign_segments_are_left(void **state) {
@@ -395,14 +320,14 @@ static void damaged_and_foreign_segments_are_left(void **state) {
     bp_error error;
     for (int kind = 0; kind < N_DAMAGES; kind++) {
         fixture_make_folder(folder);
-        thin_write_run(folder, SEGMENTS, STEPS);
+        thin_write_run(folder, THIN_SEGMENTS, STEPS);
         damage_segment(folder, 2, (enum damage)kind);
-        snapshot taken = take_snapshot(folder);
-        const bp_status status = thin_once(folder, NULL, 100, SEGMENTS, &error);
+        thin_snapshot taken = thin_take(folder);
+        const bp_status status = thin_once(folder, NULL, 100, THIN_SEGMENTS, &error);
         assert_int_equal(status, BP_ERROR_LIMIT);
-        for (uint32_t i = 1; i <= SEGMENTS; i++)
-            assert_int_equal(is_as_before(&taken, folder, i), i == 2 || i == SEGMENTS);
-        free_snapshot(&taken);
+        for (uint32_t i = 1; i <= THIN_SEGMENTS; i++)
+            assert_int_equal(thin_is_as_before(&taken, folder, i), i == 2 || i == THIN_SEGMENTS);
+        thin_free_snapshot(&taken);
         fixture_remove_folder(folder);
     }
 }
@@ -416,7 +341,7 @@ static void a_torn_tail_does_not_hinder(void **state) {
     for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
         fixture_make_folder(folder);
         thin_write_run(folder, 1, STEPS);
-        fixture_bytes file = read_segment(folder, 1);
+        fixture_bytes file = thin_read_segment(folder, 1);
         thin_read(&before, fixture_segment(path, folder, 1));
         const size_t last = BP_FRAME_HEADER_BYTES + before.frame[before.n - 1].n_bytes;
         fixture_write_file(path, file.bytes, file.length - last + cuts[i]);
@@ -425,7 +350,7 @@ static void a_torn_tail_does_not_hinder(void **state) {
         assert_int_equal(after.n_thinned, 1);
         assert_int_equal(after.last, STEPS - 2);
         assert_true(thin_has_step(&after, STEPS - 2));
-        free_bytes(file);
+        thin_free(file);
         fixture_remove_folder(folder);
     }
 }
@@ -437,7 +362,7 @@ static void other_files_are_left(void **state) {
                             "log-000099.bplog.thin", "ring"};
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, STEPS);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         snprintf(to, sizeof to, "%s/%s", folder, others[i]);
         fixture_write_file(to, (const uint8_t *)"mine", 4);
@@ -454,19 +379,19 @@ static void other_files_are_left(void **state) {
     char leftover[FIXTURE_PATH_BYTES + 16];
     snprintf(leftover, sizeof leftover, "%s.thin", fixture_segment(path, folder, 5));
     fixture_write_file(leftover, (const uint8_t *)"half", 4);
-    assert_int_equal(thin_once(folder, NULL, 100, SEGMENTS, &error), BP_ERROR_LIMIT);
+    assert_int_equal(thin_once(folder, NULL, 100, THIN_SEGMENTS, &error), BP_ERROR_LIMIT);
     assert_int_equal(access(leftover, F_OK), -1);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         char other[FIXTURE_PATH_BYTES + 32];
         snprintf(other, sizeof other, "%s/%s", folder, others[i]);
         const fixture_bytes file = fixture_read_file(other);
         assert_int_equal(file.length, 4);
-        free_bytes(file);
+        thin_free(file);
     }
     const fixture_bytes still = fixture_read_file(to);
-    assert_true(same(kept, still));
-    free_bytes(kept);
-    free_bytes(still);
+    assert_true(thin_same(kept, still));
+    thin_free(kept);
+    thin_free(still);
     assert_int_equal(unlink(to), 0);
     assert_int_equal(rmdir(fixture_segment(path, folder, 3)), 0);
     fixture_remove_folder(folder);
@@ -474,15 +399,9 @@ static void other_files_are_left(void **state) {
 
 /* --- faults --------------------------------------------------------------------------------- */
 
-/* Each segment is as it was or thinned, whatever happened. */
-static size_t assert_log_is_whole(const snapshot *taken, const char *folder) {
-    size_t n = 0;
-    for (uint32_t i = 1; i <= SEGMENTS; i++) {
-        if (is_as_before(taken, folder, i)) continue;
-        assert_is_thinned(taken->file[i], folder, i);
-        n++;
-    }
-    return n;
+static int quick_faulty_fsync(void *context, int file) {
+    (void)file;
+    return faulty_fails(context, "fsync") ? -1 : 0;
 }
 
 static void every_call_that_fails_leaves_the_log_whole(void **state) {
@@ -490,15 +409,16 @@ static void every_call_that_fails_leaves_the_log_whole(void **state) {
     char folder[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, 20);
-    snapshot taken = take_snapshot(folder);
+    thin_write_run(folder, THIN_SEGMENTS, 20);
+    thin_snapshot taken = thin_take(folder);
     const uint64_t max = thin_folder_bytes(folder) * 8 / 10;
     size_t n_failed = 0, n_told = 0;
     for (size_t fail_at = 1;; fail_at++) {
-        put_back(&taken, folder);
+        thin_put_back(&taken, folder);
         faulty_system faults = {.fail_at = fail_at, .error = ENOSPC};
-        const bp_io io = faulty_io(&faults);
-        const bp_status status = thin_once(folder, &io, max, SEGMENTS, &error);
+        bp_io io = faulty_io(&faults);
+        io.fsync = quick_faulty_fsync;
+        const bp_status status = thin_once(folder, &io, max, THIN_SEGMENTS, &error);
         assert_int_equal(faults.open_files, 0);
         if (!faults.failed) {
             assert_int_equal(status, BP_OK);
@@ -508,14 +428,14 @@ static void every_call_that_fails_leaves_the_log_whole(void **state) {
         n_told += status != BP_OK;
         assert_true(status == BP_OK || status == BP_ERROR_IO);
         if (status == BP_ERROR_IO) assert_non_null(strstr(error.text, "No space left"));
-        const size_t n = assert_log_is_whole(&taken, folder);
+        const size_t n = thin_assert_whole(&taken, folder);
         if (status == BP_OK) assert_true(n > 0 && thin_folder_bytes(folder) <= max);
-        assert_int_equal(thin_once(folder, NULL, max, SEGMENTS, &error), BP_OK);
-        assert_false(has_aside(folder));
+        assert_int_equal(thin_once(folder, NULL, max, THIN_SEGMENTS, &error), BP_OK);
+        assert_false(thin_has_aside(folder));
         assert_true(thin_folder_bytes(folder) <= max);
     }
     assert_true(n_failed > 60 && n_told > 15);
-    free_snapshot(&taken);
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 
@@ -524,25 +444,25 @@ static void every_allocation_that_fails_leaves_the_log_whole(void **state) {
     char folder[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, 20);
-    snapshot taken = take_snapshot(folder);
+    thin_write_run(folder, THIN_SEGMENTS, 20);
+    thin_snapshot taken = thin_take(folder);
     const uint64_t max = thin_folder_bytes(folder) * 8 / 10;
     size_t n_failed = 0;
     for (size_t fail_at = 1;; fail_at++) {
-        put_back(&taken, folder);
+        thin_put_back(&taken, folder);
         faulty_memory memory = {.fail_at = fail_at};
         const bp_allocator allocator = faulty_allocator(&memory);
+        const bp_io quick = thin_io();
         bp_thinner thinner;
-        bp_status status =
-            bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, &allocator, &error);
+        bp_status status = bp_thinner_init(&thinner, &quick, folder, THIN_RUN, &allocator, &error);
         if (status == BP_OK) {
-            status = run(&thinner, max, 0, SEGMENTS, &error);
+            status = run(&thinner, max, 0, THIN_SEGMENTS, &error);
             bp_thinner_finish(&thinner);
         }
         assert_int_equal(memory.live_blocks, 0);
         assert_int_equal(memory.wrong_sizes, 0);
-        assert_false(has_aside(folder));
-        assert_log_is_whole(&taken, folder);
+        assert_false(thin_has_aside(folder));
+        thin_assert_whole(&taken, folder);
         if (memory.requests < fail_at) {
             assert_int_equal(status, BP_OK);
             break;
@@ -551,7 +471,7 @@ static void every_allocation_that_fails_leaves_the_log_whole(void **state) {
         n_failed++;
     }
     assert_true(n_failed > 10);
-    free_snapshot(&taken);
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 
@@ -560,16 +480,16 @@ static void what_is_read_back_otherwise_is_not_taken(void **state) {
     char folder[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, STEPS);
-    snapshot taken = take_snapshot(folder);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
+    thin_snapshot taken = thin_take(folder);
     faulty_system faults = {.flip_written = 1};
     const bp_io io = faulty_io(&faults);
-    assert_int_equal(thin_once(folder, &io, thin_folder_bytes(folder) / 2, SEGMENTS, &error),
+    assert_int_equal(thin_once(folder, &io, thin_folder_bytes(folder) / 2, THIN_SEGMENTS, &error),
                      BP_ERROR_IO);
     assert_non_null(strstr(error.text, "read back"));
-    assert_int_equal(assert_log_is_whole(&taken, folder), 0);
-    assert_false(has_aside(folder));
-    free_snapshot(&taken);
+    assert_int_equal(thin_assert_whole(&taken, folder), 0);
+    assert_false(thin_has_aside(folder));
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 
@@ -587,16 +507,16 @@ static void an_unreadable_segment_is_left(void **state) {
     char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
     bp_error error;
     fixture_make_folder(folder);
-    thin_write_run(folder, SEGMENTS, STEPS);
-    snapshot taken = take_snapshot(folder);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
+    thin_snapshot taken = thin_take(folder);
     bp_io io = bp_io_system;
     io.open = open_but_one;
     io.context = fixture_segment(path, folder, 1);
-    assert_int_equal(thin_once(folder, &io, thin_folder_bytes(folder) / 2, SEGMENTS, &error),
+    assert_int_equal(thin_once(folder, &io, thin_folder_bytes(folder) / 2, THIN_SEGMENTS, &error),
                      BP_OK);
-    assert_true(is_as_before(&taken, folder, 1));
-    assert_true(assert_log_is_whole(&taken, folder) > 3);
-    free_snapshot(&taken);
+    assert_true(thin_is_as_before(&taken, folder, 1));
+    assert_true(thin_assert_whole(&taken, folder) > 3);
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 
@@ -613,7 +533,7 @@ static void it_stops_when_told(void **state) {
     bp_error error;
     static uint8_t payload[3 << 20];
     fixture_make_folder(folder);
-    for (uint32_t index = 1; index <= SEGMENTS; index++) {
+    for (uint32_t index = 1; index <= THIN_SEGMENTS; index++) {
         craft segment;
         thin_begin(&segment, index, (index - 1) * 60, -1);
         for (int64_t i = 0; i < 60; i++) thin_add_step(&segment, (index - 1) * 60 + i, 0.5);
@@ -621,29 +541,29 @@ static void it_stops_when_told(void **state) {
         if (index == 2) craft_frame(&segment, BP_RUNLOG_HEADER, payload, sizeof payload, 0);
         thin_write(&segment, folder);
     }
-    snapshot taken = take_snapshot(folder);
+    thin_snapshot taken = thin_take(folder);
     size_t n_stopped = 0;
     for (int calls = 1;; calls++) {
         int left = calls;
+        const bp_io quick = thin_io();
         bp_thinner thinner;
-        assert_int_equal(bp_thinner_init(&thinner, &bp_io_system, folder, THIN_RUN, NULL, &error),
-                         BP_OK);
-        put_back(&taken, folder);
+        assert_int_equal(bp_thinner_init(&thinner, &quick, folder, THIN_RUN, NULL, &error), BP_OK);
+        thin_put_back(&taken, folder);
         const bp_thin_budget budget = {.max_bytes = thin_folder_bytes(folder) - 20000,
-                                       .current = SEGMENTS,
+                                       .current = THIN_SEGMENTS,
                                        .meanwhile = {count_down, &left}};
         assert_int_equal(bp_thinner_run(&thinner, &budget, &error), BP_OK);
-        assert_false(has_aside(folder));
-        assert_log_is_whole(&taken, folder);
+        assert_false(thin_has_aside(folder));
+        thin_assert_whole(&taken, folder);
         /* It goes on where it was stopped. */
-        assert_int_equal(run(&thinner, budget.max_bytes, 0, SEGMENTS, &error), BP_OK);
+        assert_int_equal(run(&thinner, budget.max_bytes, 0, THIN_SEGMENTS, &error), BP_OK);
         assert_true(thin_folder_bytes(folder) <= budget.max_bytes);
         bp_thinner_finish(&thinner);
         if (left > 0) break;
         n_stopped++;
     }
     assert_true(n_stopped >= 4);
-    free_snapshot(&taken);
+    thin_free_snapshot(&taken);
     fixture_remove_folder(folder);
 }
 

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* --- making them ---------------------------------------------------------------------------- */
 
@@ -96,8 +97,7 @@ static void read_payload(thin_content *content, const bp_frame *frame, const uin
     content->frame[content->n++].payload_crc = frame->payload_crc;
 }
 
-void thin_read(thin_content *content, const char *path) {
-    const fixture_bytes file = fixture_read_file(path);
+static void read_content(thin_content *content, fixture_bytes file) {
     bp_segment_header header;
     memset(content, 0, sizeof *content);
     assert_true(file.length >= BP_SEGMENT_START);
@@ -114,7 +114,12 @@ void thin_read(thin_content *content, const char *path) {
         read_payload(content, &frame, file.bytes + at);
         at += frame.n_bytes;
     }
-    bp_release(NULL, file.bytes, file.length + 1, 1);
+}
+
+void thin_read(thin_content *content, const char *path) {
+    const fixture_bytes file = fixture_read_file(path);
+    read_content(content, file);
+    thin_free(file);
 }
 
 bool thin_has_step(const thin_content *content, int64_t step) {
@@ -155,14 +160,110 @@ uint64_t thin_folder_bytes(const char *folder) {
     return total;
 }
 
+static int no_fsync(void *context, int file) {
+    (void)context, (void)file;
+    return 0;
+}
+
+bp_io thin_io(void) {
+    bp_io io = bp_io_system;
+    io.fsync = no_fsync;
+    return io;
+}
+
 bp_status thin_once(const char *folder, const bp_io *io, uint64_t max_bytes, uint32_t current,
                     bp_error *error) {
     bp_thinner thinner;
-    bp_status status =
-        bp_thinner_init(&thinner, io ? io : &bp_io_system, folder, THIN_RUN, NULL, error);
+    const bp_io quick = thin_io();
+    bp_status status = bp_thinner_init(&thinner, io ? io : &quick, folder, THIN_RUN, NULL, error);
     if (status != BP_OK) return status;
     status = bp_thinner_run(&thinner, &(bp_thin_budget){.max_bytes = max_bytes, .current = current},
                             error);
     bp_thinner_finish(&thinner);
     return status;
+}
+
+/* --- before and after ------------------------------------------------------------------------ */
+
+fixture_bytes thin_read_segment(const char *folder, uint32_t index) {
+    char path[FIXTURE_PATH_BYTES];
+    return fixture_read_file(fixture_segment(path, folder, index));
+}
+
+void thin_free(fixture_bytes file) {
+    bp_release(NULL, file.bytes, file.length + 1, 1);
+}
+
+bool thin_same(fixture_bytes one, fixture_bytes other) {
+    return one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
+}
+
+thin_snapshot thin_take(const char *folder) {
+    thin_snapshot taken = {0};
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) taken.file[i] = thin_read_segment(folder, i);
+    return taken;
+}
+
+bool thin_is_as_before(const thin_snapshot *taken, const char *folder, uint32_t index) {
+    const fixture_bytes now = thin_read_segment(folder, index);
+    const bool equal = thin_same(taken->file[index], now);
+    thin_free(now);
+    return equal;
+}
+
+void thin_put_back(const thin_snapshot *taken, const char *folder) {
+    char path[FIXTURE_PATH_BYTES];
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) {
+        /* A file that is written anew where one was is flushed by some file systems. */
+        assert_int_equal(unlink(fixture_segment(path, folder, i)), 0);
+        fixture_write_file(path, taken->file[i].bytes, taken->file[i].length);
+    }
+}
+
+void thin_free_snapshot(thin_snapshot *taken) {
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) thin_free(taken->file[i]);
+}
+
+bool thin_has_aside(const char *folder) {
+    char path[2 * FIXTURE_PATH_BYTES], name[FIXTURE_PATH_BYTES];
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) {
+        snprintf(path, sizeof path, "%s.thin", fixture_segment(name, folder, i));
+        if (access(path, F_OK) == 0) return true;
+    }
+    return false;
+}
+
+void thin_assert_thinned(fixture_bytes old, const char *folder, uint32_t index,
+                         thin_content *content) {
+    static thin_content before;
+    char path[FIXTURE_PATH_BYTES];
+    read_content(&before, old);
+    thin_read(content, fixture_segment(path, folder, index));
+    assert_int_equal(content->n_thinned, 1);
+    uint64_t dropped = before.dropped;
+    size_t at = 0;
+    for (size_t i = 0; i < before.n; i++) {
+        if (at < content->n && content->frame[at].type == BP_RUNLOG_THINNED) at++;
+        if (before.frame[i].type == BP_RUNLOG_THINNED) continue;
+        if (at < content->n &&
+            memcmp(&before.frame[i], &content->frame[at], sizeof before.frame[i]) == 0)
+            at++;
+        else
+            dropped += before.frame[i].n_numbers;
+    }
+    assert_int_equal(at, content->n);
+    assert_int_equal(dropped, content->dropped);
+    assert_true(content->dropped > before.dropped);
+    assert_true(content->every > (before.every ? before.every : 1));
+}
+
+size_t thin_assert_whole(const thin_snapshot *taken, const char *folder) {
+    static thin_content content;
+    size_t n = 0;
+    for (uint32_t i = 1; i <= THIN_SEGMENTS; i++) {
+        if (thin_is_as_before(taken, folder, i)) continue;
+        thin_assert_thinned(taken->file[i], folder, i, &content);
+        n++;
+    }
+    return n;
 }

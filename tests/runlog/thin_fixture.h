@@ -7,6 +7,7 @@
 #include "runlog/thin.h"
 
 #define THIN_RUN UINT64_C(0x1122334455667788)
+enum { THIN_SEGMENTS = 12 };
 
 /* With its model. rewind: the first step that comes again, -1 for none. */
 void thin_begin(craft *segment, uint32_t index, uint64_t sequence, int64_t rewind);
@@ -38,8 +39,33 @@ bool thin_has_step(const thin_content *content, int64_t step);
  * it was told were dropped. */
 uint64_t thin_assert_reads(const char *folder);
 uint64_t thin_folder_bytes(const char *folder);
-/* One call from a fresh thinner; io NULL: the system. */
+/* The system, but for fsync: nobody pulls the plug here, and it takes most of the time. */
+bp_io thin_io(void);
+/* One call from a fresh thinner; io NULL: thin_io. */
 bp_status thin_once(const char *folder, const bp_io *io, uint64_t max_bytes, uint32_t current,
                     bp_error *error);
+
+/* --- before and after ---------------------------------------------------------------------- */
+
+fixture_bytes thin_read_segment(const char *folder, uint32_t index);
+void thin_free(fixture_bytes file);
+bool thin_same(fixture_bytes one, fixture_bytes other);
+
+/* All segments of a folder as they are. */
+typedef struct thin_snapshot {
+    fixture_bytes file[THIN_SEGMENTS + 1];
+} thin_snapshot;
+thin_snapshot thin_take(const char *folder);
+bool thin_is_as_before(const thin_snapshot *taken, const char *folder, uint32_t index);
+void thin_put_back(const thin_snapshot *taken, const char *folder);
+void thin_free_snapshot(thin_snapshot *taken);
+/* Whether a twin that was not finished lies there. */
+bool thin_has_aside(const char *folder);
+/* What stays of a thinned segment is what was there, in order; what is missing was counted.
+ * *content is what stays. */
+void thin_assert_thinned(fixture_bytes old, const char *folder, uint32_t index,
+                         thin_content *content);
+/* Each segment is as it was or thinned; returns how many are. */
+size_t thin_assert_whole(const thin_snapshot *taken, const char *folder);
 
 #endif
