@@ -293,15 +293,16 @@ enum damage {
 
 static void damage_segment(const char *folder, uint32_t index, enum damage kind) {
     char path[FIXTURE_PATH_BYTES];
-    fixture_bytes file = thin_read_segment(folder, index);
+    const fixture_bytes file = thin_read_segment(folder, index);
+    size_t length = kind == EMPTY ? 0 : file.length;
     bp_segment_header header;
     assert_true(bp_segment_header_get(&header, file.bytes));
     if (kind == FLIPPED) file.bytes[file.length / 2] ^= 1;
     if (kind == FIRST_HEADER) file.bytes[20] ^= 1;
     if (kind == SECOND_HEADER) file.bytes[BP_SEGMENT_HEADER_BYTES + 20] ^= 1;
     if (kind == MOVED) {
-        file.length -= 1000;
-        memmove(file.bytes + 2000, file.bytes + 3000, file.length - 2000);
+        length -= 1000;
+        memmove(file.bytes + 2000, file.bytes + 3000, length - 2000);
     }
     if (kind == OLD_FORMAT) header.incompatible = 0;
     if (kind == FOREIGN) header.id.run++;
@@ -309,9 +310,8 @@ static void damage_segment(const char *folder, uint32_t index, enum damage kind)
     if (kind >= OLD_FORMAT)
         for (int i = 0; i < 2; i++)
             bp_segment_header_put(file.bytes + i * BP_SEGMENT_HEADER_BYTES, &header);
-    fixture_write_file(fixture_segment(path, folder, index), file.bytes,
-                       kind == EMPTY ? 0 : file.length);
-    thin_free((fixture_bytes){file.bytes, thin_read_segment(folder, THIN_SEGMENTS).length});
+    fixture_write_file(fixture_segment(path, folder, index), file.bytes, length);
+    thin_free(file);
 }
 
 static void damaged_and_foreign_segments_are_left(void **state) {
