@@ -277,7 +277,8 @@ static bp_thin_segment *most_urgent(const bp_thinner *thinner, const bp_thin_bud
 }
 
 static bp_status make_twin(bp_thinner *thinner, bp_thin_segment *segment,
-                           const bp_thin_budget *budget, const thin_plan *plan, bp_error *error) {
+                           const bp_thin_budget *budget, const thin_plan *plan, bool *stopped,
+                           bp_error *error) {
     const unsigned level = segment->keep.level;
     const bp_twin twin = {.io = thinner->io,
                           .allocator = &thinner->allocator,
@@ -291,9 +292,11 @@ static bp_status make_twin(bp_thinner *thinner, bp_thin_segment *segment,
                           .n_frames = plan->n_frames[level],
                           .points = &thinner->points,
                           .meanwhile = budget->meanwhile};
-    bool made;
-    const bp_status status = bp_twin_make(&twin, &made, &segment->n_bytes, error);
-    if (!made) return status;
+    bp_twin_end end;
+    const bp_status status = bp_twin_make(&twin, &end, &segment->n_bytes, error);
+    *stopped = end == BP_TWIN_STOPPED;
+    if (end == BP_TWIN_CHANGED && status == BP_OK) segment->is_left = true;
+    if (end != BP_TWIN_MADE) return status;
     segment->dropped = twin.dropped;
     segment->keep.from = level;
     segment->keep.level = level + 1;
@@ -312,7 +315,7 @@ static bp_status thin_one(bp_thinner *thinner, bp_thin_segment *segment,
     segment->keep.level = level;
     segment->is_left = level > BP_KEEP_MAX_LEVEL;
     if (segment->is_left || !its_turn) return BP_OK;
-    return make_twin(thinner, segment, budget, &plan, error);
+    return make_twin(thinner, segment, budget, &plan, stopped, error);
 }
 
 static bp_status fail_budget(bp_thinner *thinner, uint64_t total, uint64_t max, bp_error *error) {

@@ -18,7 +18,6 @@ typedef struct output {
     size_t n_buffered;
     uint64_t n_bytes, synced;
     uint64_t n_frames;
-    uint32_t digest; /* of the frame headers, which hold the payloads' checksums */
     bool stopped;
     bp_error *error;
 } output;
@@ -60,17 +59,10 @@ static bp_status put(output *out, const uint8_t *bytes, size_t n_bytes) {
     return BP_OK;
 }
 
-static uint32_t digest_of(uint32_t digest, const bp_frame *frame, bp_segment_id id) {
-    uint8_t bytes[BP_FRAME_HEADER_BYTES];
-    bp_frame_put(bytes, frame, id);
-    return bp_crc32c(digest, bytes, sizeof bytes);
-}
-
 static bp_status put_frame(output *out, bp_frame frame, const uint8_t *payload) {
     uint8_t bytes[BP_FRAME_HEADER_BYTES];
     frame.offset = out->n_bytes;
     bp_frame_put(bytes, &frame, out->twin->id);
-    out->digest = digest_of(out->digest, &frame, out->twin->id);
     out->n_frames++;
     const bp_status status = put(out, bytes, sizeof bytes);
     return status == BP_OK ? put(out, payload, frame.n_bytes) : status;
@@ -100,14 +92,14 @@ static bool stands_before_thinned(uint16_t type) {
     return type == BP_RUNLOG_MODEL || type == BP_RUNLOG_REWIND;
 }
 
-static bp_status copy_frames(output *out, bp_walk *walk, bool *whole) {
+static bp_status copy_frames(output *out, bp_walk *walk) {
     bp_keep keep = out->twin->keep;
     bool said = false;
     bp_walk_step step;
     bp_status status = put(out, walk->start.bytes, BP_SEGMENT_START);
     while (status == BP_OK && !out->stopped) {
         status = bp_walk_next(walk, &step, out->error);
-        *whole = status == BP_OK && step.kind == BP_WALK_END;
+        if (status == BP_OK && step.kind == BP_WALK_STOPPED) out->stopped = true;
         if (status != BP_OK || step.kind != BP_WALK_FRAME) return status;
         if (step.frame.type == BP_RUNLOG_THINNED) continue; /* a new one takes its place */
         if (!said && !stands_before_thinned(step.frame.type)) {
@@ -122,28 +114,23 @@ static bp_status copy_frames(output *out, bp_walk *walk, bool *whole) {
     return status;
 }
 
-/* *whole: all of the segment was gone through. */
-static bp_status copy(output *out, bool *whole) {
+static bp_status copy(output *out) {
     const bp_twin *twin = out->twin;
     bp_walk walk;
     bool found = false;
     bp_status status = bp_walk_open(&walk, twin->io, twin->path, twin->id, twin->allocator,
                                     twin->meanwhile, &found, out->error);
     if (status != BP_OK || !found) return status;
-    status = copy_frames(out, &walk, whole);
+    status = copy_frames(out, &walk);
     bp_walk_close(&walk);
-    if (status == BP_OK && *whole) status = flush(out);
-    if (status == BP_OK && *whole) status = sync_output(out);
-    /* One more: the record that says what was dropped. */
-    *whole = *whole && out->n_frames == twin->n_frames + 1;
-    return status;
+    if (status == BP_OK && !out->stopped) status = flush(out);
+    return status == BP_OK && !out->stopped ? sync_output(out) : status;
 }
 
 /* Reads back what was written. */
-static bp_status verify(const output *out, bool *stopped) {
+static bp_status verify(output *out) {
     const bp_twin *twin = out->twin;
     uint64_t n_frames = 0, end = BP_SEGMENT_START;
-    uint32_t digest = 0;
     bp_walk walk;
     bp_walk_step step = {.kind = BP_WALK_FOREIGN};
     bool found = false;
@@ -152,16 +139,15 @@ static bp_status verify(const output *out, bool *stopped) {
     if (status != BP_OK) return status;
     if (found) status = bp_walk_next(&walk, &step, out->error);
     while (status == BP_OK && step.kind == BP_WALK_FRAME) {
-        digest = digest_of(digest, &step.frame, twin->id);
         n_frames++;
         end = step.frame.offset + BP_FRAME_HEADER_BYTES + step.frame.n_bytes;
         status = bp_walk_next(&walk, &step, out->error);
     }
     if (found) bp_walk_close(&walk);
     if (status != BP_OK) return status;
-    *stopped = step.kind == BP_WALK_STOPPED;
-    if (*stopped || (step.kind == BP_WALK_END && digest == out->digest &&
-                     n_frames == out->n_frames && end == out->n_bytes))
+    out->stopped = step.kind == BP_WALK_STOPPED;
+    if (out->stopped ||
+        (step.kind == BP_WALK_END && n_frames == out->n_frames && end == out->n_bytes))
         return BP_OK;
     return bp_fail(out->error, BP_ERROR_IO,
                    "cannot write %s, the thinned form of %s: other bytes were read back than were "
@@ -169,17 +155,18 @@ static bp_status verify(const output *out, bool *stopped) {
                    twin->aside, twin->path);
 }
 
-static bp_status fill(output *out, bool *whole) {
+static bp_status fill(output *out, bp_twin_end *end) {
     const bp_io *io = out->twin->io;
     (void)io->unlink(io->context, out->twin->aside);
     out->file = io->open(io->context, out->twin->aside,
                          O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, out->twin->mode);
     if (out->file < 0) return fail(out, "create");
-    bp_status status = copy(out, whole);
+    bp_status status = copy(out);
     if (io->close(io->context, out->file) != 0 && status == BP_OK) status = fail(out, "close");
-    bool stopped = out->stopped;
-    if (status == BP_OK && *whole && !stopped) status = verify(out, &stopped);
-    *whole = *whole && !stopped;
+    /* One more: the record that says what was dropped. */
+    const bool as_planned = out->n_frames == out->twin->n_frames + 1;
+    if (status == BP_OK && as_planned && !out->stopped) status = verify(out);
+    *end = out->stopped ? BP_TWIN_STOPPED : as_planned ? BP_TWIN_MADE : BP_TWIN_CHANGED;
     return status;
 }
 
@@ -195,22 +182,21 @@ static bp_status sync_folder(const output *out) {
     return status;
 }
 
-bp_status bp_twin_make(const bp_twin *twin, bool *made, uint64_t *n_bytes, bp_error *error) {
+bp_status bp_twin_make(const bp_twin *twin, bp_twin_end *end, uint64_t *n_bytes, bp_error *error) {
     const bp_io *io = twin->io;
     output out = {.twin = twin, .error = error};
-    *made = false;
+    *end = BP_TWIN_CHANGED;
     out.buffer = bp_allocate(twin->allocator, BUFFER_BYTES, 1);
     if (!out.buffer) return bp_fail(error, BP_ERROR_MEMORY, "no memory to thin %s", twin->path);
-    bool whole = false;
-    bp_status status = fill(&out, &whole);
-    if (status == BP_OK && whole) {
-        *made = io->rename(io->context, twin->aside, twin->path) == 0;
-        if (!*made) status = fail(&out, "rename");
-    }
-    if (*made) {
+    bp_status status = fill(&out, end);
+    if (status == BP_OK && *end == BP_TWIN_MADE &&
+        io->rename(io->context, twin->aside, twin->path) != 0)
+        status = fail(&out, "rename");
+    if (status == BP_OK && *end == BP_TWIN_MADE) {
         *n_bytes = out.n_bytes;
         status = sync_folder(&out);
     } else {
+        if (*end == BP_TWIN_MADE) *end = BP_TWIN_CHANGED;
         (void)io->unlink(io->context, twin->aside);
     }
     bp_release(twin->allocator, out.buffer, BUFFER_BYTES, 1);

@@ -22,10 +22,16 @@ typedef struct bp_twin {
     bp_meanwhile meanwhile;
 } bp_twin;
 
-/* *made: it stands in the segment's place, with *n_bytes; else the segment is as it was: the caller
- * said to stop, or the segment changed since it was looked at. BP_ERROR_IO when it could not be
- * written; what was written of it is removed. */
-BP_MUST_USE bp_status bp_twin_make(const bp_twin *twin, bool *made, uint64_t *n_bytes,
+typedef enum bp_twin_end {
+    BP_TWIN_MADE,    /* it stands in the segment's place */
+    BP_TWIN_STOPPED, /* the caller said so */
+    BP_TWIN_CHANGED  /* the segment is not as it was when it was looked at */
+} bp_twin_end;
+
+/* *n_bytes: of what was made. Where nothing was made the segment is as it was, and nothing is left
+ * of the twin. BP_ERROR_IO when it could not be written; with *end MADE only its name may not
+ * survive a power cut. */
+BP_MUST_USE bp_status bp_twin_make(const bp_twin *twin, bp_twin_end *end, uint64_t *n_bytes,
                                    bp_error *error);
 
 #endif

@@ -6,8 +6,7 @@
 
 static bool is_ours(const bp_scan_start *start, bp_segment_id id) {
     const bp_segment_header *header = &start->header;
-    return start->good[0] && start->good[1] &&
-           memcmp(start->bytes, start->bytes + BP_SEGMENT_HEADER_BYTES, BP_SEGMENT_HEADER_BYTES) ==
+    return memcmp(start->bytes, start->bytes + BP_SEGMENT_HEADER_BYTES, BP_SEGMENT_HEADER_BYTES) ==
                0 &&
            header->major == BP_RUNLOG_MAJOR && header->incompatible == BP_RUNLOG_NUMBERS_DATA &&
            header->id.run == id.run && header->id.index == id.index;

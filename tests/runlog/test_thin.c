@@ -300,9 +300,12 @@ static void damage_segment(const char *folder, uint32_t index, enum damage kind)
     if (kind == FLIPPED) file.bytes[file.length / 2] ^= 1;
     if (kind == FIRST_HEADER) file.bytes[20] ^= 1;
     if (kind == SECOND_HEADER) file.bytes[BP_SEGMENT_HEADER_BYTES + 20] ^= 1;
-    if (kind == MOVED) {
-        length -= 1000;
-        memmove(file.bytes + 2000, file.bytes + 3000, length - 2000);
+    if (kind == MOVED) { /* the first step is gone, all else is whole */
+        thin_read(&before, fixture_segment(path, folder, index));
+        const size_t at = BP_SEGMENT_START + BP_FRAME_HEADER_BYTES + before.frame[0].n_bytes;
+        const size_t gone = BP_FRAME_HEADER_BYTES + before.frame[1].n_bytes;
+        length -= gone;
+        memmove(file.bytes + at, file.bytes + at + gone, length - at);
     }
     if (kind == OLD_FORMAT) header.incompatible = 0;
     if (kind == FOREIGN) header.id.run++;
@@ -376,8 +379,8 @@ static void other_files_are_left(void **state) {
     char link_to[FIXTURE_PATH_BYTES + 32];
     snprintf(link_to, sizeof link_to, "../%s", to);
     assert_int_equal(symlink(link_to, path), 0);
-    char leftover[FIXTURE_PATH_BYTES + 16];
-    snprintf(leftover, sizeof leftover, "%s.thin", fixture_segment(path, folder, 5));
+    char leftover[FIXTURE_PATH_BYTES + 16]; /* of one that is not thinned this time */
+    snprintf(leftover, sizeof leftover, "%s.thin", fixture_segment(path, folder, THIN_SEGMENTS));
     fixture_write_file(leftover, (const uint8_t *)"half", 4);
     assert_int_equal(thin_once(folder, NULL, 100, THIN_SEGMENTS, &error), BP_ERROR_LIMIT);
     assert_int_equal(access(leftover, F_OK), -1);
@@ -390,10 +393,34 @@ static void other_files_are_left(void **state) {
     }
     const fixture_bytes still = fixture_read_file(to);
     assert_true(thin_same(kept, still));
+    struct stat found;
+    assert_int_equal(lstat(fixture_segment(path, folder, 4), &found), 0);
+    assert_true(S_ISLNK(found.st_mode));
     thin_free(kept);
     thin_free(still);
     assert_int_equal(unlink(to), 0);
     assert_int_equal(rmdir(fixture_segment(path, folder, 3)), 0);
+    fixture_remove_folder(folder);
+}
+
+/* Where it could not be removed at the time, say on a disk that failed. */
+static void a_leftover_does_not_hinder(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES], leftover[FIXTURE_PATH_BYTES + 16];
+    const bp_io quick = thin_io();
+    bp_thinner thinner;
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, 2, STEPS);
+    const uint64_t bytes = thin_folder_bytes(folder);
+    assert_int_equal(bp_thinner_init(&thinner, &quick, folder, THIN_RUN, NULL, &error), BP_OK);
+    assert_int_equal(run(&thinner, bytes, 0, 3, &error), BP_OK);
+    snprintf(leftover, sizeof leftover, "%s.thin", fixture_segment(path, folder, 1));
+    fixture_write_file(leftover, (const uint8_t *)"half", 4);
+    assert_int_equal(run(&thinner, bytes - 1, 0, 3, &error), BP_OK);
+    assert_true(thin_folder_bytes(folder) < bytes);
+    assert_int_equal(access(leftover, F_OK), -1);
+    bp_thinner_finish(&thinner);
     fixture_remove_folder(folder);
 }
 
@@ -493,6 +520,30 @@ static void what_is_read_back_otherwise_is_not_taken(void **state) {
     fixture_remove_folder(folder);
 }
 
+/* A disk that loses the end of what it took, in the middle of a frame. */
+static ssize_t write_less(void *context, int file, const void *bytes, size_t n_bytes) {
+    (void)context;
+    const ssize_t n = bp_io_system.write(NULL, file, bytes, n_bytes - 100);
+    return n < 0 ? n : (ssize_t)n_bytes;
+}
+
+static void a_twin_that_lost_its_end_is_not_taken(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES];
+    bp_error error;
+    fixture_make_folder(folder);
+    thin_write_run(folder, THIN_SEGMENTS, STEPS);
+    thin_snapshot taken = thin_take(folder);
+    bp_io io = thin_io();
+    io.write = write_less;
+    assert_int_equal(thin_once(folder, &io, thin_folder_bytes(folder) / 2, THIN_SEGMENTS, &error),
+                     BP_ERROR_IO);
+    assert_int_equal(thin_assert_whole(&taken, folder), 0);
+    assert_false(thin_has_aside(folder));
+    thin_free_snapshot(&taken);
+    fixture_remove_folder(folder);
+}
+
 /* The system but for one file that cannot be opened. */
 static int open_but_one(void *context, const char *path, int flags, mode_t mode) {
     if (strcmp(path, context) == 0) {
@@ -581,9 +632,11 @@ int main(void) {
         cmocka_unit_test(damaged_and_foreign_segments_are_left),
         cmocka_unit_test(a_torn_tail_does_not_hinder),
         cmocka_unit_test(other_files_are_left),
+        cmocka_unit_test(a_leftover_does_not_hinder),
         cmocka_unit_test(every_call_that_fails_leaves_the_log_whole),
         cmocka_unit_test(every_allocation_that_fails_leaves_the_log_whole),
         cmocka_unit_test(what_is_read_back_otherwise_is_not_taken),
+        cmocka_unit_test(a_twin_that_lost_its_end_is_not_taken),
         cmocka_unit_test(an_unreadable_segment_is_left),
         cmocka_unit_test(it_stops_when_told),
     };
