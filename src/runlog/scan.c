@@ -31,10 +31,23 @@ bp_status bp_scan_open(bp_scan *scan, const bp_io *io, const char *path,
     return BP_OK;
 }
 
+void bp_scan_open_memory(bp_scan *scan, uint8_t *bytes, size_t n_bytes, const char *path,
+                         const bp_allocator *allocator) {
+    *scan = (bp_scan){.allocator = allocator,
+                      .path = path,
+                      .in_memory = true,
+                      .buffer = bytes,
+                      .capacity = n_bytes,
+                      .end = n_bytes,
+                      .at_eof = true};
+}
+
 void bp_scan_close(bp_scan *scan) {
     if (scan->file < 0) return;
-    scan->io->close(scan->io->context, scan->file);
-    bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    if (!scan->in_memory) {
+        scan->io->close(scan->io->context, scan->file);
+        bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    }
     scan->buffer = NULL;
     scan->file = -1;
 }
@@ -198,7 +211,7 @@ void bp_scan_go_on(bp_scan *scan) {
     scan->start -= (size_t)scan->torn;
     scan->place -= scan->torn;
     scan->torn = 0;
-    scan->at_eof = false;
+    scan->at_eof = scan->in_memory;
 }
 
 /* The good frame, or first the damage before it. */
