@@ -1,31 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a writer does to stay within its max_log_bytes: how long its segments may be, and thinning
- * after each new one. Trouble is told when the log is closed: the run goes on. For the files of
- * this room and its tests only. */
+/* Keeps the log of a run that is being written within its budget: looks whenever a segment was
+ * begun, and has the old ones thinned when it is due. Used by who writes; memory for it comes from
+ * malloc, for that may be a thread that must not ask the caller's allocator. For the files of this
+ * room and its tests only. */
 #ifndef BP_RUNLOG_BUDGET_H
 #define BP_RUNLOG_BUDGET_H
 
+#include "runlog/segment_writer.h"
 #include "runlog/thin.h"
+
+typedef struct bp_budget {
+    uint64_t max_bytes;
+    uint64_t before;    /* bytes of segments that were there when the run was resumed */
+    uint32_t looked_at; /* the segment that was open when it was looked last */
+    bool has_thinner;
+    bp_thinner thinner;
+    bp_error error; /* the last trouble; status BP_OK when the log is within its budget */
+} bp_budget;
 
 #define BP_RUNLOG_MIN_SEGMENT_BYTES ((uint64_t)64 << 10)
 
-typedef struct bp_log_budget {
-    bp_thinner thinner;
-    uint64_t max_bytes, segment_bytes;
-    uint32_t done_for; /* the segment after whose begin it was looked at last */
-    bp_error trouble;  /* status BP_OK when the log is within the budget */
-} bp_log_budget;
-
-/* max_bytes: 0 for BP_RUNLOG_MAX_BYTES. wanted: bytes of a segment, 0 for a sixteenth of that, but
- * at most BP_RUNLOG_SEGMENT_BYTES and enough for what each begins with. allocator: used by who
- * calls bp_log_budget_keep. */
-BP_MUST_USE bp_status bp_log_budget_open(bp_log_budget *budget, const bp_io *io, const char *folder,
-                                         uint64_t run, uint64_t max_bytes, uint64_t wanted,
-                                         uint64_t model_bytes, const bp_allocator *allocator,
-                                         bp_error *error);
-void bp_log_budget_close(bp_log_budget *budget); /* also of one that is all zeros */
-
-/* Nothing when `segment`, the one being written, is that of the last call. May last seconds. */
-void bp_log_budget_keep(bp_log_budget *budget, uint32_t segment, bp_meanwhile meanwhile);
+/* max_bytes: 0 is BP_RUNLOG_MAX_BYTES. */
+void bp_budget_init(bp_budget *budget, const char *folder, uint64_t max_bytes);
+void bp_budget_finish(bp_budget *budget);
+/* How long segments are that nothing else is said of: a sixteenth of the budget, so that the one
+ * that is written and the one that is thinned are small parts of it; at most
+ * BP_RUNLOG_SEGMENT_BYTES, and enough for the network that each begins with. */
+uint64_t bp_budget_segment_bytes(const bp_budget *budget, uint64_t model_bytes);
+/* meanwhile: see bp_thin_budget. */
+void bp_budget_look(bp_budget *budget, const bp_segment_writer *writer, bp_meanwhile meanwhile);
 
 #endif

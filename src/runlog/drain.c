@@ -96,18 +96,6 @@ static bool is_over(const bp_drain *drain, bool closing) {
     return closing && !drain->has_more;
 }
 
-/* While the log is thinned the ring fills on. False: that must wait. */
-static bool go_on(void *context) {
-    bp_drain *drain = context;
-    const bp_ring_header *header = drain->ring->header;
-    const uint64_t head = atomic_load_explicit(&header->head, memory_order_acquire);
-    const uint64_t capacity = drain->ring->n_bytes - BP_RING_HEADER_BYTES;
-    const double now = drain->io->steady_clock(drain->io->context);
-    if (now - drain->passed_at >= BP_DRAIN_SECONDS || head - drain->writer->settled > capacity / 4)
-        pass(drain);
-    return atomic_load(&drain->closing) == 0 && drain->n_failed == 0;
-}
-
 static void finish(bp_drain *drain) {
     const int trouble = bp_segment_writer_close(drain->writer);
     if (trouble) atomic_store(&drain->late, trouble);
@@ -117,6 +105,18 @@ static void finish(bp_drain *drain) {
     drain->io->wake(drain->io->context, &drain->done);
 }
 
+/* While old segments are thinned, records still come. False: the thinning must wait. */
+static bool go_on(void *context) {
+    bp_drain *drain = context;
+    const bp_ring_header *header = drain->ring->header;
+    const uint64_t head = atomic_load_explicit(&header->head, memory_order_acquire);
+    const uint64_t capacity = drain->ring->n_bytes - BP_RING_HEADER_BYTES;
+    const double now = drain->io->steady_clock(drain->io->context);
+    if (now - drain->passed_at >= BP_DRAIN_SECONDS || head - drain->writer->settled > capacity / 4)
+        (void)pass(drain);
+    return atomic_load(&drain->closing) == 0 && drain->n_failed == 0;
+}
+
 static void *run(void *context) {
     bp_drain *drain = context;
     for (;;) {
@@ -124,8 +124,8 @@ static void *run(void *context) {
         const bool closing = atomic_load(&drain->closing) != 0;
         const uint64_t n_bytes = pass(drain);
         if (is_over(drain, closing)) break;
-        if (!drain->n_failed && !closing)
-            bp_log_budget_keep(drain->budget, drain->writer->segment, (bp_meanwhile){go_on, drain});
+        if (!closing && !drain->n_failed)
+            bp_budget_look(drain->budget, drain->writer, (bp_meanwhile){go_on, drain});
         const double seconds = pause_after(drain, n_bytes);
         if (seconds > 0) drain->io->wait(drain->io->context, &drain->bell, bell, seconds);
     }
@@ -145,15 +145,14 @@ static bool start_thread(bp_drain *drain) {
     return started;
 }
 
-bool bp_drain_start(bp_drain *drain, const bp_io *io, bp_segment_writer *writer,
-                    bp_log_budget *budget, bp_ring_file *ring, bp_drain_memory *memory) {
+bool bp_drain_start(bp_drain *drain, const bp_drain *what) {
     memset(drain, 0, sizeof *drain);
-    drain->memory = memory;
-    drain->io = io;
-    drain->writer = writer;
-    drain->budget = budget;
-    drain->ring = ring;
-    bp_pour_init(&drain->pour, writer);
+    drain->io = what->io;
+    drain->writer = what->writer;
+    drain->ring = what->ring;
+    drain->budget = what->budget;
+    drain->memory = what->memory;
+    bp_pour_init(&drain->pour, drain->writer);
     if (!start_thread(drain)) return false;
     (void)pthread_setname_np(drain->thread, "backprobe-log");
     return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread that writes: from the ring into segments, about every 20 ms. It blocks all signals,
- * allocates nothing but to thin the log (from the system), and what the disk does not take stays in
- * the ring. For the files of this room and its tests only. */
+ * allocates nothing but to thin the log, and what the disk does not take stays in the ring. For the
+ * files of this room and its tests only. */
 #ifndef BP_RUNLOG_DRAIN_H
 #define BP_RUNLOG_DRAIN_H
 
@@ -26,8 +26,8 @@ typedef struct bp_drain_memory {
 typedef struct bp_drain {
     const bp_io *io;           /* borrowed */
     bp_segment_writer *writer; /* the thread's while it runs */
-    bp_log_budget *budget;     /* borrowed */
     bp_ring_file *ring;
+    bp_budget *budget;
     bp_pour pour;
     uint64_t position;       /* in the ring: what is behind was given to the writer */
     unsigned n_failed;       /* passes in a row that met trouble */
@@ -44,10 +44,9 @@ typedef struct bp_drain {
     pthread_t thread;
 } bp_drain;
 
-/* writer, budget, ring and memory are borrowed until the thread is done. False: there is no thread.
- */
-bool bp_drain_start(bp_drain *drain, const bp_io *io, bp_segment_writer *writer,
-                    bp_log_budget *budget, bp_ring_file *ring, bp_drain_memory *memory);
+/* io, writer, ring, budget and memory of *what are set; they are borrowed until the thread is done.
+ * False: there is no thread. */
+bool bp_drain_start(bp_drain *drain, const bp_drain *what);
 
 typedef enum bp_drain_end {
     BP_DRAIN_FINISHED, /* all is written, the ring is gone */

@@ -56,8 +56,8 @@ typedef struct bp_runlog_options {
  * resumes, hold no log yet) and writes the model. What a killed run left there unwritten is
  * salvaged first. With a ring, a thread writes from then on, and a record is handed over without a
  * system call: acknowledged is what survives the process. io must then stay until the writer is
- * closed, or for ever if the disk hangs. Nothing is allocated later but by bp_runlog_writer_model
- * and, in direct mode, when a new segment is begun. After a fork the child's copy does nothing. */
+ * closed, or for ever if the disk hangs. Nothing is allocated later but by bp_runlog_writer_model,
+ * and from malloc when old segments are thinned. After a fork the child's copy does nothing. */
 BP_MUST_USE bp_status bp_runlog_writer_open(bp_runlog_writer **writer, const char *folder,
                                             const bp_model *model, const bp_runlog_options *options,
                                             bp_error *error);

@@ -26,9 +26,9 @@ struct bp_runlog_writer {
     size_t path_bytes;
     bp_fork_guard guard;
     bp_segment_writer segments;             /* with a ring the thread's */
-    bp_log_budget budget;                   /* the same */
     bp_drain_memory *first_memory, *memory; /* of the segments: the first, and the largest */
-    uint64_t sequence;                      /* of the next data record */
+    bp_budget budget;
+    uint64_t sequence; /* of the next data record */
     uint32_t n_layers;
     bp_runlog_transport transport;
     /* with a ring */
@@ -82,13 +82,12 @@ static bp_status write_directly(bp_runlog_writer *writer, const data_record *rec
     if (!trouble) trouble = bp_segment_writer_flush(segments);
     const int late = segments->late;
     segments->late = 0;
+    bp_budget_look(&writer->budget, segments, (bp_meanwhile){0});
     if (trouble) {
         if (segments->settled != put.mark)
             note_lost(&segments->gap, BP_GAP_WRITE_FAILED, record->step);
         return fail_record(writer, record, trouble, error);
     }
-    if (record->type != BP_RUNLOG_END)
-        bp_log_budget_keep(&writer->budget, segments->segment, (bp_meanwhile){0});
     return late ? bp_fail_os(error, late, "cannot make the run log in %s durable", writer->folder)
                 : BP_OK;
 }
@@ -291,7 +290,7 @@ static void release(bp_runlog_writer *writer) {
         bp_segment_memory_close(&memory->memory, &allocator);
         bp_release(&allocator, memory, 1, sizeof *memory);
     }
-    bp_log_budget_close(&writer->budget);
+    bp_budget_finish(&writer->budget);
     bp_ring_file_close(&writer->ring, &allocator);
     bp_fork_guard_close(&writer->guard);
     bp_release_text(&allocator, writer->folder);
@@ -346,30 +345,21 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-/* The thread that writes must not call the host's allocator, which may be for one thread. */
-static bp_status open_budget(bp_runlog_writer *writer, const bp_runlog_options *options,
-                             bp_error *error) {
-    const bp_allocator *allocator = options->direct ? &writer->allocator : &bp_allocator_system;
-    const bp_status status = bp_log_budget_open(
-        &writer->budget, writer->io, writer->folder, writer->segments.run, options->max_log_bytes,
-        options->segment_bytes, writer->memory->memory.model_bytes, allocator, error);
-    writer->segments.segment_bytes = writer->budget.segment_bytes;
-    return status;
-}
-
 static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
-                               const bp_runlog_options *options, bp_error *error) {
+                               uint64_t max_log_bytes, bp_error *error) {
     bp_status status;
     writer->memory = writer->first_memory = open_memory(writer, model, &status);
     if (!writer->memory) return fail_model(writer, status, error);
     bp_segment_writer *segments = &writer->segments;
+    bp_budget_init(&writer->budget, writer->folder, max_log_bytes);
     segments->io = writer->io;
     segments->folder = writer->folder;
     segments->path = writer->path;
     segments->path_bytes = writer->path_bytes;
     segments->memory = writer->memory->memory;
-    status = open_budget(writer, options, error);
-    if (status != BP_OK) return status;
+    if (segments->segment_bytes == 0)
+        segments->segment_bytes =
+            bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
     const int trouble = bp_segment_writer_start(segments, writer->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -385,10 +375,11 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     writer->n_layers = bp_model_n_layers(model);
     writer->segments.run = draw_id(writer->io, RUN_ID_PURPOSE);
     writer->segments.rewind_step = -1;
+    writer->segments.segment_bytes = options->segment_bytes;
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
-    return status == BP_OK ? open_segments(writer, model, options, error) : status;
+    return status == BP_OK ? open_segments(writer, model, options->max_log_bytes, error) : status;
 }
 
 /* --- the ring ------------------------------------------------------------------------------- */
@@ -414,9 +405,12 @@ static const char *open_ring(bp_runlog_writer *writer, const bp_runlog_options *
     writer->room[STATISTICS] = capacity / 4 * 3;
     writer->room[LOSSES] = capacity / 16 * 15;
     writer->room[EVENTS] = capacity - END_BYTES;
-    if (bp_drain_start(&writer->drain, writer->io, &writer->segments, &writer->budget,
-                       &writer->ring, writer->memory))
-        return NULL;
+    const bp_drain what = {.io = writer->io,
+                           .writer = &writer->segments,
+                           .ring = &writer->ring,
+                           .budget = &writer->budget,
+                           .memory = writer->memory};
+    if (bp_drain_start(&writer->drain, &what)) return NULL;
     bp_ring_file_remove(&writer->ring);
     bp_ring_file_close(&writer->ring, &writer->allocator);
     return "no thread can be started";
@@ -468,11 +462,10 @@ static void close_child(bp_runlog_writer *writer) {
     release(writer);
 }
 
-/* What could not be thinned is told at the end: the log is whole, only too long. */
+/* The log may be larger than it should: no record is lost by that, so it is told at the end. */
 static bp_status tell_budget(const bp_runlog_writer *writer, bp_error *error) {
-    const bp_error *trouble = &writer->budget.trouble;
-    if (trouble->status != BP_OK && error) *error = *trouble;
-    return trouble->status;
+    if (writer->budget.error.status != BP_OK && error) *error = writer->budget.error;
+    return writer->budget.error.status;
 }
 
 static bp_status close_directly(bp_runlog_writer *writer, const data_record *end, bp_error *error) {
@@ -502,8 +495,7 @@ static bp_status close_ring(bp_runlog_writer *writer, const data_record *end, bp
                             writer->folder);
     else if (late && status == BP_OK)
         status = bp_fail_os(error, late, "cannot make the run log in %s durable", writer->folder);
-    else if (status == BP_OK)
-        status = tell_budget(writer, error);
+    if (status == BP_OK) status = tell_budget(writer, error);
     release(writer);
     return status;
 }
