@@ -242,6 +242,11 @@ static void the_documented_log_is_one(void **state) {
     assert_true(value_of(record, BP_Q_STALLED, 1) == 300.0);
     assert_false(bp_record_has(record, BP_Q_STALLED, 0));
     assert_int_equal(bp_runlog_reader_next(reader, &record, &error), BP_OK);
+    assert_non_null(record);
+    assert_int_equal(record->step, 1);
+    assert_true(value_of(record, BP_Q_LOSS, 0) == 0.5);
+    assert_false(bp_record_has(record, BP_Q_SAMPLES, 0));
+    assert_int_equal(bp_runlog_reader_next(reader, &record, &error), BP_OK);
     assert_null(record);
     assert_int_equal(bp_runlog_reader_end(reader), BP_RUN_OPEN);
     assert_int_equal(bp_runlog_reader_damage(reader)->damaged_places, 0);
