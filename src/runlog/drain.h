@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread that writes: from the ring into segments, about every 20 ms. It blocks all signals,
- * allocates nothing, and what the disk does not take stays in the ring. For the files of this room
- * and its tests only. */
+ * allocates nothing but to thin the log, and what the disk does not take stays in the ring. For the
+ * files of this room and its tests only. */
 #ifndef BP_RUNLOG_DRAIN_H
 #define BP_RUNLOG_DRAIN_H
 
+#include "runlog/budget.h"
 #include "runlog/pour.h"
 #include "runlog/ring_file.h"
 
@@ -26,9 +27,12 @@ typedef struct bp_drain {
     const bp_io *io;           /* borrowed */
     bp_segment_writer *writer; /* the thread's while it runs */
     bp_ring_file *ring;
+    bp_budget *budget;
     bp_pour pour;
     uint64_t position;       /* in the ring: what is behind was given to the writer */
     unsigned n_failed;       /* passes in a row that met trouble */
+    double passed_at;        /* steady clock: begin of the last pass */
+    bool has_more;           /* it ended with a segment, and the ring was not empty */
     bp_drain_memory *memory; /* borrowed; the one in use */
     bool finished;           /* all is written */
     atomic_uint bell;        /* changes when the thread shall look at once */
@@ -40,9 +44,9 @@ typedef struct bp_drain {
     pthread_t thread;
 } bp_drain;
 
-/* writer, ring and memory are borrowed until the thread is done. False: there is no thread. */
-bool bp_drain_start(bp_drain *drain, const bp_io *io, bp_segment_writer *writer, bp_ring_file *ring,
-                    bp_drain_memory *memory);
+/* io, writer, ring, budget and memory of *what are set; they are borrowed until the thread is done.
+ * False: there is no thread. */
+bool bp_drain_start(bp_drain *drain, const bp_drain *what);
 
 typedef enum bp_drain_end {
     BP_DRAIN_FINISHED, /* all is written, the ring is gone */
