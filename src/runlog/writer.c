@@ -125,10 +125,14 @@ static bp_status drop(bp_runlog_writer *writer, const data_record *record, bp_er
                           memory_order_relaxed);
     bp_ring_spend(&writer->hot->producer, ++writer->hot->sequence);
     if (trouble) return fail_record(writer, record, trouble, error);
+    if (record->step < 0)
+        return bp_fail(error, BP_ERROR_IO,
+                       "the disk does not keep up: the run log in %s loses "
+                       "what was found",
+                       writer->folder);
     return bp_fail(error, BP_ERROR_IO,
-                   "the disk does not keep up: the run log in %s loses records, now one of step "
-                   "%lld",
-                   writer->folder, (long long)record->step);
+                   "the disk does not keep up: the run log in %s loses step %lld", writer->folder,
+                   (long long)record->step);
 }
 
 static void put_gap(bp_runlog_writer *writer) {
@@ -254,7 +258,8 @@ static bp_status fail_model(const bp_runlog_writer *writer, bp_status status, bp
                    writer->folder);
 }
 
-/* The record of the new layers belongs to the old segment; the next one has the whole network. */
+/* The record of the new layers begins a segment that has the whole network; until that is written
+ * it tells who salvages the ring. */
 static bp_status put_layers(bp_runlog_writer *writer, const bp_model *model, uint8_t *bytes,
                             size_t capacity, bp_error *error) {
     const uint32_t n_layers = bp_model_n_layers(model), first = writer->hot->n_layers + 1;
@@ -289,10 +294,10 @@ bp_status bp_runlog_writer_model(bp_runlog_writer *writer, const bp_model *model
     if (!memory) return fail_model(writer, status, error);
     const size_t capacity = memory->memory.model_capacity;
     uint8_t *bytes = bp_allocate(&writer->allocator, capacity, 1);
+    link_memory(writer, memory); /* first: the old buffer may be too small for the new layers */
     status = bytes ? put_layers(writer, model, bytes, capacity, error)
                    : fail_model(writer, BP_ERROR_MEMORY, error);
     bp_release(&writer->allocator, bytes, capacity, 1);
-    link_memory(writer, memory);
     set_layers(writer, n_layers);
     errno = saved;
     return status;

@@ -616,6 +616,36 @@ static void add_layer(bp_model *model, const char *name) {
     assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
 }
 
+/* Far more layers than the buffers of the small network have room for. */
+static void the_network_grows_much(void **state) {
+    (void)state;
+    enum { MANY = 1000 };
+    for (int direct = 0; direct < 2; direct++) {
+        char folder[FIXTURE_PATH_BYTES], name[BP_LAYER_NAME_BYTES];
+        const bp_runlog_options options = {.ring_folder = ring_folder, .direct = direct};
+        bp_runlog_reader *reader;
+        const bp_record *record;
+        fixture_make_folder(folder);
+        bp_runlog_writer *writer = open_writer(folder, &options);
+        bp_model *model = fixture_model();
+        for (int i = 0; i < MANY; i++) {
+            snprintf(name, sizeof name, "%0200d", i);
+            add_layer(model, name);
+        }
+        assert_int_equal(bp_runlog_writer_model(writer, model, NULL), BP_OK);
+        put_grown_step(writer, FIXTURE_LAYERS + MANY, 0);
+        assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL), BP_OK);
+        assert_int_equal(bp_runlog_reader_open(&reader, folder, NULL, NULL), BP_OK);
+        assert_int_equal(bp_model_n_layers(bp_runlog_reader_model(reader)), FIXTURE_LAYERS + MANY);
+        assert_int_equal(bp_runlog_reader_next(reader, &record, NULL), BP_OK);
+        assert_non_null(record);
+        assert_true(bp_record_has(record, BP_Q_WEIGHT_RMS, FIXTURE_LAYERS + MANY));
+        bp_runlog_reader_close(reader);
+        bp_model_close(model);
+        fixture_remove_folder(folder);
+    }
+}
+
 static void the_network_grows(void **state) {
     (void)state;
     for (int direct = 0; direct < 2; direct++) {
@@ -696,6 +726,7 @@ int main(void) {
         cmocka_unit_test(a_forked_child_does_nothing),
         cmocka_unit_test(the_thread_takes_no_signals),
         cmocka_unit_test(the_network_grows),
+        cmocka_unit_test(the_network_grows_much),
         cmocka_unit_test(what_does_not_belong_is_refused),
     };
     if (!mkdtemp(ring_folder)) return 1;
