@@ -54,6 +54,8 @@ static int pour_all(bp_drain *drain, uint64_t head) {
         trouble = bp_pour_item(&drain->pour, &item, drain->position);
         if (trouble) return trouble;
     }
+    if (drain->pour.n_too_long) atomic_fetch_add(&drain->n_damaged, 1);
+    drain->pour.n_too_long = 0;
     const int trouble = bp_pour_finish(&drain->pour);
     return trouble ? trouble : bp_segment_writer_flush(drain->writer);
 }
@@ -77,7 +79,8 @@ static uint64_t pass(bp_drain *drain) {
         atomic_store(&drain->late, unsynced ? unsynced : drain->writer->late);
     drain->writer->late = 0;
     drain->n_failed = trouble ? drain->n_failed + 1 : 0;
-    atomic_store(&drain->trouble, trouble);
+    atomic_int *told = &drain->ring->header->trouble;
+    if (atomic_load_explicit(told, memory_order_relaxed) != trouble) atomic_store(told, trouble);
     return head - before;
 }
 

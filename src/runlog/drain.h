@@ -19,7 +19,7 @@
  * done. */
 typedef struct bp_drain_memory {
     bp_segment_memory memory;
-    uint64_t at; /* position in the ring behind the last record of the smaller network */
+    uint64_t at; /* position in the ring behind the last record before the network grew */
     _Atomic(struct bp_drain_memory *) next;
 } bp_drain_memory;
 
@@ -38,7 +38,6 @@ typedef struct bp_drain {
     atomic_uint bell;        /* changes when the thread shall look at once */
     atomic_uint closing;     /* nothing more comes */
     atomic_uint done;        /* the thread has ended, or is about to */
-    atomic_int trouble;      /* errno of the last pass that failed; 0 when the next one succeeded */
     atomic_int late;         /* errno of a segment that was closed and may not be durable */
     atomic_uint n_damaged;   /* places of the ring that a stray write of the host damaged */
     pthread_t thread;
