@@ -22,8 +22,8 @@ import sys
 import tempfile
 import time
 
-HOST = os.environ["HOST"]
-SHARED_MEMORY = pathlib.Path("/dev/shm")
+from support import HOST, rings
+
 STARTING, OPENING, TRAINING, CLOSING, CLOSED = range(5)
 MOMENTS = ("open", "training", "rotation", "close", "salvage", "resume")
 # What must never happen, as the table names it.
@@ -100,29 +100,17 @@ class Killer:
         output, errors = self.end(process, run)
         return (json.loads(output) if process.returncode == 0 else None), errors
 
-    def rings(self, run):
-        """A ring names its run folder in its head."""
-        found = []
-        for path in SHARED_MEMORY.iterdir():
-            try:
-                with open(path, "rb") as file:
-                    if f"{run}\0".encode() in file.read(16384):
-                        found.append(path)
-            except OSError:
-                pass
-        return found
-
     def check(self, run, recorded, closed):
         """What must hold of a log after its run was killed; returns what was read."""
         self.counts["runs killed before anything was recorded"] += recorded < 0
-        self.counts["runs with a ring left to salvage"] += bool(self.rings(run))
+        self.counts["runs with a ring left to salvage"] += bool(rings(run))
         first, errors = self.look(run)
         second, _ = self.look(run)
         self.counts["logs read twice"] += 1
         if first != second:
             self.fault("second reading differs", run, f"{first}, then {second}")
-        if self.rings(run):
-            self.fault("rings left behind", run, self.rings(run))
+        if rings(run):
+            self.fault("rings left behind", run, rings(run))
         if first is None:
             if recorded >= 0:
                 self.fault("logs unreadable", run, errors)
