@@ -209,6 +209,15 @@ def check_sanitizers() -> Count:
     return one(True) + meson_tests("sanitize", env=env)
 
 
+def check_threads() -> Count:
+    """What may run beside a training: the suites whose code starts threads or is called by several."""
+    options = ("--buildtype=debugoptimized", "-Db_lundef=false", "-Db_sanitize=thread")
+    if not build("thread", *options):
+        return Count(0, 1)
+    suites = ("--suite=runlog", "--suite=watch")
+    return one(True) + meson_tests("thread", *suites, env={"TSAN_OPTIONS": "halt_on_error=1"})
+
+
 def build_release() -> bool:
     return build("release", "--buildtype=release")
 
@@ -268,6 +277,7 @@ STAGES = [
     Stage("warnings", check_warnings, "build with warnings as errors"),
     Stage("tidy", check_tidy, "clang-tidy finds nothing in the library, the command, the binding"),
     Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests"),
+    Stage("threads", check_threads, "thread sanitizer, the suites runlog and watch"),
     Stage("python", check_python, "the installed Python package"),
     Stage("readme", check_readme, "the README's commands, with the installed command"),
 ]

@@ -11,46 +11,22 @@ import argparse
 import collections
 import concurrent.futures
 import json
-import mmap
 import os
 import pathlib
 import random
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
-from support import HOST, rings
+from support import CLOSED, CLOSING, HOST, OPENING, TRAINING, Page, rings
 
-STARTING, OPENING, TRAINING, CLOSING, CLOSED = range(5)
 MOMENTS = ("open", "training", "rotation", "close", "salvage", "resume")
 # What must never happen, as the table names it.
 FAULTS = ("recorded records lost", "logs unreadable", "records twice", "values wrong",
           "places damaged", "second reading differs", "rings left behind", "crashes",
           "resumed runs incomplete")
-
-
-class Page:
-    """What the host knows of itself, readable after its death."""
-
-    def __init__(self, path):
-        self.path = path
-        path.write_bytes(bytes(24))
-        with open(path, "r+b") as file:
-            self.memory = mmap.mmap(file.fileno(), 24)
-
-    def reset(self):
-        self.memory[:] = struct.pack("<3q", STARTING, -1, 0)
-
-    def read(self):
-        return struct.unpack("<3q", self.memory)
-
-    def wait_for(self, process, phase, steps=0):
-        """Without sleep: what comes next is over in microseconds."""
-        while (self.memory[0] < phase or self.read()[2] < steps) and process.poll() is None:
-            os.sched_yield()
 
 
 class Killer:
