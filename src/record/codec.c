@@ -147,20 +147,21 @@ static bool is_present(unsigned presence, const uint8_t *bitmap, uint32_t row) {
     return presence == ROWS_ALL || (presence == ROW_NETWORK ? row == 0 : row > 0);
 }
 
-static void decode_column(bp_record *record, bp_quantity quantity, bp_cursor *cursor) {
+static void decode_column(bp_record *record, uint32_t n_layers, bp_quantity quantity,
+                          bp_cursor *cursor) {
     const bp_quantity_entry *entry = &bp_quantity_table[quantity];
     const unsigned presence = bp_read_u8(cursor);
     const bool fits = entry->rows == BP_ROWS_LAYER ? presence <= ROWS_BITMAP : presence == 0;
     if (!fits) cursor->bad = true;
     const uint8_t *bitmap = NULL;
     if (presence == ROWS_BITMAP) {
-        const size_t n_bytes = bitmap_bytes(record->n_layers);
-        const unsigned last_bits = record->n_layers % 8 + 1;
+        const size_t n_bytes = bitmap_bytes(n_layers);
+        const unsigned last_bits = n_layers % 8 + 1;
         bitmap = bp_read_bytes(cursor, n_bytes);
         if (bitmap && bitmap[n_bytes - 1] >> last_bits != 0) cursor->bad = true;
     }
     if (cursor->bad) return;
-    for (uint32_t row = 0; row <= record->n_layers; row++) {
+    for (uint32_t row = 0; row <= n_layers; row++) {
         if (!is_present(presence, bitmap, row)) continue;
         const double value = read_value(cursor, entry->codec);
         if (cursor->bad) return;
@@ -168,7 +169,7 @@ static void decode_column(bp_record *record, bp_quantity quantity, bp_cursor *cu
     }
 }
 
-static void decode_columns(bp_record *record, bp_cursor *cursor) {
+static void decode_columns(bp_record *record, uint32_t n_layers, bp_cursor *cursor) {
     const uint64_t n_columns = bp_read_varint(cursor);
     unsigned q = 0;
     uint32_t previous = 0;
@@ -183,7 +184,7 @@ static void decode_columns(bp_record *record, bp_cursor *cursor) {
         bp_cursor_init(&column, bp_read_bytes(cursor, (size_t)n_bytes), (size_t)n_bytes);
         while (q < BP_N_QUANTITIES && bp_quantity_table[q].number < number) q++;
         if (q == BP_N_QUANTITIES || bp_quantity_table[q].number != number) continue;
-        decode_column(record, (bp_quantity)q, &column);
+        decode_column(record, n_layers, (bp_quantity)q, &column);
         if (column.bad || column.position != column.length) cursor->bad = true;
     }
 }
@@ -191,10 +192,10 @@ static void decode_columns(bp_record *record, bp_cursor *cursor) {
 bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error) {
     bp_record_clear(record);
     const uint32_t n_layers = read_u32_varint(cursor);
-    if (!cursor->bad && n_layers != record->n_layers)
+    if (!cursor->bad && n_layers > record->n_layers)
         return bp_fail(error, BP_ERROR_INPUT,
-                       "a step record has %u layers, expected the network's %u", (unsigned)n_layers,
-                       (unsigned)record->n_layers);
+                       "a step record has %u layers, expected at most the network's %u",
+                       (unsigned)n_layers, (unsigned)record->n_layers);
     const uint64_t step = bp_read_varint(cursor);
     record->step = (int64_t)step;
     if (step > INT64_MAX) cursor->bad = true;
@@ -202,7 +203,7 @@ bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error
     record->stream = read_u32_varint(cursor);
     record->micro_step = read_u32_varint(cursor);
     record->flags = read_u32_varint(cursor);
-    decode_columns(record, cursor);
+    decode_columns(record, n_layers, cursor);
     if (!cursor->bad && cursor->position == cursor->length) return BP_OK;
     const size_t place = cursor->position;
     bp_record_clear(record);

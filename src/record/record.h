@@ -12,7 +12,8 @@
 size_t bp_record_max_bytes(uint32_t n_layers);
 /* A writer of bp_record_max_bytes never cuts. */
 void bp_record_encode(const bp_record *record, bp_writer *writer);
-/* Into a record of the model's n_layers (bp_record_init). Unknown quantities are skipped by their
+/* Into a record of the model's n_layers (bp_record_init); one that was written before the network
+ * grew has fewer, and nothing is measured of the others. Unknown quantities are skipped by their
  * length; anything else that is not as expected is BP_ERROR_INPUT and leaves the record cleared. */
 BP_MUST_USE bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error);
 

@@ -31,10 +31,23 @@ bp_status bp_scan_open(bp_scan *scan, const bp_io *io, const char *path,
     return BP_OK;
 }
 
+void bp_scan_open_memory(bp_scan *scan, uint8_t *bytes, size_t n_bytes, const char *path,
+                         const bp_allocator *allocator) {
+    *scan = (bp_scan){.allocator = allocator,
+                      .path = path,
+                      .in_memory = true,
+                      .buffer = bytes,
+                      .capacity = n_bytes,
+                      .end = n_bytes,
+                      .at_eof = true};
+}
+
 void bp_scan_close(bp_scan *scan) {
     if (scan->file < 0) return;
-    scan->io->close(scan->io->context, scan->file);
-    bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    if (!scan->in_memory) {
+        scan->io->close(scan->io->context, scan->file);
+        bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    }
     scan->buffer = NULL;
     scan->file = -1;
 }
@@ -137,6 +150,10 @@ static void put_magic(uint8_t magic[4]) {
     bp_put_u32(magic, BP_FRAME_MAGIC);
 }
 
+static bool is_wanted(const bp_scan *scan, unsigned type) {
+    return scan->only == 0 || (type < 64 && scan->only >> type & 1);
+}
+
 static bp_status look(bp_scan *scan, sight *seen, bp_error *error) {
     bp_status status = need(scan, BP_FRAME_HEADER_BYTES, error);
     if (status != BP_OK) return status;
@@ -158,7 +175,8 @@ static bp_status look(bp_scan *scan, sight *seen, bp_error *error) {
     seen->payload = scan->buffer + scan->start + BP_FRAME_HEADER_BYTES;
     if (available(scan) - BP_FRAME_HEADER_BYTES < frame->n_bytes)
         seen->verdict = CUT_OFF;
-    else if (bp_crc32c(0, seen->payload, frame->n_bytes) != frame->payload_crc)
+    else if (is_wanted(scan, frame->type) &&
+             bp_crc32c(0, seen->payload, frame->n_bytes) != frame->payload_crc)
         seen->verdict = BAD_PAYLOAD;
     else
         seen->verdict = GOOD;
@@ -188,6 +206,14 @@ static void end_of_file(bp_scan *scan, bp_scan_event *event, uint64_t cut_place)
     scan->cut_place = event->kind == BP_SCAN_DAMAGE ? cut_place : 0;
 }
 
+/* What may be a cut frame is still in the buffer: nothing was read behind it. */
+void bp_scan_go_on(bp_scan *scan) {
+    scan->start -= (size_t)scan->torn;
+    scan->place -= scan->torn;
+    scan->torn = 0;
+    scan->at_eof = scan->in_memory;
+}
+
 /* The good frame, or first the damage before it. */
 static void give(bp_scan *scan, bp_scan_event *event, const sight *seen) {
     if (scan->place > event->place) {
@@ -209,12 +235,13 @@ bp_status bp_scan_next(bp_scan *scan, bp_scan_event *event, bp_error *error) {
         end_of_file(scan, event, scan->cut_place);
         return BP_OK;
     }
-    uint64_t cut_place = 0;
+    uint64_t cut_place = 0, torn_place = 0;
     for (;;) {
         sight seen = {0};
         bp_status status = look(scan, &seen, error);
         if (status != BP_OK) return status;
         if (seen.verdict == NO_BYTES) {
+            if (torn_place) scan->torn = scan->place - torn_place;
             end_of_file(scan, event, cut_place);
             return BP_OK;
         }
@@ -222,6 +249,7 @@ bp_status bp_scan_next(bp_scan *scan, bp_scan_event *event, bp_error *error) {
             give(scan, event, &seen);
             return BP_OK;
         }
+        if (seen.verdict == CUT_OFF && !torn_place) torn_place = scan->place;
         if (seen.verdict == CUT_OFF && !cut_place &&
             (scan->place == event->place || available(scan) >= sizeof(uint32_t)))
             cut_place = scan->place;
