@@ -146,7 +146,8 @@ static void prepare(bench_log *log, int64_t step) {
 static void hand_over(bench_log *log) {
     bp_error error;
     if (!log->is_frame) {
-        must(bp_runlog_writer_step(log->writer, &log->record, &error), &error);
+        must(bp_runlog_writer_step(log->writer, log->record.step, log->bytes, log->n_bytes, &error),
+             &error);
         return;
     }
     const size_t head = 2 * sizeof(uint32_t);
@@ -191,9 +192,12 @@ static void open_log(bench_log *log, const char *side, const char *folder, uint3
         if (log->file < 0) fail("cannot make the file");
         return;
     }
-    const bp_runlog_options options = {.io = &log->io};
+    const bool direct = strcmp(side, "direct") == 0;
+    const bp_runlog_options options = {.io = &log->io, .direct = direct};
     log->model = open_model(n_layers);
     must(bp_runlog_writer_open(&log->writer, folder, log->model, &options, &error), &error);
+    const bp_runlog_transport transport = bp_runlog_writer_transport(log->writer);
+    if (!direct && !transport.ring) fail(transport.reason);
 }
 
 static void close_log(bench_log *log) {

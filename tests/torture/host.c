@@ -8,9 +8,9 @@
  *
  * Numbers: steps, layers, seed, every (full statistics at each n-th step), pace_us (between steps),
  * resume (go on at this step), threads (so many runs at once, in FOLDER/1 ...), writer (1: the run
- * log's writer alone, without a watch) and, for it, segment_bytes, direct. A watch that cannot open
- * or goes blind is told in one line; the training goes on.
- * page: a file that is shared with who kills: three int64, phase, last recorded step, steps done.
+ * log's writer alone, without a watch) and, for it, segment_bytes, ring_bytes, direct. A watch that
+ * cannot open or goes blind is told in one line; the training goes on. page: a file that is shared
+ * with who kills: three int64, phase, last recorded step, steps done.
  */
 #include "net.h"
 #include "runlog/runlog.h"
@@ -43,6 +43,7 @@ typedef struct host_page {
     X(threads, 1)       \
     X(writer, 0)        \
     X(segment_bytes, 0) \
+    X(ring_bytes, 0)    \
     X(direct, 0)
 #define MEMBER(name, standard) int64_t name;
 #define STANDARD(name, standard) .name = standard,
@@ -60,7 +61,8 @@ typedef struct host {
     bp_watch *watch;
     bp_runlog_writer *writer;
     bp_record record;
-    int n_lines; /* told on stderr */
+    uint8_t *bytes; /* the record, encoded */
+    int n_lines;    /* told on stderr */
 } host;
 
 static void on_message(void *context, const char *text) {
@@ -104,12 +106,27 @@ static void watched_step(host *h) {
 
 static void open_writer(host *h) {
     const bp_runlog_options options = {.segment_bytes = (uint64_t)h->options.segment_bytes,
+                                       .direct = h->options.direct != 0,
+                                       .ring_bytes = (uint64_t)h->options.ring_bytes,
                                        .resumes = h->options.resume >= 0,
                                        .resume_step = h->options.resume};
     bp_error error;
     tell(h, bp_runlog_writer_open(&h->writer, h->options.folder, h->model, &options, &error),
          &error);
-    if (bp_record_init(&h->record, h->net.n_layers, NULL) != BP_OK) exit(3);
+    h->bytes = malloc(bp_record_max_bytes(h->net.n_layers));
+    if (!h->bytes || bp_record_init(&h->record, h->net.n_layers, NULL) != BP_OK) exit(3);
+}
+
+/* Every fifth step is one of which only the loss is known. */
+static bp_status put_step(host *h, bp_error *error) {
+    const bp_record *record = &h->record;
+    if (record->step % 5 == 4)
+        return bp_runlog_writer_loss(h->writer, record->step, bp_record_get(record, BP_Q_LOSS, 0),
+                                     error);
+    bp_writer writer;
+    bp_writer_init(&writer, h->bytes, bp_record_max_bytes(h->net.n_layers));
+    bp_record_encode(record, &writer);
+    return bp_runlog_writer_step(h->writer, record->step, h->bytes, writer.length, error);
 }
 
 static void write_step(host *h) {
@@ -121,7 +138,7 @@ static void write_step(host *h) {
         bp_record_set(record, BP_Q_WEIGHT_RMS, layer, net_weight_rms(&h->net, layer));
     bp_record_set(record, BP_Q_LOSS, 0, net_step(&h->net, NULL));
     if (!h->writer) return;
-    const bp_status status = bp_runlog_writer_step(h->writer, record, &error);
+    const bp_status status = put_step(h, &error);
     tell(h, status, &error);
     if (status == BP_OK && h->n_lines == 0) atomic_store(&h->page->recorded, record->step);
 }
@@ -138,6 +155,7 @@ static void close_log(host *h) {
     if (h->writer) tell(h, bp_runlog_writer_close(h->writer, BP_RUN_FINISHED, &error), &error);
     if (h->n_lines == 0) atomic_store(&h->page->recorded, h->net.step - 1);
     if (h->options.writer) bp_record_finish(&h->record, NULL);
+    free(h->bytes);
 }
 
 static void *run(void *context) {
