@@ -16,7 +16,10 @@
 
 static int system_open(void *context, const char *path, int flags, mode_t mode) {
     (void)context;
-    return open(path, flags, mode);
+    int file;
+    do file = open(path, flags, mode);
+    while (file < 0 && errno == EINTR);
+    return file;
 }
 
 static ssize_t system_read(void *context, int file, void *bytes, size_t n_bytes) {
@@ -31,12 +34,17 @@ static ssize_t system_write(void *context, int file, const void *bytes, size_t n
 
 static int system_fsync(void *context, int file) {
     (void)context;
-    return fsync(file);
+    int result;
+    do result = fsync(file);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
+/* On Linux a file is closed even when a signal interrupts the call. */
 static int system_close(void *context, int file) {
     (void)context;
-    return close(file);
+    const int result = close(file);
+    return result < 0 && errno == EINTR ? 0 : result;
 }
 
 static int system_rename(void *context, const char *from, const char *to) {

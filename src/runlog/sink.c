@@ -3,21 +3,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 /* errno of a call that failed; never 0, which would say that all is well. */
 static int reason(void) {
     return errno ? errno : EIO;
 }
 
+/* What is written into a file without a name goes well and is lost. */
+static bool is_removed(int file) {
+    struct stat found;
+    return fstat(file, &found) == 0 && found.st_nlink == 0;
+}
+
 /* After a failed fsync the kernel may have dropped the pages and calls the next one good: it is
  * never asked twice. */
 static int file_sync(bp_file_sink *state) {
-    if (state->io->fsync(state->io->context, state->file) == 0) {
+    const bool is_synced = state->io->fsync(state->io->context, state->file) == 0;
+    if (is_synced && !is_removed(state->file)) {
         state->is_durable = true;
         return 0;
     }
+    const int trouble = is_synced ? ENOENT : reason();
     state->failed = true;
-    return reason();
+    return trouble;
 }
 
 int bp_file_sink_sync(bp_file_sink *state) {

@@ -12,13 +12,13 @@ RING_HEAD_BYTES = 16384
 STARTING, OPENING, TRAINING, CLOSING, CLOSED = range(5)
 
 
-def rings(run):
-    """The rings of a run folder: their heads name it."""
-    found = []
+def rings(folder, whole=True):
+    """The rings of a run folder, or of those below a folder: their heads name it."""
+    found, name = [], f"{folder}\0" if whole else f"{folder}/"
     for path in SHARED_MEMORY.iterdir():
         try:
             with open(path, "rb") as file:
-                if f"{run}\0".encode() in file.read(RING_HEAD_BYTES):
+                if name.encode() in file.read(RING_HEAD_BYTES):
                     found.append(path)
         except OSError:  # a folder, or gone in the meantime
             pass
