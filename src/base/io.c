@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -80,9 +81,8 @@ static double system_steady_clock(void *context) {
 
 static int system_reserve(void *context, int file, uint64_t n_bytes) {
     (void)context;
-    int trouble;
-    do trouble = posix_fallocate(file, 0, (off_t)n_bytes);
-    while (trouble == EINTR);
+    int trouble = n_bytes > bp_io_file_limit() ? EFBIG : EINTR;
+    while (trouble == EINTR) trouble = posix_fallocate(file, 0, (off_t)n_bytes);
     if (!trouble) return 0;
     errno = trouble;
     return -1;
@@ -155,6 +155,12 @@ static int sync_through_signals(const bp_io *io, int file) {
     do result = io->fsync(io->context, file);
     while (result < 0 && errno == EINTR);
     return result;
+}
+
+uint64_t bp_io_file_limit(void) {
+    struct rlimit limit;
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_limited ? (uint64_t)limit.rlim_cur : UINT64_MAX;
 }
 
 bool bp_io_write_all(const bp_io *io, int file, const void *bytes, size_t n_bytes) {
@@ -257,7 +263,9 @@ static bp_status fail_write(const atomic_write *job, const char *what) {
 
 static bp_status fill_temporary(const atomic_write *job, int file) {
     bp_status status = BP_OK;
-    if (!bp_io_write_all(job->io, file, job->bytes, job->n_bytes))
+    errno = EFBIG;
+    if (job->n_bytes > bp_io_file_limit() ||
+        !bp_io_write_all(job->io, file, job->bytes, job->n_bytes))
         status = fail_write(job, "write");
     else if (sync_through_signals(job->io, file) < 0)
         status = fail_write(job, "synchronise");

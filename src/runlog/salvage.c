@@ -188,6 +188,7 @@ static void finish(salvage *job) {
 
 static int write_aside(const salvage *job, const char *aside) {
     const bp_io *io = job->io;
+    if (job->made.length > bp_io_file_limit()) return EFBIG;
     io->unlink(io->context, aside); /* of a salvage that was killed: nobody else has the lock */
     const int file =
         io->open(io->context, aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);

@@ -55,7 +55,8 @@ static int file_put(void *context, const void *bytes, size_t n_bytes) {
     bp_file_sink *state = context;
     if (state->failed) return EIO;
     state->is_durable = false;
-    const int trouble = write_counted(state, bytes, n_bytes);
+    const bool fits = n_bytes <= state->limit && state->n_written <= state->limit - n_bytes;
+    const int trouble = fits ? write_counted(state, bytes, n_bytes) : EFBIG;
     if (!trouble) return bp_file_sink_sync(state);
     state->failed = true;
     return trouble;
@@ -72,7 +73,7 @@ int bp_file_sink_open(bp_sink *sink, bp_file_sink *state, const bp_io *io, const
     const int file =
         io->open(io->context, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (file < 0) return reason();
-    *state = (bp_file_sink){.io = io, .file = file};
+    *state = (bp_file_sink){.io = io, .file = file, .limit = bp_io_file_limit()};
     state->last_sync = io->steady_clock(io->context);
     *sink = (bp_sink){.context = state, .put = file_put, .close = file_close};
     return 0;

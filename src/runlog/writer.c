@@ -357,6 +357,15 @@ static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model, 
                    : BP_OK;
 }
 
+/* Where files must stay small, so do segments: half of the limit leaves room for the last record.
+ */
+static uint64_t segment_bytes(const bp_runlog_options *options) {
+    const uint64_t most = bp_io_file_limit() / 2;
+    const uint64_t wished =
+        options->segment_bytes ? options->segment_bytes : BP_RUNLOG_SEGMENT_BYTES;
+    return wished < most ? wished : most;
+}
+
 static bp_status open_first(bp_runlog_writer *writer, const char *folder, const bp_model *model,
                             const bp_runlog_options *options, bp_error *error) {
     writer->path_bytes = strlen(folder) + 1 + BP_SEGMENT_NAME_BYTES;
@@ -367,8 +376,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     writer->n_layers = bp_model_n_layers(model);
     writer->segments.run = draw_id(writer->io, RUN_ID_PURPOSE);
     writer->segments.rewind_step = -1;
-    writer->segments.segment_bytes =
-        options->segment_bytes ? options->segment_bytes : BP_RUNLOG_SEGMENT_BYTES;
+    writer->segments.segment_bytes = segment_bytes(options);
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);

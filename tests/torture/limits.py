@@ -144,19 +144,23 @@ class FileSize(Limits):
             resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
         return preexec
 
-    def test_a_host_that_ignores_the_signal(self):
+    def test_nobody_is_killed_by_its_signal(self):
+        for transport, options in TRANSPORTS.items():
+            for disposition in (signal.SIG_IGN, signal.SIG_DFL):
+                with self.subTest(f"{transport}, {disposition}"):
+                    run = self.fresh()
+                    process = self.start(run, *self.WORDS, *options,
+                                         preexec=self.limited(disposition, 100_000))
+                    self.assertEqual(self.end(process, *self.WORDS), "")
+                    self.assertGreater(len(list(run.iterdir())), 1)
+                    self.assert_complete(self.look(run), 2000)
+
+    def test_no_record_fits(self):
         for transport, options in TRANSPORTS.items():
             with self.subTest(transport):
-                run = self.fresh()
-                process = self.start(run, *self.WORDS, *options,
-                                     preexec=self.limited(signal.SIG_IGN, 100_000))
-                told = self.end(process, *self.WORDS)
-                log = self.look(run)
-                self.assertIn(os.strerror(errno.EFBIG), told)
-                self.assertGreater(log["steps"], 100)
-                # What did not fit went into further segments.
-                self.assertEqual((log["last"], log["end"]), (1999, 1), log)
-                self.assertGreaterEqual(log["lost"], log["missing"])
+                process = self.start(self.fresh(), *self.WORDS, *options,
+                                     preexec=self.limited(signal.SIG_DFL, 500))
+                self.assertIn(os.strerror(errno.EFBIG), self.end(process, *self.WORDS))
 
 
 class FolderGone(Limits):
