@@ -7,10 +7,11 @@
  * JSON
  *
  * Numbers: steps, layers, seed, every (full statistics at each n-th step), pace_us (between steps),
- * resume (go on at this step), threads (so many runs at once, in FOLDER/1 ...), writer (1: the run
- * log's writer alone, without a watch) and, for it, segment_bytes, ring_bytes, direct. A watch that
- * cannot open or goes blind is told in one line; the training goes on. page: a file that is shared
- * with who kills: three int64, phase, last recorded step, steps done.
+ * die (by SIGKILL before this step), resume (go on at this step), threads (so many runs at once, in
+ * FOLDER/1 ...), writer (1: the run log's writer alone, without a watch) and, for it,
+ * segment_bytes, ring_bytes, direct. A watch that cannot open or goes blind is told in one line;
+ * the training goes on. page: a file that is shared with who kills: three int64, phase, last
+ * recorded step, steps done.
  */
 #include "net.h"
 #include "runlog/runlog.h"
@@ -19,6 +20,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +41,7 @@ typedef struct host_page {
     X(seed, 1)          \
     X(every, 1)         \
     X(pace_us, 0)       \
+    X(die, -1)          \
     X(resume, -1)       \
     X(threads, 1)       \
     X(writer, 0)        \
@@ -169,6 +172,7 @@ static void *run(void *context) {
     options->writer ? open_writer(h) : open_watch(h);
     set_phase(h, TRAINING);
     while (h->net.step < options->steps) {
+        if (h->net.step == options->die) kill(getpid(), SIGKILL);
         options->writer ? write_step(h) : watched_step(h);
         atomic_store(&h->page->done, h->net.step);
         pause_for(options->pace_us);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LD_PRELOAD: a system that fails on demand. A call counts when it names a path that holds one of
- * TORTURE_PATHS (separated by colons) or a file that was opened by such a path. The call number
+ * TORTURE_PATHS (separated by colons; "own" stands for this process's ring in shared memory) or a
+ * file that was opened by such a path. The call number
  * TORTURE_AT (from 1; with TORTURE_FOREVER=1 all later ones, too) meets TORTURE_FAULT:
  *
  *   a number    fails with this errno (close closes all the same, as Linux does)
@@ -47,11 +48,12 @@ static bool is_listed(const char *name, const char *list) {
 }
 
 static bool path_counts(const char *path) {
-    char paths[4096], *rest = NULL;
+    char paths[4096], own[64], *rest = NULL;
+    snprintf(own, sizeof own, "/backprobe-%u-%d-", (unsigned)geteuid(), (int)getpid());
     strncpy(paths, setting("TORTURE_PATHS"), sizeof paths - 1);
     paths[sizeof paths - 1] = 0;
     for (char *one = strtok_r(paths, ":", &rest); one; one = strtok_r(NULL, ":", &rest))
-        if (path && strstr(path, one)) return true;
+        if (path && strstr(path, strcmp(one, "own") == 0 ? own : one)) return true;
     return false;
 }
 

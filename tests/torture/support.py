@@ -5,6 +5,8 @@ import mmap
 import os
 import pathlib
 import struct
+import subprocess
+import tempfile
 
 HOST = os.environ["HOST"]
 SHARED_MEMORY = pathlib.Path("/dev/shm")
@@ -23,6 +25,15 @@ def rings(folder, whole=True):
         except OSError:  # a folder, or gone in the meantime
             pass
     return found
+
+
+def sweep(folder):
+    """A run elsewhere, which clears away what dead runs left; rings that may be just begun it leaves
+    alone, so those below the folder are made old."""
+    for path in rings(folder) + rings(folder, whole=False):
+        os.utime(path, (0, 0))
+    with tempfile.TemporaryDirectory(prefix="backprobe-sweep-") as other:
+        subprocess.run([HOST, "train", other, "steps=1"], check=True, stdout=subprocess.DEVNULL)
 
 
 class Page:
