@@ -103,6 +103,13 @@ static void finish(bp_drain *drain) {
     drain->io->wake(drain->io->context, &drain->done);
 }
 
+/* While old segments are thinned, records still come. */
+static bool go_on(void *context) {
+    bp_drain *drain = context;
+    (void)pass(drain);
+    return atomic_load(&drain->closing) == 0;
+}
+
 static void *run(void *context) {
     bp_drain *drain = context;
     for (;;) {
@@ -110,6 +117,7 @@ static void *run(void *context) {
         const bool closing = atomic_load(&drain->closing) != 0;
         const uint64_t n_bytes = pass(drain);
         if (is_over(drain, closing)) break;
+        bp_budget_look(drain->budget, drain->writer, (bp_meanwhile){go_on, drain});
         const double seconds = pause_after(drain, n_bytes);
         if (seconds > 0) drain->io->wait(drain->io->context, &drain->bell, bell, seconds);
     }
@@ -129,14 +137,14 @@ static bool start_thread(bp_drain *drain) {
     return started;
 }
 
-bool bp_drain_start(bp_drain *drain, const bp_io *io, bp_segment_writer *writer, bp_ring_file *ring,
-                    bp_drain_memory *memory) {
+bool bp_drain_start(bp_drain *drain, const bp_drain *what) {
     memset(drain, 0, sizeof *drain);
-    drain->memory = memory;
-    drain->io = io;
-    drain->writer = writer;
-    drain->ring = ring;
-    bp_pour_init(&drain->pour, writer);
+    drain->io = what->io;
+    drain->writer = what->writer;
+    drain->ring = what->ring;
+    drain->budget = what->budget;
+    drain->memory = what->memory;
+    bp_pour_init(&drain->pour, drain->writer);
     if (!start_thread(drain)) return false;
     (void)pthread_setname_np(drain->thread, "backprobe-log");
     return true;

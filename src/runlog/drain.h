@@ -5,6 +5,7 @@
 #ifndef BP_RUNLOG_DRAIN_H
 #define BP_RUNLOG_DRAIN_H
 
+#include "runlog/budget.h"
 #include "runlog/pour.h"
 #include "runlog/ring_file.h"
 
@@ -26,6 +27,7 @@ typedef struct bp_drain {
     const bp_io *io;           /* borrowed */
     bp_segment_writer *writer; /* the thread's while it runs */
     bp_ring_file *ring;
+    bp_budget *budget;
     bp_pour pour;
     uint64_t position;       /* in the ring: what is behind was given to the writer */
     unsigned n_failed;       /* passes in a row that met trouble */
@@ -40,9 +42,9 @@ typedef struct bp_drain {
     pthread_t thread;
 } bp_drain;
 
-/* writer, ring and memory are borrowed until the thread is done. False: there is no thread. */
-bool bp_drain_start(bp_drain *drain, const bp_io *io, bp_segment_writer *writer, bp_ring_file *ring,
-                    bp_drain_memory *memory);
+/* io, writer, ring, budget and memory of *what are set; they are borrowed until the thread is done.
+ * False: there is no thread. */
+bool bp_drain_start(bp_drain *drain, const bp_drain *what);
 
 typedef enum bp_drain_end {
     BP_DRAIN_FINISHED, /* all is written, the ring is gone */

@@ -99,6 +99,7 @@ static void settle(bp_segment_writer *writer, uint64_t n_bytes) {
 static int close_sink(bp_segment_writer *writer) {
     writer->is_open = false;
     writer->rewind_step = -1;
+    writer->closed_bytes += writer->flushed;
     return writer->sink.close(writer->sink.context);
 }
 

@@ -49,12 +49,13 @@ typedef struct bp_segment_writer {
     bool has_copies;     /* of this segment's header and model */
     uint32_t compatible; /* features of the next segment, besides a rewind */
     uint64_t run, first_sequence;
-    uint32_t segment;    /* index of the open or last one */
-    int64_t rewind_step; /* of the next segment; -1: it goes on behind the one before */
-    bp_gap gap;          /* told at the begin of the next segment */
-    uint64_t flushed;    /* bytes of the segment that the sink was given */
-    size_t used;         /* bytes that wait in the buffer */
-    size_t n_waiting;    /* frames of them; where each ends, and the caller's mark for it */
+    uint32_t segment;      /* index of the open or last one */
+    int64_t rewind_step;   /* of the next segment; -1: it goes on behind the one before */
+    bp_gap gap;            /* told at the begin of the next segment */
+    uint64_t closed_bytes; /* of the segments that were closed */
+    uint64_t flushed;      /* bytes of the segment that the sink was given */
+    size_t used;           /* bytes that wait in the buffer */
+    size_t n_waiting;      /* frames of them; where each ends, and the caller's mark for it */
     struct {
         size_t end;
         uint64_t mark;

@@ -27,7 +27,8 @@ struct bp_runlog_writer {
     bp_fork_guard guard;
     bp_segment_writer segments;             /* with a ring the thread's */
     bp_drain_memory *first_memory, *memory; /* of the segments: the first, and the largest */
-    uint64_t sequence;                      /* of the next data record */
+    bp_budget budget;
+    uint64_t sequence; /* of the next data record */
     uint32_t n_layers;
     bp_runlog_transport transport;
     /* with a ring */
@@ -81,6 +82,7 @@ static bp_status write_directly(bp_runlog_writer *writer, const data_record *rec
     if (!trouble) trouble = bp_segment_writer_flush(segments);
     const int late = segments->late;
     segments->late = 0;
+    bp_budget_look(&writer->budget, segments, (bp_meanwhile){0});
     if (trouble) {
         if (segments->settled != put.mark)
             note_lost(&segments->gap, BP_GAP_WRITE_FAILED, record->step);
@@ -288,6 +290,7 @@ static void release(bp_runlog_writer *writer) {
         bp_segment_memory_close(&memory->memory, &allocator);
         bp_release(&allocator, memory, 1, sizeof *memory);
     }
+    bp_budget_finish(&writer->budget);
     bp_ring_file_close(&writer->ring, &allocator);
     bp_fork_guard_close(&writer->guard);
     bp_release_text(&allocator, writer->folder);
@@ -342,11 +345,13 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model, bp_error *error) {
+static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
+                               uint64_t max_log_bytes, bp_error *error) {
     bp_status status;
     writer->memory = writer->first_memory = open_memory(writer, model, &status);
     if (!writer->memory) return fail_model(writer, status, error);
     bp_segment_writer *segments = &writer->segments;
+    bp_budget_init(&writer->budget, writer->folder, max_log_bytes);
     segments->io = writer->io;
     segments->folder = writer->folder;
     segments->path = writer->path;
@@ -380,7 +385,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
-    return status == BP_OK ? open_segments(writer, model, error) : status;
+    return status == BP_OK ? open_segments(writer, model, options->max_log_bytes, error) : status;
 }
 
 /* --- the ring ------------------------------------------------------------------------------- */
@@ -406,9 +411,12 @@ static const char *open_ring(bp_runlog_writer *writer, const bp_runlog_options *
     writer->room[STATISTICS] = capacity / 4 * 3;
     writer->room[LOSSES] = capacity / 16 * 15;
     writer->room[EVENTS] = capacity - END_BYTES;
-    if (bp_drain_start(&writer->drain, writer->io, &writer->segments, &writer->ring,
-                       writer->memory))
-        return NULL;
+    const bp_drain what = {.io = writer->io,
+                           .writer = &writer->segments,
+                           .ring = &writer->ring,
+                           .budget = &writer->budget,
+                           .memory = writer->memory};
+    if (bp_drain_start(&writer->drain, &what)) return NULL;
     bp_ring_file_remove(&writer->ring);
     bp_ring_file_close(&writer->ring, &writer->allocator);
     return "no thread can be started";
@@ -457,11 +465,18 @@ static void close_child(bp_runlog_writer *writer) {
     release(writer);
 }
 
+/* The log may be larger than it should: no record is lost by that, so it is told at the end. */
+static bp_status tell_budget(const bp_runlog_writer *writer, bp_error *error) {
+    if (writer->budget.error.status != BP_OK && error) *error = writer->budget.error;
+    return writer->budget.error.status;
+}
+
 static bp_status close_directly(bp_runlog_writer *writer, const data_record *end, bp_error *error) {
     bp_status status = write_directly(writer, end, error);
     const int trouble = bp_segment_writer_close(&writer->segments);
     if (status == BP_OK && trouble)
         status = bp_fail_os(error, trouble, "cannot finish the run log %s", writer->path);
+    if (status == BP_OK) status = tell_budget(writer, error);
     release(writer);
     return status;
 }
@@ -483,6 +498,7 @@ static bp_status close_ring(bp_runlog_writer *writer, const data_record *end, bp
                             writer->folder);
     else if (late && status == BP_OK)
         status = bp_fail_os(error, late, "cannot make the run log in %s durable", writer->folder);
+    if (status == BP_OK) status = tell_budget(writer, error);
     release(writer);
     return status;
 }
