@@ -50,12 +50,18 @@ static int system_close(void *context, int file) {
 
 static int system_rename(void *context, const char *from, const char *to) {
     (void)context;
-    return rename(from, to);
+    int result;
+    do result = rename(from, to);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
 static int system_unlink(void *context, const char *path) {
     (void)context;
-    return unlink(path);
+    int result;
+    do result = unlink(path);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
 static int system_mkdir(void *context, const char *path, mode_t mode) {

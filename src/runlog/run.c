@@ -172,7 +172,9 @@ static bp_status salvage(bp_run *run, bp_error *error) {
     if (status == BP_ERROR_IO)
         status = bp_runlog_salvage_image(run->io, run->path, &run->allocator, &run->image,
                                          &run->image_bytes, error);
-    return status == BP_ERROR_MEMORY ? status : BP_OK; /* the segments can be read all the same */
+    /* A ring that does not fit the segments is none of theirs; what cannot be read is not passed
+     * over in silence. */
+    return status == BP_ERROR_INPUT ? BP_OK : status;
 }
 
 static bp_status add_image(bp_run *run, const bp_segments *list, bp_error *error) {

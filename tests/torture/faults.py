@@ -118,14 +118,14 @@ class Case:
             self.wrong(f"step {recorded} was recorded, but {first.stderr}")
 
     def judge_left(self, first):
-        """A ring without a note is for the next run's sweep. Where nothing could be removed, or the
-        run was killed between two calls, a file of no meaning may stay in the run folder."""
+        """A ring without a note is for the next run's sweep. A fault may leave a file of no meaning in
+        the run folder."""
         if rings(self.run):
             sweep(self.run)
             self.was_swept = True
             if self.host("look").stdout != first.stdout:
                 self.wrong("the sweep changed what is read")
-        may_stay = self.met == "unlink" or self.fault.forever or self.fault.kind == "kill"
+        may_stay = self.fault.kind not in ("EINTR", "short")
         left = rings(self.run) + [path for path in self.run.iterdir() if path.suffix != ".bplog"
                                   and not (may_stay and path.name in ("ring", "ring.tmp"))]
         if left:
