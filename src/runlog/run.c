@@ -67,21 +67,31 @@ static bp_status fail_no_log(const char *path, const bp_scan_start *start, bp_er
                    path, found);
 }
 
-/* The rewind record that stands near a segment's begin; damaged, its steps come twice. */
+/* The step that a record near a segment's begin says that the run went back to: a rewind record,
+ * or, where that is damaged, the first record of steps. Negative: neither. */
+static int64_t rewound_to(const bp_scan_event *event) {
+    const unsigned type = event->frame.type;
+    if (type != BP_RUNLOG_REWIND && type != BP_RUNLOG_STEP && type != BP_RUNLOG_LOSSES) return -1;
+    bp_cursor cursor;
+    bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
+    if (type == BP_RUNLOG_LOSSES)
+        (void)bp_read_f64(&cursor); /* the wall time */
+    else
+        (void)bp_read_varint(&cursor); /* why, or the number of layers */
+    const uint64_t step = bp_read_varint(&cursor);
+    return cursor.bad || step > INT64_MAX ? -1 : (int64_t)step;
+}
+
 static bp_status read_rewind(bp_run_segment *segment, bp_scan *scan, bp_error *error) {
     enum { NEAR = 8 };
     bp_scan_event event = {.kind = BP_SCAN_FRAME};
     for (int i = 0; i < NEAR && event.kind != BP_SCAN_END; i++) {
         const bp_status status = bp_scan_next(scan, &event, error);
         if (status != BP_OK) return status;
-        if (event.kind != BP_SCAN_FRAME || event.frame.type != BP_RUNLOG_REWIND) continue;
-        bp_cursor cursor;
-        bp_cursor_init(&cursor, event.payload, event.frame.n_bytes);
-        (void)bp_read_varint(&cursor); /* why: of no consequence */
-        const uint64_t step = bp_read_varint(&cursor);
-        if (cursor.bad || step > INT64_MAX) return BP_OK;
+        const int64_t step = event.kind == BP_SCAN_FRAME ? rewound_to(&event) : -1;
+        if (step < 0) continue;
         segment->rewinds = true;
-        segment->rewind = (int64_t)step;
+        segment->rewind = step;
         return BP_OK;
     }
     return BP_OK;

@@ -13,7 +13,7 @@
  * the training goes on. page: a file that is shared with who kills: three int64, phase, last
  * recorded step, steps done.
  */
-#include "net.h"
+#include "look.h"
 #include "runlog/runlog.h"
 
 #include <backprobe/watch.h>
@@ -233,64 +233,21 @@ static int train_together(const host_options *options) {
 
 /* --- looking -------------------------------------------------------------------------------- */
 
-typedef struct look {
-    net net; /* trains along: what the log says of a step must be what happened */
-    double loss, weight_rms;
-    int64_t n, first, last, missing, doubled, wrong;
-} look;
-
-static void compare(look *l, const bp_record *record) {
-    while (l->net.step <= record->step) {
-        l->weight_rms = net_weight_rms(&l->net, 1);
-        l->loss = net_step(&l->net, NULL);
-    }
-    const double rms = bp_record_get(record, BP_Q_WEIGHT_RMS, 1);
-    const bool knows_rms = bp_record_has(record, BP_Q_WEIGHT_RMS, 1);
-    const bool same_loss =
-        bp_record_has(record, BP_Q_LOSS, 0) && bp_record_get(record, BP_Q_LOSS, 0) == l->loss;
-    const bool near_rms =
-        rms >= l->weight_rms * (1 - 0.0016) && rms <= l->weight_rms * (1 + 0.0016);
-    l->wrong += !same_loss || (knows_rms && !near_rms);
-}
-
-static void take(look *l, const bp_record *record) {
-    if (l->n++ == 0) l->first = record->step;
-    if (record->step <= l->last) {
-        l->doubled++;
-        return;
-    }
-    l->missing += record->step - l->last - 1;
-    l->last = record->step;
-    compare(l, record);
-}
-
-static int look_at(const host_options *options) {
-    static look l = {.last = -1};
-    bp_runlog_reader *reader;
-    const bp_record *record;
+static int tell_look(const host_options *options) {
+    static look l;
     bp_error error;
-    bp_status status = bp_runlog_reader_open(&reader, options->folder, NULL, &error);
-    if (status != BP_OK) {
+    if (look_at(&l, options->folder, (uint64_t)options->seed, &error) != BP_OK) {
         fprintf(stderr, "host: %s\n", error.text);
         return 1;
     }
-    net_init(&l.net, bp_model_n_layers(bp_runlog_reader_model(reader)), (uint64_t)options->seed);
-    while ((status = bp_runlog_reader_next(reader, &record, &error)) == BP_OK && record)
-        take(&l, record);
-    if (status != BP_OK) {
-        fprintf(stderr, "host: %s\n", error.text);
-        return 1;
-    }
-    const bp_runlog_damage *damage = bp_runlog_reader_damage(reader);
     printf(
         "{\"steps\": %lld, \"first\": %lld, \"last\": %lld, \"missing\": %lld, \"doubled\": %lld, "
         "\"wrong\": %lld, \"lost\": %llu, \"places\": %llu, \"torn\": %d, \"unknown\": %llu, "
         "\"end\": %d}\n",
         (long long)l.n, (long long)l.first, (long long)l.last, (long long)l.missing,
-        (long long)l.doubled, (long long)l.wrong, (unsigned long long)damage->lost_records,
-        (unsigned long long)damage->damaged_places, damage->torn_tail,
-        (unsigned long long)damage->unknown, (int)bp_runlog_reader_end(reader));
-    bp_runlog_reader_close(reader);
+        (long long)l.doubled, (long long)l.wrong, (unsigned long long)l.damage.lost_records,
+        (unsigned long long)l.damage.damaged_places, l.damage.torn_tail,
+        (unsigned long long)l.damage.unknown, (int)l.end);
     return 0;
 }
 
@@ -328,7 +285,7 @@ int main(int argc, char **argv) {
             return usage();
     }
     if (options.layers < 1 || options.layers > NET_MAX_LAYERS) return usage();
-    if (strcmp(argv[1], "look") == 0) return look_at(&options);
+    if (strcmp(argv[1], "look") == 0) return tell_look(&options);
     if (strcmp(argv[1], "train") != 0) return usage();
     return options.threads > 1 ? train_together(&options) : train_alone(&options);
 }
