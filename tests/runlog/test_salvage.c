@@ -190,6 +190,29 @@ static void a_live_run_is_left_alone(void **state) {
     remove_run(&run);
 }
 
+/* A reader that follows a run gets what it left, too. */
+static void a_follower_gets_the_rest(void **state) {
+    (void)state;
+    killed_run run;
+    bp_runlog_reader *reader;
+    const bp_record *record;
+    const pid_t child = start_run(&run, 10, STEPS, 65536);
+    int64_t n = 0;
+    assert_int_equal(bp_runlog_reader_open(&reader, run.folder, NULL, NULL), BP_OK);
+    for (int i = 0; i < 3; i++) /* as long as it lives there is no more */
+        while (bp_runlog_reader_next(reader, &record, NULL) == BP_OK && record)
+            assert_int_equal(record->step, n++);
+    assert_true(n >= 1 && n < STEPS);
+    kill_run(child);
+    while (bp_runlog_reader_next(reader, &record, NULL) == BP_OK && record)
+        assert_int_equal(record->step, n++);
+    assert_int_equal(n, STEPS);
+    assert_int_equal(bp_runlog_reader_damage(reader)->lost_records, 0);
+    bp_runlog_reader_close(reader);
+    assert_false(stands(run.ring));
+    remove_run(&run);
+}
+
 static void a_resumed_run_salvages_first(void **state) {
     (void)state;
     killed_run run;
@@ -617,6 +640,7 @@ int main(void) {
         cmocka_unit_test(salvage_counts),
         cmocka_unit_test(a_zombie_is_dead),
         cmocka_unit_test(a_live_run_is_left_alone),
+        cmocka_unit_test(a_follower_gets_the_rest),
         cmocka_unit_test(a_resumed_run_salvages_first),
         cmocka_unit_test(a_full_ring_tells_what_it_lacks),
         cmocka_unit_test(a_number_that_was_given_again),
