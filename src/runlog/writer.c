@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define RUN_ID_PURPOSE 0x72756e6cu /* "runl" */
@@ -375,20 +374,6 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-/* Writing beyond the limit on the size of files ends a process by a signal. */
-static uint64_t most_file_bytes(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
-    return (uint64_t)limit.rlim_cur;
-}
-
-static uint64_t segment_bytes(const bp_runlog_options *options) {
-    const uint64_t wished =
-        options->segment_bytes ? options->segment_bytes : BP_RUNLOG_SEGMENT_BYTES;
-    const uint64_t most = most_file_bytes() / 2; /* the last record may be a long one */
-    return wished < most ? wished : most;
-}
-
 static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
                                uint64_t max_log_bytes, bp_error *error) {
     bp_status status;
@@ -447,7 +432,7 @@ static const char *open_ring(bp_runlog_writer *writer, const bp_runlog_options *
     const char *ring_folder = options->ring_folder ? options->ring_folder : BP_RING_FOLDER;
     const uint64_t capacity = ring_capacity(writer, options);
     bp_salvage_sweep(writer->io, ring_folder, &writer->allocator);
-    if (bp_ring_file_bytes(capacity) > most_file_bytes())
+    if (bp_ring_file_bytes(capacity) > bp_io_file_limit())
         return "the limit on the size of files is below that of the ring";
     const char *why = bp_ring_file_create(&writer->ring, writer->io, ring_folder, writer->folder,
                                           writer->segments.run, draw_id(writer->io, TOKEN_PURPOSE),
