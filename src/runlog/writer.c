@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define RUN_ID_PURPOSE 0x72756e6cu /* "runl" */
@@ -380,15 +379,10 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-/* Writing beyond the limit on the size of files ends a process by a signal. */
-static uint64_t most_file_bytes(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
-    return (uint64_t)limit.rlim_cur;
-}
-
+/* Where files must stay small, so do segments: half of the limit leaves room for the last record.
+ */
 static uint64_t allowed_segment_bytes(uint64_t wished) {
-    const uint64_t most = most_file_bytes() / 2; /* the last record may be a long one */
+    const uint64_t most = bp_io_file_limit() / 2;
     return wished < most ? wished : most;
 }
 
@@ -445,7 +439,7 @@ static const char *open_ring(bp_runlog_writer *writer, const bp_runlog_options *
     const char *ring_folder = options->ring_folder ? options->ring_folder : BP_RING_FOLDER;
     const uint64_t capacity = ring_capacity(writer, options);
     bp_salvage_sweep(writer->io, ring_folder, &writer->allocator);
-    if (bp_ring_file_bytes(capacity) > most_file_bytes())
+    if (bp_ring_file_bytes(capacity) > bp_io_file_limit())
         return "the limit on the size of files is below that of the ring";
     const char *why = bp_ring_file_create(&writer->ring, writer->io, ring_folder, writer->folder,
                                           writer->segments.run, draw_id(writer->io, TOKEN_PURPOSE),
