@@ -77,7 +77,8 @@ static uint64_t pass(bp_drain *drain) {
         atomic_store(&drain->late, unsynced ? unsynced : drain->writer->late);
     drain->writer->late = 0;
     drain->n_failed = trouble ? drain->n_failed + 1 : 0;
-    atomic_store(&drain->trouble, trouble);
+    atomic_int *told = &drain->ring->header->trouble;
+    if (atomic_load_explicit(told, memory_order_relaxed) != trouble) atomic_store(told, trouble);
     return head - before;
 }
 

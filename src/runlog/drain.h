@@ -38,7 +38,6 @@ typedef struct bp_drain {
     atomic_uint bell;        /* changes when the thread shall look at once */
     atomic_uint closing;     /* nothing more comes */
     atomic_uint done;        /* the thread has ended, or is about to */
-    atomic_int trouble;      /* errno of the last pass that failed; 0 when the next one succeeded */
     atomic_int late;         /* errno of a segment that was closed and may not be durable */
     atomic_uint n_damaged;   /* places of the ring that a stray write of the host damaged */
     pthread_t thread;

@@ -4,28 +4,27 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-void bp_fork_guard_open(bp_fork_guard *guard) {
-    const long page_bytes = sysconf(_SC_PAGESIZE);
-    *guard = (bp_fork_guard){.pid = getpid()};
-    if (page_bytes <= 0) return;
-    const size_t n_bytes = (size_t)page_bytes;
-    unsigned char *page =
-        mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED) return;
-    if (madvise(page, n_bytes, MADV_WIPEONFORK) != 0) { /* Linux before 4.14 */
-        munmap(page, n_bytes);
-        return;
-    }
-    *page = 1;
-    guard->page = page;
-    guard->page_bytes = n_bytes;
+static size_t page_bytes(void) {
+    const long n_bytes = sysconf(_SC_PAGESIZE);
+    return n_bytes > 0 ? (size_t)n_bytes : 4096;
+}
+
+bp_fork_guard *bp_fork_guard_open(size_t n_bytes) {
+    if (n_bytes > page_bytes()) return NULL;
+    void *page =
+        mmap(NULL, page_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return NULL;
+    bp_fork_guard *guard = page;
+    /* Linux before 4.14 cannot. */
+    guard->pid = madvise(page, page_bytes(), MADV_WIPEONFORK) == 0 ? 0 : getpid();
+    guard->is_parent = true;
+    return guard;
 }
 
 void bp_fork_guard_close(bp_fork_guard *guard) {
-    if (guard->page) munmap((void *)(size_t)guard->page, guard->page_bytes);
-    guard->page = NULL;
+    if (guard) munmap(guard, page_bytes());
 }
 
-bool bp_fork_guard_slow(const bp_fork_guard *guard) {
-    return getpid() != guard->pid;
+bool bp_fork_guard_is_other(pid_t pid) {
+    return getpid() != pid;
 }

@@ -27,7 +27,8 @@ typedef struct bp_ring_header {
     atomic_uint_least64_t head;          /* bytes ever put */
     atomic_uint_least64_t next_sequence; /* one above the last number that was spent */
     atomic_uint_least64_t n_lost, first_lost, last_lost; /* steps dropped since the last item */
-    uint8_t space_of_producer[24];
+    atomic_int trouble; /* of the consumer, an errno; it changes so seldom that it may lie here */
+    uint8_t space_of_producer[20];
     /* consumer */
     atomic_uint_least64_t tail; /* bytes ever taken */
     uint8_t space_of_consumer[56];

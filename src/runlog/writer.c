@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define RUN_ID_PURPOSE 0x72756e6cu /* "runl" */
@@ -19,28 +20,34 @@
 /* Room that events leave for a gap record and the end of the run. */
 #define END_BYTES ((uint64_t)256)
 
+/* What each record needs, in the page that a forked child does not have: some 64 bytes, for they
+ * are cold when a step ends. */
+typedef struct hot {
+    bp_fork_guard guard;
+    uint32_t n_layers, most_bytes; /* of a step record */
+    uint64_t sequence;             /* of the next data record */
+    bp_ring_producer producer;
+    bool lacks; /* `lost` is not empty */
+    int told;   /* trouble of the thread that the caller knows of */
+} hot;
+
 struct bp_runlog_writer {
+    hot *hot;
+    bp_runlog_transport transport;
     const bp_io *io;
     bp_allocator allocator;
     char *folder, *path;
     size_t path_bytes;
-    bp_fork_guard guard;
     bp_segment_writer segments;             /* with a ring the thread's */
     bp_drain_memory *first_memory, *memory; /* of the segments: the first, and the largest */
     bp_budget budget;
-    uint64_t sequence; /* of the next data record */
-    uint32_t n_layers;
-    bp_runlog_transport transport;
     /* with a ring */
     bp_ring_file ring;
-    bp_ring_producer producer;
     bp_drain drain;
-    uint64_t room[3]; /* by priority: bytes of the ring that may be in use behind a record */
-    bp_gap lost;      /* since the last item */
-    int told;         /* trouble of the thread that the caller knows of */
+    bp_gap lost; /* since the last item */
 };
 
-/* What gives way first when the disk does not keep up. */
+/* The first gives way first when the disk does not keep up. */
 typedef enum priority { STATISTICS, LOSSES, EVENTS } priority;
 
 typedef struct data_record {
@@ -72,7 +79,8 @@ static bp_status fail_record(const bp_runlog_writer *writer, const data_record *
 static bp_status write_directly(bp_runlog_writer *writer, const data_record *record,
                                 bp_error *error) {
     bp_segment_writer *segments = &writer->segments;
-    const uint64_t sequence = writer->sequence++; /* spent even if it is lost, so that it counts */
+    const uint64_t sequence =
+        writer->hot->sequence++; /* spent even if it is lost, so that it counts */
     const bp_segment_record put = {.type = record->type,
                                    .sequence = sequence,
                                    .payload = record->payload,
@@ -94,16 +102,28 @@ static bp_status write_directly(bp_runlog_writer *writer, const data_record *rec
 
 /* --- through the ring ----------------------------------------------------------------------- */
 
+static int trouble_of(const bp_runlog_writer *writer) {
+    return atomic_load_explicit(&writer->hot->producer.header->trouble, memory_order_relaxed);
+}
+
+/* What gives way first when the disk does not keep up: bytes of the ring that may be in use. */
+static uint64_t limit_of(const bp_runlog_writer *writer, priority least) {
+    const uint64_t capacity = writer->hot->producer.capacity;
+    if (least == STATISTICS) return capacity - capacity / 4;
+    return least == LOSSES ? capacity - capacity / 16 : capacity - END_BYTES;
+}
+
 static bp_status drop(bp_runlog_writer *writer, const data_record *record, bp_error *error) {
-    const int trouble = atomic_load(&writer->drain.trouble);
+    const int trouble = trouble_of(writer);
     bp_ring_header *header = writer->ring.header;
     note_lost(&writer->lost, BP_GAP_DISK_SLOW, record->step);
+    writer->hot->lacks = writer->lost.n_lost > 0;
     atomic_store_explicit(&header->n_lost, writer->lost.n_lost, memory_order_relaxed);
     atomic_store_explicit(&header->first_lost, (uint64_t)writer->lost.first_step,
                           memory_order_relaxed);
     atomic_store_explicit(&header->last_lost, (uint64_t)writer->lost.last_step,
                           memory_order_relaxed);
-    bp_ring_spend(&writer->producer, ++writer->sequence);
+    bp_ring_spend(&writer->hot->producer, ++writer->hot->sequence);
     if (trouble) return fail_record(writer, record, trouble, error);
     return bp_fail(error, BP_ERROR_IO,
                    "the disk does not keep up: the run log in %s loses records, now one of step "
@@ -115,16 +135,17 @@ static void put_gap(bp_runlog_writer *writer) {
     uint8_t payload[BP_SMALL_PAYLOAD_BYTES];
     const bp_ring_item item = {.type = BP_RUNLOG_GAP,
                                .n_bytes = (uint32_t)bp_gap_encode(&writer->lost, payload),
-                               .sequence = writer->sequence,
+                               .sequence = writer->hot->sequence,
                                .step = writer->lost.last_step,
                                .payload = payload};
-    bp_ring_put(&writer->producer, &item);
+    bp_ring_put(&writer->hot->producer, &item);
     writer->lost = (bp_gap){0};
+    writer->hot->lacks = false;
 }
 
 /* Once for each time that it begins. */
 static bp_status tell_trouble(bp_runlog_writer *writer, int trouble, bp_error *error) {
-    writer->told = trouble;
+    writer->hot->told = trouble;
     if (!trouble) return BP_OK;
     return bp_fail_os(error, trouble, "cannot write the run log in %s, what comes waits in memory",
                       writer->folder);
@@ -133,26 +154,27 @@ static bp_status tell_trouble(bp_runlog_writer *writer, int trouble, bp_error *e
 static bp_status hand_over(bp_runlog_writer *writer, const data_record *record, uint64_t limit,
                            bp_error *error) {
     uint64_t n_bytes = bp_ring_item_bytes((uint32_t)record->n_bytes);
-    if (writer->lost.n_lost) n_bytes += bp_ring_item_bytes(BP_SMALL_PAYLOAD_BYTES);
-    if (!bp_ring_has_room(&writer->producer, n_bytes, limit)) return drop(writer, record, error);
-    if (writer->lost.n_lost) put_gap(writer);
+    if (writer->hot->lacks) n_bytes += bp_ring_item_bytes(BP_SMALL_PAYLOAD_BYTES);
+    if (!bp_ring_has_room(&writer->hot->producer, n_bytes, limit))
+        return drop(writer, record, error);
+    if (writer->hot->lacks) put_gap(writer);
     const bp_ring_item item = {.type = (uint16_t)record->type,
                                .n_bytes = (uint32_t)record->n_bytes,
-                               .sequence = writer->sequence++,
+                               .sequence = writer->hot->sequence++,
                                .step = record->step < 0 ? 0 : record->step,
                                .payload = record->payload};
-    bp_ring_put(&writer->producer, &item);
-    bp_ring_spend(&writer->producer, writer->sequence);
-    const int trouble = atomic_load_explicit(&writer->drain.trouble, memory_order_relaxed);
-    return trouble == writer->told ? BP_OK : tell_trouble(writer, trouble, error);
+    bp_ring_put(&writer->hot->producer, &item);
+    bp_ring_spend(&writer->hot->producer, writer->hot->sequence);
+    const int trouble = trouble_of(writer);
+    return trouble == writer->hot->told ? BP_OK : tell_trouble(writer, trouble, error);
 }
 
 /* --- records -------------------------------------------------------------------------------- */
 
 static bp_status append(bp_runlog_writer *writer, const data_record *record, bp_error *error) {
-    if (bp_fork_guard_is_child(&writer->guard)) return BP_OK;
+    if (bp_fork_guard_is_child(&writer->hot->guard)) return BP_OK;
     if (writer->transport.ring)
-        return hand_over(writer, record, writer->room[record->priority], error);
+        return hand_over(writer, record, limit_of(writer, record->priority), error);
     const int saved = errno;
     const bp_status status = write_directly(writer, record, error);
     errno = saved;
@@ -167,14 +189,15 @@ static bp_status refuse(const char *what, size_t n_bytes, size_t most, bp_error 
 bp_status bp_runlog_writer_step(bp_runlog_writer *writer, int64_t step, const void *bytes,
                                 size_t n_bytes, bp_error *error) {
     bp_cursor cursor;
+    if (bp_fork_guard_is_child(&writer->hot->guard)) return BP_OK;
     bp_cursor_init(&cursor, bytes, n_bytes);
     const uint64_t n_layers = bp_read_varint(&cursor);
-    const size_t most = bp_record_max_bytes(writer->n_layers);
-    if (cursor.bad || n_layers != writer->n_layers)
+    if (cursor.bad || n_layers != writer->hot->n_layers)
         return bp_fail(error, BP_ERROR_ARGUMENT,
                        "a record of %llu layers cannot go into the run log of a network of %u",
-                       (unsigned long long)n_layers, (unsigned)writer->n_layers);
-    if (n_bytes > most) return refuse("a record", n_bytes, most, error);
+                       (unsigned long long)n_layers, (unsigned)writer->hot->n_layers);
+    if (n_bytes > writer->hot->most_bytes)
+        return refuse("a record", n_bytes, writer->hot->most_bytes, error);
     const data_record record = {BP_RUNLOG_STEP, STATISTICS, step < 0 ? 0 : step, bytes, n_bytes};
     return append(writer, &record, error);
 }
@@ -205,6 +228,12 @@ bp_status bp_runlog_writer_event(bp_runlog_writer *writer, bp_runlog_type type, 
     return append(writer, &record, error);
 }
 
+static void set_layers(bp_runlog_writer *writer, uint32_t n_layers) {
+    const size_t most = bp_record_max_bytes(n_layers);
+    writer->hot->n_layers = n_layers;
+    writer->hot->most_bytes = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+}
+
 /* --- the network grows ---------------------------------------------------------------------- */
 
 static bp_drain_memory *open_memory(const bp_runlog_writer *writer, const bp_model *model,
@@ -228,11 +257,11 @@ static bp_status fail_model(const bp_runlog_writer *writer, bp_status status, bp
 /* The record of the new layers belongs to the old segment; the next one has the whole network. */
 static bp_status put_layers(bp_runlog_writer *writer, const bp_model *model, uint8_t *bytes,
                             size_t capacity, bp_error *error) {
-    const uint32_t n_layers = bp_model_n_layers(model), first = writer->n_layers + 1;
+    const uint32_t n_layers = bp_model_n_layers(model), first = writer->hot->n_layers + 1;
     bp_writer payload;
     bp_writer_init(&payload, bytes, capacity);
     bp_write_varint(&payload, first);
-    bp_write_varint(&payload, n_layers - writer->n_layers);
+    bp_write_varint(&payload, n_layers - writer->hot->n_layers);
     bp_model_encode_layers(model, first, &payload);
     const data_record record = {BP_RUNLOG_MODEL_DELTA, EVENTS, -1, bytes, payload.length};
     return append(writer, &record, error);
@@ -240,7 +269,7 @@ static bp_status put_layers(bp_runlog_writer *writer, const bp_model *model, uin
 
 static void link_memory(bp_runlog_writer *writer, bp_drain_memory *memory) {
     bp_drain_memory *before = writer->memory;
-    memory->at = writer->transport.ring ? writer->producer.head : 0;
+    memory->at = writer->transport.ring ? writer->hot->producer.head : 0;
     writer->memory = memory;
     if (!writer->transport.ring) bp_segment_writer_grow(&writer->segments, &memory->memory);
     atomic_store_explicit(&before->next, memory, memory_order_release);
@@ -248,11 +277,12 @@ static void link_memory(bp_runlog_writer *writer, bp_drain_memory *memory) {
 
 bp_status bp_runlog_writer_model(bp_runlog_writer *writer, const bp_model *model, bp_error *error) {
     const uint32_t n_layers = bp_model_n_layers(model);
-    if (n_layers < writer->n_layers)
+    if (bp_fork_guard_is_child(&writer->hot->guard) || n_layers == writer->hot->n_layers)
+        return BP_OK;
+    if (n_layers < writer->hot->n_layers)
         return bp_fail(error, BP_ERROR_ARGUMENT,
                        "a network of %u layers cannot follow one of %u in a run log",
-                       (unsigned)n_layers, (unsigned)writer->n_layers);
-    if (n_layers == writer->n_layers || bp_fork_guard_is_child(&writer->guard)) return BP_OK;
+                       (unsigned)n_layers, (unsigned)writer->hot->n_layers);
     bp_status status;
     const int saved = errno;
     bp_drain_memory *memory = open_memory(writer, model, &status);
@@ -263,7 +293,7 @@ bp_status bp_runlog_writer_model(bp_runlog_writer *writer, const bp_model *model
                    : fail_model(writer, BP_ERROR_MEMORY, error);
     bp_release(&writer->allocator, bytes, capacity, 1);
     link_memory(writer, memory);
-    writer->n_layers = n_layers;
+    set_layers(writer, n_layers);
     errno = saved;
     return status;
 }
@@ -292,7 +322,7 @@ static void release(bp_runlog_writer *writer) {
     }
     bp_budget_finish(&writer->budget);
     bp_ring_file_close(&writer->ring, &allocator);
-    bp_fork_guard_close(&writer->guard);
+    if (writer->hot) bp_fork_guard_close(&writer->hot->guard);
     bp_release_text(&allocator, writer->folder);
     bp_release(&allocator, writer->path, writer->path_bytes, 1);
     bp_release(&allocator, writer, 1, sizeof *writer);
@@ -341,52 +371,66 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     writer->segments.run = tail.run;
     writer->segments.segment = tail.segment;
     writer->segments.rewind_step = step;
-    writer->sequence = tail.sequence;
+    writer->hot->sequence = tail.sequence;
     return BP_OK;
 }
 
+/* Writing beyond the limit on the size of files ends a process by a signal. */
+static uint64_t most_file_bytes(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+    return (uint64_t)limit.rlim_cur;
+}
+
+static uint64_t segment_bytes(const bp_runlog_writer *writer, const bp_runlog_options *options) {
+    const uint64_t model_bytes = writer->segments.memory.model_bytes;
+    const uint64_t wished = options->segment_bytes
+                                ? options->segment_bytes
+                                : bp_budget_segment_bytes(&writer->budget, model_bytes);
+    const uint64_t most = most_file_bytes() / 2; /* the last record may be a long one */
+    return wished < most ? wished : most;
+}
+
 static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
-                               uint64_t max_log_bytes, bp_error *error) {
+                               const bp_runlog_options *options, bp_error *error) {
     bp_status status;
     writer->memory = writer->first_memory = open_memory(writer, model, &status);
     if (!writer->memory) return fail_model(writer, status, error);
     bp_segment_writer *segments = &writer->segments;
-    bp_budget_init(&writer->budget, writer->folder, max_log_bytes);
+    bp_budget_init(&writer->budget, writer->folder, options->max_log_bytes);
     segments->io = writer->io;
     segments->folder = writer->folder;
     segments->path = writer->path;
     segments->path_bytes = writer->path_bytes;
     segments->memory = writer->memory->memory;
-    if (segments->segment_bytes == 0)
-        segments->segment_bytes =
-            bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
-    const int trouble = bp_segment_writer_start(segments, writer->sequence);
+    segments->segment_bytes = segment_bytes(writer, options);
+    const int trouble = bp_segment_writer_start(segments, writer->hot->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
 }
 
 static bp_status open_first(bp_runlog_writer *writer, const char *folder, const bp_model *model,
                             const bp_runlog_options *options, bp_error *error) {
+    writer->hot = (hot *)bp_fork_guard_open(sizeof(hot));
     writer->path_bytes = strlen(folder) + 1 + BP_SEGMENT_NAME_BYTES;
     writer->folder = bp_copy_text(&writer->allocator, folder);
     writer->path = bp_allocate(&writer->allocator, writer->path_bytes, 1);
-    if (!writer->folder || !writer->path)
+    if (!writer->hot || !writer->folder || !writer->path)
         return bp_fail(error, BP_ERROR_MEMORY, "no memory to write the run log in %s", folder);
-    writer->n_layers = bp_model_n_layers(model);
+    set_layers(writer, bp_model_n_layers(model));
     writer->segments.run = draw_id(writer->io, RUN_ID_PURPOSE);
     writer->segments.rewind_step = -1;
-    writer->segments.segment_bytes = options->segment_bytes;
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
-    return status == BP_OK ? open_segments(writer, model, options->max_log_bytes, error) : status;
+    return status == BP_OK ? open_segments(writer, model, options, error) : status;
 }
 
 /* --- the ring ------------------------------------------------------------------------------- */
 
 static uint64_t ring_capacity(const bp_runlog_writer *writer, const bp_runlog_options *options) {
     if (options->ring_bytes) return bp_ring_capacity(options->ring_bytes);
-    const uint64_t some_steps = 4 * (uint64_t)bp_record_max_bytes(writer->n_layers);
+    const uint64_t some_steps = 4 * (uint64_t)bp_record_max_bytes(writer->hot->n_layers);
     const uint64_t wished = some_steps > BP_RUNLOG_RING_BYTES ? some_steps : BP_RUNLOG_RING_BYTES;
     return bp_ring_capacity(wished < MOST_RING_BYTES ? wished : MOST_RING_BYTES);
 }
@@ -396,15 +440,14 @@ static const char *open_ring(bp_runlog_writer *writer, const bp_runlog_options *
     const char *ring_folder = options->ring_folder ? options->ring_folder : BP_RING_FOLDER;
     const uint64_t capacity = ring_capacity(writer, options);
     bp_salvage_sweep(writer->io, ring_folder, &writer->allocator);
+    if (bp_ring_file_bytes(capacity) > most_file_bytes())
+        return "the limit on the size of files is below that of the ring";
     const char *why = bp_ring_file_create(&writer->ring, writer->io, ring_folder, writer->folder,
                                           writer->segments.run, draw_id(writer->io, TOKEN_PURPOSE),
                                           capacity, &writer->allocator);
     if (why) return why;
-    bp_ring_producer_init(&writer->producer, writer->ring.header);
-    bp_ring_spend(&writer->producer, writer->sequence);
-    writer->room[STATISTICS] = capacity / 4 * 3;
-    writer->room[LOSSES] = capacity / 16 * 15;
-    writer->room[EVENTS] = capacity - END_BYTES;
+    bp_ring_producer_init(&writer->hot->producer, writer->ring.header);
+    bp_ring_spend(&writer->hot->producer, writer->hot->sequence);
     const bp_drain what = {.io = writer->io,
                            .writer = &writer->segments,
                            .ring = &writer->ring,
@@ -429,7 +472,6 @@ bp_status bp_runlog_writer_open(bp_runlog_writer **writer, const char *folder,
     opened->allocator = *allocator;
     opened->io = options->io ? options->io : &bp_io_system;
     opened->ring.file = -1;
-    bp_fork_guard_open(&opened->guard);
     const bp_status status = open_first(opened, folder, model, options, error);
     if (status == BP_OK) {
         const char *why = options->direct ? "it was asked for" : open_ring(opened, options);
@@ -479,11 +521,11 @@ static bp_status close_directly(bp_runlog_writer *writer, const data_record *end
 }
 
 static bp_status close_ring(bp_runlog_writer *writer, const data_record *end, bp_error *error) {
-    const uint64_t capacity = writer->producer.capacity;
-    writer->told = atomic_load(&writer->drain.trouble);
+    const uint64_t capacity = writer->hot->producer.capacity;
+    writer->hot->told = trouble_of(writer);
     bp_status status = hand_over(writer, end, capacity, error);
     const bp_drain_end drained = bp_drain_close(&writer->drain);
-    const int trouble = atomic_load(&writer->drain.trouble);
+    const int trouble = trouble_of(writer);
     const int late = atomic_load(&writer->drain.late);
     if (drained == BP_DRAIN_STUCK)
         return bp_fail(error, BP_ERROR_IO,
@@ -493,6 +535,10 @@ static bp_status close_ring(bp_runlog_writer *writer, const data_record *end, bp
         status = bp_fail_os(error, trouble ? trouble : EIO,
                             "cannot finish the run log in %s, its end is in memory alone",
                             writer->folder);
+    else if (atomic_load(&writer->drain.n_damaged))
+        status = bp_fail(error, BP_ERROR_IO,
+                         "something wrote over the memory of the run log in %s: records are lost",
+                         writer->folder);
     else if (late && status == BP_OK)
         status = bp_fail_os(error, late, "cannot make the run log in %s durable", writer->folder);
     if (status == BP_OK) status = tell_budget(writer, error);
@@ -510,7 +556,7 @@ bp_status bp_runlog_writer_close(bp_runlog_writer *writer, bp_run_end end, bp_er
     bp_write_f64(&bytes, writer->io->wall_clock(writer->io->context));
     const data_record record = {BP_RUNLOG_END, EVENTS, -1, payload, bytes.length};
     bp_status status = BP_OK;
-    if (bp_fork_guard_is_child(&writer->guard))
+    if (bp_fork_guard_is_child(&writer->hot->guard))
         close_child(writer);
     else if (writer->transport.ring)
         status = close_ring(writer, &record, error);

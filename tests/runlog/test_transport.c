@@ -4,12 +4,14 @@
 #include "fixture.h"
 #include "record/event.h"
 #include "runlog/reader.h"
+#include "runlog/ring_file.h"
 #include "slow_disk.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static char ring_folder[] = "/dev/shm/backprobe-test-XXXXXX";
@@ -406,6 +408,62 @@ static void after_a_failed_fsync_comes_a_new_segment(void **state) {
     fixture_remove_folder(folder);
 }
 
+/* A stray write of the host into the ring is not taken for a record. */
+static void memory_that_something_wrote_over(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[BP_RING_PATH_BYTES];
+    slow_disk disk = {0};
+    const bp_io io = slow_io(&disk);
+    const bp_runlog_options options = {.io = &io, .ring_folder = ring_folder};
+    bp_error error;
+    fixture_make_folder(folder);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    atomic_store(&disk.frozen, 1);
+    put_steps(writer, 0, 1);
+    wait_for(&disk.waiting, 1);
+    put_steps(writer, 1, 10);
+    assert_true(bp_ring_read_note(&bp_io_system, folder, path));
+    const int file = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(file >= 0);
+    uint8_t byte;
+    assert_int_equal(pread(file, &byte, 1, BP_RING_HEADER_BYTES + 1200), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(file, &byte, 1, BP_RING_HEADER_BYTES + 1200), 1);
+    close(file);
+    atomic_store(&disk.frozen, 0);
+    for (int i = 0; i < 2000 && fixture_read_log(folder).n_given < 2; i++) usleep(1000);
+    put_steps(writer, 10, 12);
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_ERROR_IO);
+    assert_non_null(strstr(error.text, "wrote over"));
+    const fixture_reading reading = fixture_read_log(folder);
+    assert_true(reading.n_given >= 4 && reading.n_given < 12);
+    assert_int_equal(reading.damage.lost_records, 12 - reading.n_given);
+    assert_int_equal(reading.damage.damaged_places, 0);
+    assert_int_equal(reading.end, BP_RUN_FINISHED);
+    fixture_remove_folder(folder);
+}
+
+/* Beyond the limit a signal would end the host. */
+static void a_limit_on_the_size_of_files(void **state) {
+    (void)state;
+    struct rlimit before;
+    char folder[FIXTURE_PATH_BYTES];
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = {32768, before.rlim_max};
+    const bp_runlog_options options = {.ring_folder = ring_folder};
+    fixture_make_folder(folder);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    const bool ring = bp_runlog_writer_transport(writer).ring;
+    put_steps(writer, 0, 200);
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL), BP_OK);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_false(ring);
+    assert_true(n_segments(folder) >= 2);
+    assert_int_equal(fixture_read_log(folder).n_given, 200);
+    fixture_remove_folder(folder);
+}
+
 /* --- the process ---------------------------------------------------------------------------- */
 
 static void a_forked_child_does_nothing(void **state) {
@@ -583,6 +641,8 @@ int main(void) {
         cmocka_unit_test(a_full_disk_costs_nothing_for_a_while),
         cmocka_unit_test(a_disk_that_stays_full),
         cmocka_unit_test(after_a_failed_fsync_comes_a_new_segment),
+        cmocka_unit_test(memory_that_something_wrote_over),
+        cmocka_unit_test(a_limit_on_the_size_of_files),
         cmocka_unit_test(a_forked_child_does_nothing),
         cmocka_unit_test(the_thread_takes_no_signals),
         cmocka_unit_test(the_network_grows),
