@@ -73,6 +73,20 @@ static size_t gather(bp_blocks *blocks, uint8_t *bytes, size_t limit) {
     return done;
 }
 
+size_t bp_blocks_next_row(bp_blocks *blocks, bp_block *buffer, const void **elements) {
+    const bp_tensor *tensor = blocks->tensor;
+    const int32_t last = tensor->ndim - 1;
+    /* Every row before it had a multiple of 16, too: this one begins at lane 0. */
+    if (last < 0 || tensor->stride[last] != 1 || tensor->shape[last] % 16 != 0 ||
+        tensor->shape[last] < BP_BLOCK_ELEMENTS || blocks->remaining == 0)
+        return bp_blocks_next(blocks, buffer, SIZE_MAX, elements);
+    const size_t n = (size_t)tensor->shape[last];
+    *elements = blocks->next;
+    blocks->remaining -= n;
+    advance(blocks, (int64_t)n);
+    return n;
+}
+
 size_t bp_blocks_next(bp_blocks *blocks, bp_block *buffer, size_t limit, const void **elements) {
     if (!blocks->contiguous) {
         *elements = buffer->bytes;

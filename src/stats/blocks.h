@@ -29,6 +29,8 @@ void bp_blocks_init(bp_blocks *blocks, const bp_tensor *tensor);
  * contiguous, else gathered into *buffer, at most BP_BLOCK_ELEMENTS. Returns their number, 0 at the
  * end. */
 size_t bp_blocks_next(bp_blocks *blocks, bp_block *buffer, size_t limit, const void **elements);
+/* The same without a limit, and without gathering where long rows lie without gaps. */
+size_t bp_blocks_next_row(bp_blocks *blocks, bp_block *buffer, const void **elements);
 /* n elements as f64. */
 void bp_block_to_f64(bp_dtype dtype, const void *elements, size_t n, double *values);
 /* The next at most BP_BLOCK_ELEMENTS elements as f64. */

@@ -39,11 +39,11 @@ static void scale_sums(bp_summary *summary, bp_lanes *lanes, const bp_tensor *te
     const void *elements;
     size_t n;
     bp_blocks_init(&blocks, tensor);
-    while ((n = bp_blocks_next(&blocks, &buffer, SIZE_MAX, &elements)) > 0)
+    while ((n = bp_blocks_next_row(&blocks, &buffer, &elements)) > 0)
         bp_scalar_add_f64_scaled(lanes, elements, n, sum_factor, factors);
 }
 
-/* Gathered through a small buffer. */
+/* Row by row, or gathered through a small buffer. */
 static void add_strided(bp_lanes *lanes, bp_exponents *exponents, const bp_tensor *tensor,
                         const bp_level *level) {
     bp_blocks blocks;
@@ -51,7 +51,7 @@ static void add_strided(bp_lanes *lanes, bp_exponents *exponents, const bp_tenso
     const void *elements;
     size_t n;
     bp_blocks_init(&blocks, tensor);
-    while ((n = bp_blocks_next(&blocks, &buffer, SIZE_MAX, &elements)) > 0)
+    while ((n = bp_blocks_next_row(&blocks, &buffer, &elements)) > 0)
         bp_driver_add(level, tensor->dtype, lanes, exponents, elements, n);
 }
 
