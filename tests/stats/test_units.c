@@ -8,6 +8,7 @@
 #include "levels.h"
 #include "planted.h"
 
+#include <fenv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -464,6 +465,32 @@ static void an_odd_first_sample(void **state) {
     assert_true(near(variation, slow_variation(values, S, 1), 1e-12));
 }
 
+/* A host that rounds upward gets the same bits. */
+static void the_hosts_rounding_does_not_matter(void **state) {
+    (void)state;
+    enum { S = 7, U = 37 };
+    float data[S * U];
+    bp_unit read[2][U];
+    double variation[2];
+    for (size_t i = 0; i < S * U; i++) put_bits(data, BP_F32, i, ordinary_bits(BP_F32, 12, i));
+    const bp_tensor tensor = bp_tensor_matrix(data, BP_F32, S, U);
+    for (int up = 0; up < 2; up++) {
+        const int kept = fegetround();
+        assert_int_equal(fesetround(up ? FE_UPWARD : FE_TONEAREST), 0);
+        bp_units units = open_units(U);
+        bp_units_add(&units, &tensor);
+        bp_units_read(&units, 0, U, read[up]);
+        const bool is_measured = bp_units_variation(&units, S, &variation[up]);
+        assert_int_equal(fesetround(kept), 0);
+        assert_true(is_measured);
+    }
+    assert_true(variation[0] == variation[1]);
+    for (size_t u = 0; u < U; u++) {
+        assert_true(read[0][u].mean == read[1][u].mean && read[0][u].rms == read[1][u].rms);
+        assert_true(read[0][u].variance == read[1][u].variance);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variation_against_plain_code),
@@ -477,6 +504,7 @@ int main(void) {
         cmocka_unit_test(units_are_read_one_by_one),
         cmocka_unit_test(small_f64_are_not_dead),
         cmocka_unit_test(an_odd_first_sample),
+        cmocka_unit_test(the_hosts_rounding_does_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
