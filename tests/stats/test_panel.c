@@ -240,12 +240,13 @@ static void any_strides(void **state) {
 
 static void small_and_turned(void **state) {
     (void)state;
-    float straight[60], turned[60];
-    for (size_t i = 0; i < 60; i++) straight[i] = turned[i % 10 * 6 + i / 10] = (float)i;
-    const bp_tensor plain = bp_tensor_matrix(straight, BP_F32, 6, 10);
+    enum { R = 30, C = 60, N = R * C };
+    static float straight[N], turned[N];
+    for (size_t i = 0; i < N; i++) straight[i] = turned[i % C * R + i / C] = (float)i;
+    const bp_tensor plain = bp_tensor_matrix(straight, BP_F32, R, C);
     const bp_tensor other = {
-        .data = turned, .dtype = BP_F32, .ndim = 2, .shape = {6, 10}, .stride = {1, 6}};
-    bp_panel expected = open_panel(0, 60, 0), found = open_panel(1, 60, 0);
+        .data = turned, .dtype = BP_F32, .ndim = 2, .shape = {R, C}, .stride = {1, R}};
+    bp_panel expected = open_panel(0, N, 0), found = open_panel(1, N, 0);
     bp_panel_before(&expected, &plain, &plain);
     bp_panel_before(&found, &other, &other);
     assert_memory_equal(memory[1], memory[0], sizeof memory[0]);
@@ -298,6 +299,9 @@ static void cosines(void **state) {
         assert_true(cosine(dtypes[d], N, a, a, &found) && found > 1 - 1e-15 && found <= 1);
         for (size_t i = 0; i < N; i++) b[i] = -2 * a[i];
         assert_true(cosine(dtypes[d], N, a, b, &found) && found < -1 + 1e-15 && found >= -1);
+        assert_true(cosine(dtypes[d], 1, a, b, &found) && found == -1);
+        b[512] = 0;
+        assert_true(cosine(dtypes[d], 513, a, b, &found) && found > -1 + 1e-6 && found < -0.9);
         assert_true(cosine(dtypes[d], 2, (double[]){1, 0}, (double[]){0, 3}, &found) && found == 0);
         assert_false(cosine(dtypes[d], 2, (double[]){0, 0}, (double[]){1, 3}, &found));
         assert_false(cosine(dtypes[d], 2, (double[]){1, 3}, (double[]){0, -0.0}, &found));

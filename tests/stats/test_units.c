@@ -5,12 +5,11 @@
 
 #include <cmocka.h>
 
+#include "fenced.h"
 #include "levels.h"
 #include "planted.h"
 
 #include <fenv.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { MOST_UNITS = 700 };
 static double arrays[3][MOST_UNITS];
@@ -220,20 +219,6 @@ static void assert_same_sums(const bp_units *units, const sums *expected) {
     assert_int_equal(units->non_finite, !finite);
 }
 
-/* A block that ends, or begins, where memory does. */
-typedef struct fenced {
-    uint8_t *pages, *from, *end;
-    size_t n_bytes;
-} fenced;
-
-static fenced fence(size_t n_bytes) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (n_bytes + page - 1) / page * page;
-    uint8_t *pages = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(pages != MAP_FAILED);
-    assert_int_equal(mprotect(pages + page, room, PROT_READ | PROT_WRITE), 0);
-    return (fenced){pages, pages + page, pages + page + room, room + 2 * page};
-}
-
 static bp_tensor samples_of(const void *data, bp_dtype dtype, size_t n_samples, size_t n_units,
                             size_t n_inner) {
     const int64_t inner = (int64_t)n_inner, units = (int64_t)n_units;
@@ -275,10 +260,14 @@ static void compare_bits(size_t d, size_t n_units, size_t n_inner, int which) {
             const bp_tensor tensor = samples_of(data, dtype, batches[b], n_units, n_inner);
             plain_add(&expected, b == 0, dtype, data, batches[b], n_units, n_inner);
             bp_units_add(&units, &tensor);
-            assert_int_equal(munmap(memory.pages, memory.n_bytes), 0);
+            unfence(&memory);
         }
         assert_int_equal(units.samples, 36);
         assert_same_sums(&units, &expected);
+        double untouched;
+        memset(&untouched, 0x5a, sizeof untouched);
+        for (int t = 0; t < 3; t++)
+            assert_memory_equal(&arrays[t][n_units], &untouched, sizeof untouched);
     }
 }
 
