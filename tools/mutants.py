@@ -116,6 +116,14 @@ def number_mutants(text: str) -> tuple[str, ...]:
     return (f"{float(match[1]) + 1}{match[2] or ''}{match[3]}",) if match else ()
 
 
+def is_array_size(found: list[Token], at: int) -> bool:
+    """In a declaration: behind the name and its type."""
+    if at < 3 or found[at - 1].text != "[" or found[at - 2].kind != "name":
+        return False
+    before = found[at - 3]
+    return before.text == "*" or before.kind == "name" and before.text != "return"
+
+
 def is_binary(found: list[Token], at: int) -> bool:
     before = found[at - 1] if at else None
     if before is None or at + 1 == len(found):
@@ -208,7 +216,10 @@ def mutants(text: str) -> list[Mutant]:
 
     for i, token in enumerate(found):
         if token.kind == "number":
-            for new in number_mutants(token.text):
+            changed = number_mutants(token.text)
+            if is_array_size(found, i):
+                changed = changed[1:]  # nothing can notice that it is larger
+            for new in changed:
                 change(token.start, token.end, new)
         elif token.kind == "name":
             for new in intrinsic_mutants(token.text):

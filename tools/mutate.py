@@ -267,9 +267,11 @@ def main(words: list[str] | None = None) -> int:
     with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
         tried = [pool.submit(bench.attempt, *item) for item in items if item not in known]
         for done, future in enumerate(concurrent.futures.as_completed(tried), 1):
-            if sys.stderr.isatty():
-                print(f"\r{done} of {len(tried)} ", end="", file=sys.stderr)
             outcomes.append(future.result())
+            if done % 10 == 0 or outcomes[-1].verdict == "survived":
+                last = outcomes[-1]
+                print(f"{done} of {len(tried)}, now {last.path}:{last.mutant.line} {last.verdict}",
+                      file=sys.stderr, flush=True)  # fmt: skip
     outcomes.sort(key=lambda outcome: (outcome.path, outcome.mutant.start))
     return report(outcomes, given.least)
 

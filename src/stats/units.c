@@ -289,7 +289,7 @@ BP_VECTORISED static void add_up(const bp_units *units, double factor, double *v
 BP_GUARDED double variation_of(const bp_units *units) {
     double variances, mean_squares;
     add_up(units, one_over_n(units), &variances, &mean_squares);
-    return mean_squares > 0 ? sqrt(variances) / sqrt(mean_squares) : -1;
+    return sqrt(variances) / sqrt(mean_squares); /* NaN when all is 0 */
 }
 
 bool bp_units_variation(const bp_units *units, uint64_t min_samples, double *variation) {
@@ -298,7 +298,7 @@ bool bp_units_variation(const bp_units *units, uint64_t min_samples, double *var
     bp_float_guard guard = bp_float_guard_enter();
     const double result = variation_of(units);
     bp_float_guard_leave(&guard);
-    if (!isfinite(result) || result < 0) return false;
+    if (!isfinite(result)) return false;
     *variation = result;
     return true;
 }
@@ -310,7 +310,7 @@ BP_GUARDED void read_units(const bp_units *units, uint64_t first, uint64_t n, bp
         const double variance = variance_of(units->sum[u], units->sum_squares[u], factor);
         const double mean = units->shift[u] + units->sum[u] * factor;
         const double mean_square = mean * mean + variance;
-        if (!(fabs(units->sum_squares[u]) <= DBL_MAX) || !(mean_square <= DBL_MAX)) continue;
+        if (!isfinite(units->sum_squares[u]) || !isfinite(mean_square)) continue;
         if (out->ever_non_zero && mean_square < DBL_MIN) continue;
         out->measured = true;
         out->mean = mean;

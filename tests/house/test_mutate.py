@@ -57,6 +57,10 @@ class Changes(unittest.TestCase):
     def test_pointers_are_no_products(self):
         self.assertEqual(whats("void f(const float *at, x_t *b);"), set())
 
+    def test_arrays_are_not_made_larger(self):
+        self.assertEqual(whats("double lanes[2];"), {"2 -> 1"})
+        self.assertEqual(whats("x = lanes[2];"), {"2 -> 1", "2 -> 3", "drop: x = lanes[2];"})
+
     def test_code_in_macros(self):
         self.assertIn("+ -> -", whats("#define ADD(A, B) \\\n    ((A) + (B))\n"))
 

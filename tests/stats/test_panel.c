@@ -7,6 +7,8 @@
 
 #include "planted.h"
 
+#include <fenv.h>
+
 enum { MOST_WORDS = 4 * BP_PANEL_POSITIONS, ROWS = 300, COLUMNS = 1000, LARGE = ROWS * COLUMNS };
 static uint64_t memory[2][MOST_WORDS + 1];
 
@@ -238,12 +240,13 @@ static void any_strides(void **state) {
 
 static void small_and_turned(void **state) {
     (void)state;
-    float straight[60], turned[60];
-    for (size_t i = 0; i < 60; i++) straight[i] = turned[i % 10 * 6 + i / 10] = (float)i;
-    const bp_tensor plain = bp_tensor_matrix(straight, BP_F32, 6, 10);
+    enum { R = 30, C = 60, N = R * C };
+    static float straight[N], turned[N];
+    for (size_t i = 0; i < N; i++) straight[i] = turned[i % C * R + i / C] = (float)i;
+    const bp_tensor plain = bp_tensor_matrix(straight, BP_F32, R, C);
     const bp_tensor other = {
-        .data = turned, .dtype = BP_F32, .ndim = 2, .shape = {6, 10}, .stride = {1, 6}};
-    bp_panel expected = open_panel(0, 60, 0), found = open_panel(1, 60, 0);
+        .data = turned, .dtype = BP_F32, .ndim = 2, .shape = {R, C}, .stride = {1, R}};
+    bp_panel expected = open_panel(0, N, 0), found = open_panel(1, N, 0);
     bp_panel_before(&expected, &plain, &plain);
     bp_panel_before(&found, &other, &other);
     assert_memory_equal(memory[1], memory[0], sizeof memory[0]);
@@ -296,6 +299,9 @@ static void cosines(void **state) {
         assert_true(cosine(dtypes[d], N, a, a, &found) && found > 1 - 1e-15 && found <= 1);
         for (size_t i = 0; i < N; i++) b[i] = -2 * a[i];
         assert_true(cosine(dtypes[d], N, a, b, &found) && found < -1 + 1e-15 && found >= -1);
+        assert_true(cosine(dtypes[d], 1, a, b, &found) && found == -1);
+        b[512] = 0;
+        assert_true(cosine(dtypes[d], 513, a, b, &found) && found > -1 + 1e-6 && found < -0.9);
         assert_true(cosine(dtypes[d], 2, (double[]){1, 0}, (double[]){0, 3}, &found) && found == 0);
         assert_false(cosine(dtypes[d], 2, (double[]){0, 0}, (double[]){1, 3}, &found));
         assert_false(cosine(dtypes[d], 2, (double[]){1, 3}, (double[]){0, -0.0}, &found));
@@ -383,6 +389,31 @@ static void formats_are_each_tensors_own(void **state) {
     assert_true(reading.effect == 4.5 && reading.has_cosine && fabs(reading.cosine - 1) < 1e-15);
 }
 
+/* A host that rounds upward gets the same bits. */
+static void the_hosts_rounding_does_not_matter(void **state) {
+    (void)state;
+    const three t = fill_large();
+    const three back = {t.before, t.before, t.after};
+    bp_panel_reading readings[2][2];
+    for (int up = 0; up < 2; up++) {
+        const int kept = fegetround();
+        assert_int_equal(fesetround(up ? FE_UPWARD : FE_TONEAREST), 0);
+        bp_panel panel = open_panel(up, LARGE, 4);
+        readings[up][0] = read_update(&panel, &t);
+        readings[up][1] = read_update(&panel, &back);
+        assert_int_equal(fegetround(), up ? FE_UPWARD : FE_TONEAREST);
+        assert_int_equal(fesetround(kept), 0);
+    }
+    assert_memory_equal(memory[1], memory[0], sizeof memory[0]);
+    for (int i = 0; i < 2; i++) {
+        const bp_panel_reading *plain = &readings[0][i], *same = &readings[1][i];
+        assert_memory_equal(&same->update, &plain->update, sizeof plain->update);
+        assert_true(same->effect == plain->effect && same->change_rms == plain->change_rms);
+        assert_true(same->stalled_fraction == plain->stalled_fraction);
+        assert_true(same->has_cosine == (i == 1) && same->cosine == plain->cosine);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(up_to_2048_elements_it_is_exact),
@@ -398,6 +429,7 @@ int main(void) {
         cmocka_unit_test(what_was_not_given_is_not_read),
         cmocka_unit_test(nothing_is_read_of_nothing),
         cmocka_unit_test(formats_are_each_tensors_own),
+        cmocka_unit_test(the_hosts_rounding_does_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,11 @@
 
 #include <cmocka.h>
 
+#include "fenced.h"
 #include "levels.h"
 #include "planted.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
+#include <fenv.h>
 
 enum { MOST_UNITS = 700 };
 static double arrays[3][MOST_UNITS];
@@ -219,20 +219,6 @@ static void assert_same_sums(const bp_units *units, const sums *expected) {
     assert_int_equal(units->non_finite, !finite);
 }
 
-/* A block that ends, or begins, where memory does. */
-typedef struct fenced {
-    uint8_t *pages, *from, *end;
-    size_t n_bytes;
-} fenced;
-
-static fenced fence(size_t n_bytes) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (n_bytes + page - 1) / page * page;
-    uint8_t *pages = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(pages != MAP_FAILED);
-    assert_int_equal(mprotect(pages + page, room, PROT_READ | PROT_WRITE), 0);
-    return (fenced){pages, pages + page, pages + page + room, room + 2 * page};
-}
-
 static bp_tensor samples_of(const void *data, bp_dtype dtype, size_t n_samples, size_t n_units,
                             size_t n_inner) {
     const int64_t inner = (int64_t)n_inner, units = (int64_t)n_units;
@@ -243,7 +229,19 @@ static bp_tensor samples_of(const void *data, bp_dtype dtype, size_t n_samples, 
                        .stride = {units * inner, inner, 1}};
 }
 
-static void compare_bits(bp_dtype dtype, size_t n_units, size_t n_inner, int which) {
+/* Ordinary values, drawn once: there are many shapes. */
+static uint64_t drawn_bits(size_t d, size_t i) {
+    enum { DRAWN = 4099 };
+    static uint64_t drawn[N_DTYPES][DRAWN];
+    static bool is_drawn;
+    for (size_t e = 0; e < N_DTYPES && !is_drawn; e++)
+        for (size_t k = 0; k < DRAWN; k++) drawn[e][k] = ordinary_bits(all_dtypes[e], 9, k);
+    is_drawn = true;
+    return drawn[d][i % DRAWN];
+}
+
+static void compare_bits(size_t d, size_t n_units, size_t n_inner, int which) {
+    const bp_dtype dtype = all_dtypes[d];
     const size_t batches[] = {1, 2, 17, 16}, size = bp_dtype_bytes(dtype);
     static sums expected;
     for (int at_end = 0; at_end < 2; at_end++) {
@@ -257,15 +255,19 @@ static void compare_bits(bp_dtype dtype, size_t n_units, size_t n_inner, int whi
                 const bool is_planted = which >= 0 && i % 97 == 41 * b;
                 put_bits(data, dtype, i,
                          is_planted ? special_bits(dtype, (special)which)
-                                    : ordinary_bits(dtype, 10 * b + n_units, i));
+                                    : drawn_bits(d, 1000 * b + n_units + i));
             }
             const bp_tensor tensor = samples_of(data, dtype, batches[b], n_units, n_inner);
             plain_add(&expected, b == 0, dtype, data, batches[b], n_units, n_inner);
             bp_units_add(&units, &tensor);
-            assert_int_equal(munmap(memory.pages, memory.n_bytes), 0);
+            unfence(&memory);
         }
         assert_int_equal(units.samples, 36);
         assert_same_sums(&units, &expected);
+        double untouched;
+        memset(&untouched, 0x5a, sizeof untouched);
+        for (int t = 0; t < 3; t++)
+            assert_memory_equal(&arrays[t][n_units], &untouched, sizeof untouched);
     }
 }
 
@@ -275,15 +277,15 @@ static void bits_of_the_definition(void **state) {
     for (size_t d = 0; d < N_DTYPES; d++)
         for (size_t c = 0; c < sizeof unit_counts / sizeof *unit_counts; c++)
             for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
-                compare_bits(all_dtypes[d], unit_counts[c], inner[i], -1);
+                compare_bits(d, unit_counts[c], inner[i], -1);
 }
 
 static void special_values(void **state) {
     NEEDS_LEVEL(state);
     for (size_t d = 0; d < N_DTYPES; d++)
         for (int which = 0; which < N_SPECIALS; which++) {
-            compare_bits(all_dtypes[d], 19, 1, which);
-            compare_bits(all_dtypes[d], 3, 19, which);
+            compare_bits(d, 19, 1, which);
+            compare_bits(d, 3, 19, which);
         }
 }
 
@@ -452,6 +454,32 @@ static void an_odd_first_sample(void **state) {
     assert_true(near(variation, slow_variation(values, S, 1), 1e-12));
 }
 
+/* A host that rounds upward gets the same bits. */
+static void the_hosts_rounding_does_not_matter(void **state) {
+    (void)state;
+    enum { S = 7, U = 37 };
+    float data[S * U];
+    bp_unit read[2][U];
+    double variation[2];
+    for (size_t i = 0; i < S * U; i++) put_bits(data, BP_F32, i, ordinary_bits(BP_F32, 12, i));
+    const bp_tensor tensor = bp_tensor_matrix(data, BP_F32, S, U);
+    for (int up = 0; up < 2; up++) {
+        const int kept = fegetround();
+        assert_int_equal(fesetround(up ? FE_UPWARD : FE_TONEAREST), 0);
+        bp_units units = open_units(U);
+        bp_units_add(&units, &tensor);
+        bp_units_read(&units, 0, U, read[up]);
+        const bool is_measured = bp_units_variation(&units, S, &variation[up]);
+        assert_int_equal(fesetround(kept), 0);
+        assert_true(is_measured);
+    }
+    assert_true(variation[0] == variation[1]);
+    for (size_t u = 0; u < U; u++) {
+        assert_true(read[0][u].mean == read[1][u].mean && read[0][u].rms == read[1][u].rms);
+        assert_true(read[0][u].variance == read[1][u].variance);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(variation_against_plain_code),
@@ -465,6 +493,7 @@ int main(void) {
         cmocka_unit_test(units_are_read_one_by_one),
         cmocka_unit_test(small_f64_are_not_dead),
         cmocka_unit_test(an_odd_first_sample),
+        cmocka_unit_test(the_hosts_rounding_does_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

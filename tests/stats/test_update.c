@@ -5,8 +5,10 @@
 
 #include <cmocka.h>
 
+#include "fenced.h"
 #include "levels.h"
 #include "planted.h"
+#include "stats/kernels/wide.h"
 
 static bool near(double found, wide expected, wide magnitude) {
     return wide_abs((wide)found - expected) <= (wide)1e-13 * magnitude;
@@ -83,30 +85,47 @@ static void non_finite_values_are_counted_not_summed(void **state) {
 }
 
 /* f64 goes one by one, the others by rounds: the same values must give the same bits. Values that
- * are not at hand lie unaligned. */
+ * are not at hand lie unaligned, all before the end of memory. */
 static void compare_ways(const bp_dtype dtypes[3], size_t n, int which, size_t planted) {
     enum { MOST = 9000 };
-    static uint8_t narrow[3][MOST * sizeof(double) + 1];
     static double exact[3][MOST];
     bp_tensor given[3], f64[3];
+    fenced memory[3];
     for (size_t t = 0; t < 3; t++) {
+        const size_t n_bytes = n * bp_dtype_bytes(dtypes[t]);
+        memory[t] = fence(n_bytes + t % 2);
+        uint8_t *narrow = memory[t].end - n_bytes - t % 2;
         for (size_t i = 0; i < n; i++) {
             const bool is_planted = which >= 0 && i % 20 == planted / 3 && t == planted % 3;
-            const bool is_stalled = t == 2 && i % 4 == 1 && dtypes[1] == dtypes[2];
+            const bool is_stalled = t == 2 && i % 3 == 1 && dtypes[1] == dtypes[2];
             const uint64_t bits = is_planted ? special_bits(dtypes[t], (special)which)
                                              : ordinary_bits(dtypes[t], is_stalled ? 1 : t, i);
-            put_bits(narrow[t] + t % 2, dtypes[t], i, bits);
+            put_bits(narrow, dtypes[t], i, bits);
             exact[t][i] = decode(dtypes[t], bits);
         }
-        given[t] = bp_tensor_matrix(narrow[t] + t % 2, dtypes[t], (int64_t)n, 0);
+        given[t] = bp_tensor_matrix(narrow, dtypes[t], (int64_t)n, 0);
         f64[t] = bp_tensor_matrix(exact[t], BP_F64, (int64_t)n, 0);
     }
     bp_update_stats fast = {0}, plain = {0};
     bp_update_stats_add(&fast, &given[0], &given[1], &given[2]);
     bp_update_stats_add(&plain, &f64[0], &f64[1], &f64[2]);
     assert_memory_equal(&fast, &plain, sizeof plain);
+    for (size_t t = 0; t < 3; t++) unfence(&memory[t]);
     if (n > 20) assert_true(plain.sum_squares_change > 0);
     if (n > 20 && dtypes[1] == dtypes[2]) assert_true(plain.stalled > n / 6);
+}
+
+static void each_level_has_its_loops(void **state) {
+    NEEDS_LEVEL(state);
+    const bp_wide *loops = bp_wide_of_cpu();
+#if defined(__x86_64__)
+    const char *const level = *state;
+    assert_ptr_equal(loops, strcmp(level, "avx512") == 0 ? &bp_wide_avx512
+                            : strcmp(level, "avx2") == 0 ? &bp_wide_avx2
+                                                         : &bp_wide_plain);
+#else
+    assert_ptr_equal(loops, &bp_wide_plain);
+#endif
 }
 
 static void all_ways_give_the_same_bits(void **state) {
@@ -207,6 +226,7 @@ int main(void) {
         cmocka_unit_test(sums_against_plain_code),
         cmocka_unit_test(gradient_descent_has_a_positive_effect),
         cmocka_unit_test(non_finite_values_are_counted_not_summed),
+        AT_EACH_LEVEL(each_level_has_its_loops),
         AT_EACH_LEVEL(all_ways_give_the_same_bits),
         AT_EACH_LEVEL(all_halves),
         cmocka_unit_test(a_sign_of_zero_is_a_move),
