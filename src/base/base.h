@@ -6,6 +6,7 @@
 
 #include <backprobe/base.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -126,6 +127,16 @@ typedef struct bp_io {
     int (*mkdir)(void *context, const char *path, mode_t mode);
     double (*wall_clock)(void *context);   /* seconds since 1970 */
     double (*steady_clock)(void *context); /* seconds since some moment, never back */
+    /* Gives the file n_bytes that are really there: nobody dies of SIGBUS because a disk is full.
+     */
+    int (*reserve)(void *context, int file, uint64_t n_bytes);
+    int (*truncate)(void *context, int file, uint64_t n_bytes);
+    /* The file's first n_bytes, shared, to read and write, present in memory; NULL and errno. */
+    void *(*map)(void *context, int file, size_t n_bytes);
+    int (*unmap)(void *context, void *bytes, size_t n_bytes);
+    /* Sleeps until *word is another value (bp_io.wake tells), or for so many seconds. */
+    void (*wait)(void *context, const atomic_uint *word, unsigned value, double seconds);
+    void (*wake)(void *context, atomic_uint *word);
     void *context;
 } bp_io;
 extern const bp_io bp_io_system;

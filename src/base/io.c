@@ -4,9 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,6 +76,44 @@ static double system_steady_clock(void *context) {
     return seconds_of(CLOCK_MONOTONIC);
 }
 
+static int system_reserve(void *context, int file, uint64_t n_bytes) {
+    (void)context;
+    int trouble;
+    do trouble = posix_fallocate(file, 0, (off_t)n_bytes);
+    while (trouble == EINTR);
+    if (!trouble) return 0;
+    errno = trouble;
+    return -1;
+}
+
+static int system_truncate(void *context, int file, uint64_t n_bytes) {
+    (void)context;
+    return ftruncate(file, (off_t)n_bytes);
+}
+
+static void *system_map(void *context, int file, size_t n_bytes) {
+    (void)context;
+    void *bytes = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, 0);
+    return bytes == MAP_FAILED ? NULL : bytes;
+}
+
+static int system_unmap(void *context, void *bytes, size_t n_bytes) {
+    (void)context;
+    return munmap(bytes, n_bytes);
+}
+
+static void system_wait(void *context, const atomic_uint *word, unsigned value, double seconds) {
+    (void)context;
+    const time_t whole = (time_t)seconds;
+    const struct timespec rest = {whole, (long)((seconds - (double)whole) * 1e9)};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &rest, NULL, 0);
+}
+
+static void system_wake(void *context, atomic_uint *word) {
+    (void)context;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
 const bp_io bp_io_system = {
     .open = system_open,
     .read = system_read,
@@ -84,6 +126,12 @@ const bp_io bp_io_system = {
     .mkdir = system_mkdir,
     .wall_clock = system_wall_clock,
     .steady_clock = system_steady_clock,
+    .reserve = system_reserve,
+    .truncate = system_truncate,
+    .map = system_map,
+    .unmap = system_unmap,
+    .wait = system_wait,
+    .wake = system_wake,
     .context = NULL,
 };
 

@@ -17,6 +17,14 @@ void bp_record_encode(const bp_record *record, bp_writer *writer);
  * length; anything else that is not as expected is BP_ERROR_INPUT and leaves the record cleared. */
 BP_MUST_USE bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error);
 
+/* What can be told of an encoded record without its model. */
+typedef struct bp_record_glance {
+    int64_t step;
+    bool non_finite; /* the loss is, or a count of non-finite values is not 0 */
+} bp_record_glance;
+/* False when it is no record. Allocates nothing; checks less than bp_record_decode. */
+BP_MUST_USE bool bp_record_look(bp_record_glance *glance, bp_cursor *cursor);
+
 /* The 16-bit logarithm: 228 codes an octave, 2^-152 ... 2^134, codes for 0, Inf and NaN; smaller
  * and larger magnitudes clamp to the ends. */
 uint16_t bp_log16_encode(double value);

@@ -22,6 +22,8 @@
 #define BP_RUNLOG_KNOWN_INCOMPATIBLE BP_RUNLOG_NUMBERS_DATA
 /* Compatible: the segment begins with a rewind record. */
 #define BP_RUNLOG_REWINDS 1u
+/* Compatible: what a killed run had not yet written; a kill may have cut the segment before. */
+#define BP_RUNLOG_SALVAGED 2u
 
 #define BP_FRAME_MAGIC 0x1E627093u /* bytes 93 70 62 1E: not text, not a usual f64 */
 #define BP_FRAME_HEADER_BYTES 36

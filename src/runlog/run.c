@@ -19,7 +19,11 @@ bp_status bp_run_open_segment(bp_run *run, size_t index, bp_scan *scan, bp_scan_
     if (segment->name)
         snprintf(run->file, run->file_bytes, "%s/%s", run->path,
                  bp_segment_name(name, segment->name));
-    bp_status status = bp_scan_open(scan, run->io, run->file, &run->allocator, error);
+    bp_status status = BP_OK;
+    if (segment->is_image)
+        bp_scan_open_memory(scan, run->image, run->image_bytes, run->path, &run->allocator);
+    else
+        status = bp_scan_open(scan, run->io, run->file, &run->allocator, error);
     if (status != BP_OK) return status;
     scan->salt = segment->id;
     status = bp_scan_header(scan, start, error);
@@ -28,7 +32,9 @@ bp_status bp_run_open_segment(bp_run *run, size_t index, bp_scan *scan, bp_scan_
 }
 
 bool bp_run_may_be_torn(const bp_run *run, size_t index) {
-    return index + 1 == run->n_segments || run->segments[index + 1].rewinds;
+    if (index + 1 == run->n_segments) return true;
+    const bp_run_segment *next = &run->segments[index + 1];
+    return next->rewinds || next->is_salvaged;
 }
 
 static bp_status check_version(const char *path, const bp_segment_header *header, bp_error *error) {
@@ -98,6 +104,7 @@ static bp_status read_header(bp_run *run, size_t index, bp_scan_start *start, bp
     segment->id = start->header.id;
     segment->first_sequence = start->header.first_sequence;
     segment->numbers_data = (start->header.incompatible & BP_RUNLOG_NUMBERS_DATA) != 0;
+    segment->is_salvaged = (start->header.compatible & BP_RUNLOG_SALVAGED) != 0;
     return BP_OK;
 }
 
@@ -157,9 +164,29 @@ static bp_status add_segment(bp_run *run, uint32_t name, bp_error *error) {
     return BP_OK;
 }
 
+/* What a killed run had not yet written becomes a segment of its folder; where that cannot be
+ * written, one that is read from memory. */
+static bp_status salvage(bp_run *run, bp_error *error) {
+    uint64_t n_records;
+    bp_status status = bp_runlog_salvage(run->io, run->path, &run->allocator, &n_records, error);
+    if (status == BP_ERROR_IO)
+        status = bp_runlog_salvage_image(run->io, run->path, &run->allocator, &run->image,
+                                         &run->image_bytes, error);
+    return status == BP_ERROR_MEMORY ? status : BP_OK; /* the segments can be read all the same */
+}
+
+static bp_status add_image(bp_run *run, const bp_segments *list, bp_error *error) {
+    if (!run->image) return BP_OK;
+    const bp_status status = add_segment(run, list->index[list->n - 1] + 1, error);
+    if (status == BP_OK) run->segments[run->n_segments - 1].is_image = true;
+    return status;
+}
+
 static bp_status list_folder(bp_run *run, bp_error *error) {
     bp_segments list;
-    bp_status status = bp_segments_list(&list, run->path, &run->allocator, error);
+    bp_status status = salvage(run, error);
+    if (status != BP_OK) return status;
+    status = bp_segments_list(&list, run->path, &run->allocator, error);
     if (status != BP_OK) return status;
     for (size_t i = 0; i < list.n && status == BP_OK; i++)
         status = add_segment(run, list.index[i], error);
@@ -167,6 +194,7 @@ static bp_status list_folder(bp_run *run, bp_error *error) {
         status = bp_fail(error, BP_ERROR_INPUT,
                          "%s holds no run log: expected files named log-000001.bplog, found none",
                          run->path);
+    if (status == BP_OK) status = add_image(run, &list, error);
     bp_segments_free(&list, &run->allocator);
     return status;
 }
@@ -204,8 +232,12 @@ static bp_status keep_if_next(bp_run *run, bp_error *error) {
 }
 
 bp_status bp_run_look_again(bp_run *run, bp_error *error) {
-    if (!run->is_folder) return BP_OK;
+    uint64_t n_records;
     bp_segments list;
+    if (!run->is_folder) return BP_OK;
+    /* The run may have been killed since; what cannot be salvaged now is another reader's. */
+    if (!run->image)
+        (void)!bp_runlog_salvage(run->io, run->path, &run->allocator, &n_records, NULL);
     bp_status status = bp_segments_list(&list, run->path, &run->allocator, error);
     if (status != BP_OK) return status;
     const size_t before = run->n_segments;
@@ -317,6 +349,7 @@ void bp_run_close(bp_run *run) {
     bp_model_close(run->model);
     bp_release(&allocator, run->segments, run->capacity, sizeof *run->segments);
     bp_release(&allocator, run->file, run->file_bytes, 1);
+    bp_release(&allocator, run->image, run->image_bytes, 1);
     bp_release_text(&allocator, run->path);
     *run = (bp_run){.allocator = allocator};
 }

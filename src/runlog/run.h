@@ -14,6 +14,8 @@ typedef struct bp_run_segment {
     bool is_foreign;   /* of another run */
     bool numbers_data; /* BP_RUNLOG_NUMBERS_DATA */
     bool rewinds;      /* the run was resumed here */
+    bool is_salvaged;  /* BP_RUNLOG_SALVAGED */
+    bool is_image;     /* in the run's memory, because the folder cannot be written */
     int64_t rewind;    /* rewinds: the first step that comes again */
     int64_t limit;     /* a later segment has the steps from here on */
 } bp_run_segment;
@@ -27,6 +29,8 @@ typedef struct bp_run {
     bool is_folder;
     bp_run_segment *segments;
     size_t n_segments, capacity;
+    uint8_t *image; /* the segment that is_image; NULL: none */
+    size_t image_bytes;
     bp_segment_header first; /* of the first segment that has one */
     bp_model *model;
 } bp_run;
@@ -44,7 +48,7 @@ BP_MUST_USE bp_status bp_run_open_segment(bp_run *run, size_t index, bp_scan *sc
 BP_MUST_USE bp_status bp_run_look_again(bp_run *run, bp_error *error);
 
 /* A cut frame at the end of this segment is what a kill leaves: nothing comes behind it, or a run
- * that was resumed. */
+ * that was resumed, or what was salvaged of the killed one. */
 bool bp_run_may_be_torn(const bp_run *run, size_t index);
 
 /* A record of the model or of layers that were added. *grew when the model has more layers now.

@@ -31,10 +31,23 @@ bp_status bp_scan_open(bp_scan *scan, const bp_io *io, const char *path,
     return BP_OK;
 }
 
+void bp_scan_open_memory(bp_scan *scan, uint8_t *bytes, size_t n_bytes, const char *path,
+                         const bp_allocator *allocator) {
+    *scan = (bp_scan){.allocator = allocator,
+                      .path = path,
+                      .in_memory = true,
+                      .buffer = bytes,
+                      .capacity = n_bytes,
+                      .end = n_bytes,
+                      .at_eof = true};
+}
+
 void bp_scan_close(bp_scan *scan) {
     if (scan->file < 0) return;
-    scan->io->close(scan->io->context, scan->file);
-    bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    if (!scan->in_memory) {
+        scan->io->close(scan->io->context, scan->file);
+        bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    }
     scan->buffer = NULL;
     scan->file = -1;
 }
@@ -143,9 +156,13 @@ bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *fo
 bp_status bp_scan_jump(bp_scan *scan, uint64_t place, bool *fits, bp_frame *frame,
                        bp_error *error) {
     scan->jumped = true;
-    scan->start = scan->end = 0;
     scan->place = place;
-    scan->at_eof = false;
+    scan->start = scan->end = 0;
+    scan->at_eof = scan->in_memory;
+    if (scan->in_memory) { /* all of it is there */
+        scan->end = scan->capacity;
+        scan->start = place < scan->capacity ? (size_t)place : scan->capacity;
+    }
     const bp_status status = need(scan, BP_FRAME_HEADER_BYTES, error);
     if (status != BP_OK) return status;
     *frame = (bp_frame){0};
@@ -220,7 +237,7 @@ void bp_scan_go_on(bp_scan *scan) {
     scan->start -= (size_t)scan->torn;
     scan->place -= scan->torn;
     scan->torn = 0;
-    scan->at_eof = false;
+    scan->at_eof = scan->in_memory;
 }
 
 /* The good frame, or first the damage before it. */

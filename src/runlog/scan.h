@@ -12,7 +12,8 @@ typedef struct bp_scan {
     const bp_allocator *allocator;
     const char *path; /* borrowed, for messages */
     bp_segment_id salt;
-    int file; /* -1 when closed */
+    int file;       /* -1 when closed */
+    bool in_memory; /* there is no file, and the buffer is borrowed */
     uint8_t *buffer;
     size_t capacity, start, end; /* buffer[start, end) is what was read and not yet used */
     uint64_t place;              /* of buffer[start] in the file */
@@ -45,6 +46,9 @@ typedef struct bp_scan_event {
 /* Opens a file. io, allocator and path are borrowed until close. */
 BP_MUST_USE bp_status bp_scan_open(bp_scan *scan, const bp_io *io, const char *path,
                                    const bp_allocator *allocator, bp_error *error);
+/* The same over bytes in memory, borrowed. path: for messages. */
+void bp_scan_open_memory(bp_scan *scan, uint8_t *bytes, size_t n_bytes, const char *path,
+                         const bp_allocator *allocator);
 void bp_scan_close(bp_scan *scan);
 
 /* What a file begins with. */

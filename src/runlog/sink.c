@@ -12,22 +12,44 @@ static int reason(void) {
 /* After a failed fsync the kernel may have dropped the pages and calls the next one good: it is
  * never asked twice. */
 static int file_sync(bp_file_sink *state) {
-    if (state->io->fsync(state->io->context, state->file) == 0) return 0;
+    if (state->io->fsync(state->io->context, state->file) == 0) {
+        state->is_durable = true;
+        return 0;
+    }
     state->failed = true;
     return reason();
+}
+
+int bp_file_sink_sync(bp_file_sink *state) {
+    if (state->failed || state->is_durable) return 0;
+    const double now = state->io->steady_clock(state->io->context);
+    if (now - state->last_sync < BP_SINK_SYNC_SECONDS) return 0;
+    state->last_sync = now;
+    return file_sync(state);
+}
+
+/* As bp_io_write_all, but it counts what the system took of a write that fails. */
+static int write_counted(bp_file_sink *state, const uint8_t *bytes, size_t n_bytes) {
+    while (n_bytes > 0) {
+        const ssize_t n = state->io->write(state->io->context, state->file, bytes, n_bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return reason();
+        if (n == 0) return EIO; /* no progress and no reason: never spin */
+        state->n_written += (uint64_t)n;
+        bytes += n;
+        n_bytes -= (size_t)n;
+    }
+    return 0;
 }
 
 static int file_put(void *context, const void *bytes, size_t n_bytes) {
     bp_file_sink *state = context;
     if (state->failed) return EIO;
-    if (!bp_io_write_all(state->io, state->file, bytes, n_bytes)) {
-        state->failed = true;
-        return reason();
-    }
-    const double now = state->io->steady_clock(state->io->context);
-    if (now - state->last_sync < BP_SINK_SYNC_SECONDS) return 0;
-    state->last_sync = now;
-    return file_sync(state);
+    state->is_durable = false;
+    const int trouble = write_counted(state, bytes, n_bytes);
+    if (!trouble) return bp_file_sink_sync(state);
+    state->failed = true;
+    return trouble;
 }
 
 static int file_close(void *context) {

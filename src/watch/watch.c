@@ -233,7 +233,8 @@ BP_GUARDED void hand_on_guarded(bp_watch *watch) {
         go_blind(watch, &error);
         return;
     }
-    if (watch->log && bp_runlog_writer_step(watch->log, &watch->record, &error) != BP_OK)
+    if (watch->log && bp_runlog_writer_step(watch->log, watch->record.step, watch->bytes,
+                                            writer.length, &error) != BP_OK)
         go_blind(watch, &error);
     if (bp_diagnosis_step(watch->diagnosis, &watch->decoded) > 0) tell_findings(watch);
 }

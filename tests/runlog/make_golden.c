@@ -61,11 +61,15 @@ static int write_example(const char *folder, const bp_runlog_options *options) {
     bp_runlog_writer *writer;
     bp_record record;
     bp_error error;
+    uint8_t bytes[1024];
+    bp_writer encoded;
     bp_model *model = example_model();
     if (!model || bp_record_init(&record, 1, NULL) != BP_OK) return complain("no memory");
     example_record(&record);
+    bp_writer_init(&encoded, bytes, sizeof bytes);
+    bp_record_encode(&record, &encoded);
     if (bp_runlog_writer_open(&writer, folder, model, options, &error) != BP_OK ||
-        bp_runlog_writer_step(writer, &record, &error) != BP_OK)
+        bp_runlog_writer_step(writer, record.step, bytes, encoded.length, &error) != BP_OK)
         return complain(error.text);
     return 0;
 }
@@ -73,7 +77,7 @@ static int write_example(const char *folder, const bp_runlog_options *options) {
 int main(int argc, char **argv) {
     bp_io io = bp_io_system;
     io.wall_clock = fixed_clock;
-    const bp_runlog_options options = {.io = &io};
+    const bp_runlog_options options = {.io = &io, .direct = true};
     if (argc != 3) return complain("expected golden FOLDER or example FOLDER");
     if (strcmp(argv[1], "example") == 0) return write_example(argv[2], &options);
     if (strcmp(argv[1], "golden") != 0) return complain("expected golden or example");
