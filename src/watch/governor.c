@@ -16,6 +16,7 @@
 #define ALARM_FRACTION 0.5 /* of the mean loss: what is less is noise, however quiet it was */
 
 void bp_governor_init(bp_governor *governor, int64_t every, double budget, double now) {
+    if (!isfinite(now)) now = 0;
     *governor = (bp_governor){.every = every,
                               .budget = budget,
                               .opened = now,
@@ -58,7 +59,9 @@ static void settle_full(bp_governor *g, double seconds) {
     g->full_cost = running(g->full_cost, cost);
 }
 
+/* With a clock that goes back, or tells no number, time stands still. */
 static void settle(bp_governor *g, double now) {
+    if (!isfinite(now) || now < g->read) now = g->read;
     const double seconds = now - g->read;
     if (g->full) settle_full(g, seconds);
     if (!g->full && g->timed) g->watching += g->called * BP_GOVERNOR_TIMED_STEPS;
@@ -95,7 +98,7 @@ void bp_governor_begin(bp_governor *g, int64_t step, double now) {
 }
 
 void bp_governor_charge(bp_governor *g, double seconds) {
-    if (seconds > 0) g->called += seconds;
+    if (seconds > 0 && isfinite(seconds)) g->called += seconds;
 }
 
 void bp_governor_alarm(bp_governor *g) {

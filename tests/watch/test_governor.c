@@ -182,6 +182,17 @@ static void odd_clocks(void **state) {
     h.plain = -1e-3;
     for (int i = 0; i < 1000; i++) take_step(&h);
     assert_true(isfinite(h.governor.watching) && h.governor.watching >= 0);
+    assert_true(bp_governor_run_seconds(&h.governor) >= 0);
+    const double odd[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        bp_governor g;
+        bp_governor_init(&g, 0, 0.02, odd[i]);
+        for (int64_t step = 0; step < 100; step++) {
+            bp_governor_begin(&g, step, odd[i]);
+            bp_governor_charge(&g, odd[i]);
+        }
+        assert_true(g.watching == 0 && bp_governor_run_seconds(&g) == 0);
+    }
 }
 
 int main(void) {
