@@ -95,9 +95,10 @@ static float plain_sum(const float *at, size_t n) {
     size_t i = 0;
     for (; i + 128 <= n; i += 128)
         for (size_t j = 0; j < 8; j++) lanes[j] += *(const vector *)(const void *)(at + i + 16 * j);
+    for (size_t j = 4; j > 0; j /= 2)
+        for (size_t k = 0; k < j; k++) lanes[k] += lanes[k + j];
     float sum = 0;
-    for (size_t j = 0; j < 8; j++)
-        for (size_t k = 0; k < 16; k++) sum += lanes[j][k];
+    for (size_t k = 0; k < 16; k++) sum += lanes[0][k];
     for (; i < n; i++) sum += at[i];
     return sum;
 }

@@ -8,7 +8,7 @@
 /* For what is compiled once a format. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-#define NOT_FINITE 0x99      /* fpclass: quiet NaN, Inf, -Inf, signalling NaN */
+#define NAN_OR_INF 0x09      /* fpclass: of a result, so the NaN is quiet; of a square */
 #define LEAST_MAGNITUDE 0x0a /* range: the smaller magnitude, sign cleared */
 #define MAGNITUDE_F32 _mm512_set1_epi32(0x7fffffff)
 #define MAGNITUDE_F64 _mm512_set1_epi64(0x7fffffffffffffff)
@@ -29,16 +29,15 @@ static inline sums load_sums(const bp_run *run) {
                   {_mm512_load_pd(run->squares), _mm512_load_pd(run->squares + 8)}};
 }
 
-/* False where one is not finite. */
+/* False where an element was not finite: then its square is not, nor their sum. Finite elements may
+ * come to that, too (f64). */
 static inline bool store_sums(bp_run *run, const sums *s) {
     for (size_t i = 0; i < 2; i++) {
         _mm512_store_pd(run->sum + 8 * i, s->sum[i]);
         _mm512_store_pd(run->squares + 8 * i, s->squares[i]);
     }
-    return !(_mm512_fpclass_pd_mask(s->sum[0], NOT_FINITE) |
-             _mm512_fpclass_pd_mask(s->sum[1], NOT_FINITE) |
-             _mm512_fpclass_pd_mask(s->squares[0], NOT_FINITE) |
-             _mm512_fpclass_pd_mask(s->squares[1], NOT_FINITE));
+    return !(_mm512_fpclass_pd_mask(s->squares[0], NAN_OR_INF) |
+             _mm512_fpclass_pd_mask(s->squares[1], NAN_OR_INF));
 }
 
 /* --- f32 -------------------------------------------------------------------------------------- */
