@@ -225,7 +225,7 @@ def check_threads() -> Count:
     if not set_up("thread", *options):
         return Count(0, 1)
     suites = ("--suite=runlog", "--suite=watch")
-    return meson_tests("thread", *suites, env={"TSAN_OPTIONS": "halt_on_error=1"}, built=False)
+    return meson_tests("thread", *suites, "--no-suite=slow", env={"TSAN_OPTIONS": "halt_on_error=1"}, built=False)
 
 
 def build_release() -> bool:

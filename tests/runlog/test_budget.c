@@ -189,6 +189,26 @@ static void a_budget_below_one_segment_is_told_at_the_end(void **state) {
     }
 }
 
+/* Many segments wait in the ring: on close all are written, thinned or not. */
+static void what_is_in_the_ring_is_written_at_the_end(void **state) {
+    (void)state;
+    enum { MANY = 3000 };
+    char folder[FIXTURE_PATH_BYTES];
+    static given found;
+    bp_error error;
+    const bp_io io = thin_io();
+    const bp_runlog_options options = {.io = &io, .segment_bytes = 20000};
+    fixture_make_folder(folder);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    for (int64_t step = 0; step < MANY; step++)
+        assert_int_equal(fixture_put_step(writer, step, &error), BP_OK);
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
+    assert_int_equal(thin_assert_reads(folder), 0);
+    read_all(&found, folder);
+    for (int64_t step = 0; step < MANY; step++) assert_int_equal(found.full[step], 1);
+    fixture_remove_folder(folder);
+}
+
 static ssize_t slow_read(void *context, int file, void *bytes, size_t n_bytes) {
     nap(2000000);
     return bp_io_system.read(context, file, bytes, n_bytes);
@@ -234,7 +254,10 @@ static void a_resumed_run_thins_what_was_there(void **state) {
     options.resumes = true;
     options.resume_step = again;
     writer = open_writer(folder, &options);
-    for (int64_t step = again; step < STEPS; step++) put_step(writer, step);
+    for (int64_t step = again; step < STEPS; step++) {
+        put_step(writer, step);
+        if (step == again + 2500) assert_true(thin_folder_bytes(folder) <= MAX_BYTES);
+    }
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
     assert_true(thin_folder_bytes(folder) <= MAX_BYTES);
     assert_true(thin_assert_reads(folder) > 0);
@@ -283,6 +306,7 @@ int main(void) {
         cmocka_unit_test(a_long_run_stays_within_through_the_ring),
         cmocka_unit_test(segments_are_small_against_the_budget),
         cmocka_unit_test(a_budget_below_one_segment_is_told_at_the_end),
+        cmocka_unit_test(what_is_in_the_ring_is_written_at_the_end),
         cmocka_unit_test(records_come_while_old_segments_are_thinned),
         cmocka_unit_test(a_resumed_run_thins_what_was_there),
         cmocka_unit_test(a_killed_run_within_a_budget_is_whole),
