@@ -23,6 +23,31 @@ typedef struct killed_run {
 
 /* --- making one ----------------------------------------------------------------------------- */
 
+/* One more layer, and a step of the larger network. */
+static void grow_once(bp_runlog_writer *writer, bp_model *model) {
+    uint8_t bytes[1024];
+    bp_writer encoded;
+    bp_record record;
+    const bp_layer layer = {.name = "fourth",
+                            .kind = BP_LAYER_DENSE,
+                            .activation = BP_ACTIVATION_LINEAR,
+                            .norm = BP_NORM_NONE,
+                            .output_shape = {3, 1, 1},
+                            .weight_init = {BP_INIT_PYTORCH_DEFAULT, 1.0},
+                            .bias_init = {BP_INIT_ZEROS, 0.0}};
+    if (bp_model_add_layer(model, &layer, NULL, NULL) != BP_OK ||
+        bp_runlog_writer_model(writer, model, NULL) != BP_OK ||
+        bp_record_init(&record, FIXTURE_LAYERS + 1, NULL) != BP_OK)
+        _exit(3);
+    record.step = STEPS;
+    bp_record_set(&record, BP_Q_WEIGHT_RMS, FIXTURE_LAYERS + 1, 0.25);
+    bp_writer_init(&encoded, bytes, sizeof bytes);
+    bp_record_encode(&record, &encoded);
+    if (bp_runlog_writer_step(writer, STEPS, bytes, encoded.length, NULL) != BP_OK) _exit(3);
+}
+
+static bool child_grows; /* inherited by the next child */
+
 /* In a child: opens, puts n steps of which the first `written` reach the disk, tells, waits. */
 static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t n_steps,
                       uint64_t ring_bytes) {
@@ -44,6 +69,7 @@ static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t
     atomic_store(&disk.frozen, 1);
     for (int64_t step = written; step < n_steps; step++)
         (void)!fixture_put_step(writer, step, NULL);
+    if (child_grows) grow_once(writer, model);
     if (write(pipe_end, "x", 1) != 1) _exit(3);
     for (;;) pause();
 }
@@ -61,7 +87,7 @@ static pid_t start_run(killed_run *run, int64_t written, int64_t n_steps, uint64
     close(ends[0]);
     snprintf(note, sizeof note, "%s/ring", run->folder);
     assert_int_equal(access(note, F_OK), 0);
-    assert_true(bp_ring_read_note(&bp_io_system, run->folder, path));
+    assert_true(bp_ring_read_note(&bp_io_system, run->folder, path, NULL));
     assert_true(strlen(path) < sizeof run->ring);
     strcpy(run->ring, path);
     return child;
@@ -141,6 +167,30 @@ static void salvage_counts(void **state) {
     remove_run(&run);
 }
 
+/* The layers that came last stand in the ring alone. */
+static void a_network_that_grew_before_the_kill(void **state) {
+    (void)state;
+    killed_run run;
+    bp_runlog_reader *reader;
+    const bp_record *record;
+    child_grows = true;
+    make_killed(&run, 10);
+    child_grows = false;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bp_runlog_reader_open(&reader, run.folder, NULL, NULL), BP_OK);
+        assert_int_equal(bp_model_n_layers(bp_runlog_reader_model(reader)), FIXTURE_LAYERS + 1);
+        for (int64_t step = 0; step <= STEPS; step++) {
+            assert_int_equal(bp_runlog_reader_next(reader, &record, NULL), BP_OK);
+            assert_non_null(record);
+            assert_int_equal(record->step, step);
+        }
+        assert_true(bp_record_get(record, BP_Q_WEIGHT_RMS, FIXTURE_LAYERS + 1) > 0.24);
+        assert_int_equal(bp_runlog_reader_damage(reader)->lost_records, 0);
+        bp_runlog_reader_close(reader);
+    }
+    remove_run(&run);
+}
+
 /* A parent that has not waited yet: the dead process still has its entry in /proc. */
 static void a_zombie_is_dead(void **state) {
     (void)state;
@@ -187,6 +237,29 @@ static void a_live_run_is_left_alone(void **state) {
     assert_true(stands(run.ring));
     kill_run(child);
     assert_whole(&run);
+    remove_run(&run);
+}
+
+/* A reader that follows a run gets what it left, too. */
+static void a_follower_gets_the_rest(void **state) {
+    (void)state;
+    killed_run run;
+    bp_runlog_reader *reader;
+    const bp_record *record;
+    const pid_t child = start_run(&run, 10, STEPS, 65536);
+    int64_t n = 0;
+    assert_int_equal(bp_runlog_reader_open(&reader, run.folder, NULL, NULL), BP_OK);
+    for (int i = 0; i < 3; i++) /* as long as it lives there is no more */
+        while (bp_runlog_reader_next(reader, &record, NULL) == BP_OK && record)
+            assert_int_equal(record->step, n++);
+    assert_true(n >= 1 && n < STEPS);
+    kill_run(child);
+    while (bp_runlog_reader_next(reader, &record, NULL) == BP_OK && record)
+        assert_int_equal(record->step, n++);
+    assert_int_equal(n, STEPS);
+    assert_int_equal(bp_runlog_reader_damage(reader)->lost_records, 0);
+    bp_runlog_reader_close(reader);
+    assert_false(stands(run.ring));
     remove_run(&run);
 }
 
@@ -615,8 +688,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_run_is_read_whole),
         cmocka_unit_test(salvage_counts),
+        cmocka_unit_test(a_network_that_grew_before_the_kill),
         cmocka_unit_test(a_zombie_is_dead),
         cmocka_unit_test(a_live_run_is_left_alone),
+        cmocka_unit_test(a_follower_gets_the_rest),
         cmocka_unit_test(a_resumed_run_salvages_first),
         cmocka_unit_test(a_full_ring_tells_what_it_lacks),
         cmocka_unit_test(a_number_that_was_given_again),

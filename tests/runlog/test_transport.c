@@ -4,12 +4,14 @@
 #include "fixture.h"
 #include "record/event.h"
 #include "runlog/reader.h"
+#include "runlog/ring_file.h"
 #include "slow_disk.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static char ring_folder[] = "/dev/shm/backprobe-test-XXXXXX";
@@ -22,6 +24,16 @@ static size_t files_in(const char *folder) {
     while ((entry = readdir(directory))) n += entry->d_name[0] != '.';
     closedir(directory);
     return n;
+}
+
+static void empty_ring_folder(void) {
+    DIR *directory = opendir(ring_folder);
+    assert_non_null(directory);
+    const struct dirent *entry;
+    while ((entry = readdir(directory)))
+        if (entry->d_name[0] != '.')
+            assert_int_equal(unlinkat(dirfd(directory), entry->d_name, 0), 0);
+    closedir(directory);
 }
 
 static bool has_note(const char *folder) {
@@ -379,9 +391,7 @@ static void a_disk_that_stays_full(void **state) {
     assert_true(has_note(folder)); /* for a reader, once this process is gone */
     assert_int_equal(files_in(ring_folder), 1);
     fixture_remove_folder(folder);
-    char command[sizeof ring_folder + 32];
-    snprintf(command, sizeof command, "rm -f %s/*", ring_folder);
-    assert_int_equal(system(command), 0);
+    empty_ring_folder();
 }
 
 static void after_a_failed_fsync_comes_a_new_segment(void **state) {
@@ -403,6 +413,103 @@ static void after_a_failed_fsync_comes_a_new_segment(void **state) {
     const fixture_reading reading = fixture_read_log(folder);
     assert_int_equal(reading.n_given, 2);
     assert_int_equal(reading.damage.lost_records, 0);
+    fixture_remove_folder(folder);
+}
+
+/* Whichever call fails once: what was acknowledged is read. With a ring nothing at all is lost. */
+static void every_failing_call(void **state) {
+    (void)state;
+    enum { MANY = 60 };
+    bool failed = true;
+    int n_refused = 0, n_direct = 0;
+    for (long long k = 1; failed; k++) {
+        char folder[FIXTURE_PATH_BYTES];
+        slow_disk disk = {.fail_at = k};
+        const bp_io io = slow_io(&disk);
+        const bp_runlog_options options = {
+            .io = &io, .ring_folder = ring_folder, .segment_bytes = 1200};
+        bool acknowledged[MANY] = {false};
+        bp_runlog_writer *writer;
+        bp_model *model = fixture_model();
+        assert_true(k < 1000);
+        fixture_make_folder(folder);
+        const bp_status opened = bp_runlog_writer_open(&writer, folder, model, &options, NULL);
+        bp_model_close(model);
+        if (opened != BP_OK) {
+            assert_int_equal(n_segments(folder), 0);
+            n_refused++;
+        } else {
+            const bool ring = bp_runlog_writer_transport(writer).ring;
+            for (int64_t step = 0; step < MANY; step++)
+                acknowledged[step] = fixture_put_step(writer, step, NULL) == BP_OK;
+            (void)!bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL);
+            const fixture_reading reading = fixture_read_log(folder);
+            for (int64_t step = 0; step < MANY; step++)
+                assert_true(reading.given[step] || (!acknowledged[step] && !ring));
+            if (ring) assert_int_equal(reading.damage.lost_records, 0);
+            assert_int_equal(reading.end, BP_RUN_FINISHED);
+            n_direct += !ring;
+        }
+        failed = atomic_load(&disk.calls) >= k;
+        fixture_remove_folder(folder);
+        empty_ring_folder(); /* the call that failed may have been the ring's removal */
+    }
+    assert_true(n_refused > 0 && n_direct > 0);
+}
+
+/* A stray write of the host into the ring is not taken for a record. */
+static void memory_that_something_wrote_over(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[BP_RING_PATH_BYTES];
+    slow_disk disk = {0};
+    const bp_io io = slow_io(&disk);
+    const bp_runlog_options options = {.io = &io, .ring_folder = ring_folder};
+    bp_error error;
+    fixture_make_folder(folder);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    atomic_store(&disk.frozen, 1);
+    put_steps(writer, 0, 1);
+    wait_for(&disk.waiting, 1);
+    put_steps(writer, 1, 10);
+    assert_true(bp_ring_read_note(&bp_io_system, folder, path, NULL));
+    const int file = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(file >= 0);
+    uint8_t byte;
+    assert_int_equal(pread(file, &byte, 1, BP_RING_HEADER_BYTES + 1200), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(file, &byte, 1, BP_RING_HEADER_BYTES + 1200), 1);
+    close(file);
+    atomic_store(&disk.frozen, 0);
+    for (int i = 0; i < 2000 && fixture_read_log(folder).n_given < 2; i++) usleep(1000);
+    put_steps(writer, 10, 12);
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_ERROR_IO);
+    assert_non_null(strstr(error.text, "wrote over"));
+    const fixture_reading reading = fixture_read_log(folder);
+    assert_true(reading.n_given >= 4 && reading.n_given < 12);
+    assert_int_equal(reading.damage.lost_records, 12 - reading.n_given);
+    assert_int_equal(reading.damage.damaged_places, 0);
+    assert_int_equal(reading.end, BP_RUN_FINISHED);
+    fixture_remove_folder(folder);
+}
+
+/* Beyond the limit a signal would end the host. */
+static void a_limit_on_the_size_of_files(void **state) {
+    (void)state;
+    struct rlimit before;
+    char folder[FIXTURE_PATH_BYTES];
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = {32768, before.rlim_max};
+    const bp_runlog_options options = {.ring_folder = ring_folder};
+    fixture_make_folder(folder);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    const bool ring = bp_runlog_writer_transport(writer).ring;
+    put_steps(writer, 0, 200);
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL), BP_OK);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_false(ring);
+    assert_true(n_segments(folder) >= 2);
+    assert_int_equal(fixture_read_log(folder).n_given, 200);
     fixture_remove_folder(folder);
 }
 
@@ -509,6 +616,36 @@ static void add_layer(bp_model *model, const char *name) {
     assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
 }
 
+/* Far more layers than the buffers of the small network have room for. */
+static void the_network_grows_much(void **state) {
+    (void)state;
+    enum { MANY = 1000 };
+    for (int direct = 0; direct < 2; direct++) {
+        char folder[FIXTURE_PATH_BYTES], name[BP_LAYER_NAME_BYTES];
+        const bp_runlog_options options = {.ring_folder = ring_folder, .direct = direct};
+        bp_runlog_reader *reader;
+        const bp_record *record;
+        fixture_make_folder(folder);
+        bp_runlog_writer *writer = open_writer(folder, &options);
+        bp_model *model = fixture_model();
+        for (int i = 0; i < MANY; i++) {
+            snprintf(name, sizeof name, "%0200d", i);
+            add_layer(model, name);
+        }
+        assert_int_equal(bp_runlog_writer_model(writer, model, NULL), BP_OK);
+        put_grown_step(writer, FIXTURE_LAYERS + MANY, 0);
+        assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL), BP_OK);
+        assert_int_equal(bp_runlog_reader_open(&reader, folder, NULL, NULL), BP_OK);
+        assert_int_equal(bp_model_n_layers(bp_runlog_reader_model(reader)), FIXTURE_LAYERS + MANY);
+        assert_int_equal(bp_runlog_reader_next(reader, &record, NULL), BP_OK);
+        assert_non_null(record);
+        assert_true(bp_record_has(record, BP_Q_WEIGHT_RMS, FIXTURE_LAYERS + MANY));
+        bp_runlog_reader_close(reader);
+        bp_model_close(model);
+        fixture_remove_folder(folder);
+    }
+}
+
 static void the_network_grows(void **state) {
     (void)state;
     for (int direct = 0; direct < 2; direct++) {
@@ -583,9 +720,13 @@ int main(void) {
         cmocka_unit_test(a_full_disk_costs_nothing_for_a_while),
         cmocka_unit_test(a_disk_that_stays_full),
         cmocka_unit_test(after_a_failed_fsync_comes_a_new_segment),
+        cmocka_unit_test(every_failing_call),
+        cmocka_unit_test(memory_that_something_wrote_over),
+        cmocka_unit_test(a_limit_on_the_size_of_files),
         cmocka_unit_test(a_forked_child_does_nothing),
         cmocka_unit_test(the_thread_takes_no_signals),
         cmocka_unit_test(the_network_grows),
+        cmocka_unit_test(the_network_grows_much),
         cmocka_unit_test(what_does_not_belong_is_refused),
     };
     if (!mkdtemp(ring_folder)) return 1;
