@@ -209,6 +209,14 @@ def check_sanitizers() -> Count:
     return one(True) + meson_tests("sanitize", env=env)
 
 
+def check_threads() -> Count:
+    """The rooms in which threads meet."""
+    options = ("--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false")
+    if not build("threads", *options, "-Dpython=false"):
+        return Count(0, 1)
+    return one(True) + meson_tests("threads", "--suite=runlog", "--suite=watch", "--no-suite=slow")
+
+
 def build_release() -> bool:
     return build("release", "--buildtype=release")
 
@@ -268,6 +276,7 @@ STAGES = [
     Stage("warnings", check_warnings, "build with warnings as errors"),
     Stage("tidy", check_tidy, "clang-tidy finds nothing in the library, the command, the binding"),
     Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests"),
+    Stage("threads", check_threads, "thread sanitizer, tests of the run log and the watch"),
     Stage("python", check_python, "the installed Python package"),
     Stage("readme", check_readme, "the README's commands, with the installed command"),
 ]

@@ -55,6 +55,8 @@ static int pour_all(bp_drain *drain, uint64_t head) {
         trouble = bp_pour_item(&drain->pour, &item, drain->position);
         if (trouble) return trouble;
     }
+    if (drain->pour.n_too_long) atomic_fetch_add(&drain->n_damaged, 1);
+    drain->pour.n_too_long = 0;
     const int trouble = bp_pour_finish(&drain->pour);
     return trouble ? trouble : bp_segment_writer_flush(drain->writer);
 }

@@ -19,7 +19,7 @@
  * done. */
 typedef struct bp_drain_memory {
     bp_segment_memory memory;
-    uint64_t at; /* position in the ring behind the last record of the smaller network */
+    uint64_t at; /* position in the ring behind the last record before the network grew */
     _Atomic(struct bp_drain_memory *) next;
 } bp_drain_memory;
 

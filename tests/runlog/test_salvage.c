@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { STEPS = 30 };
 
@@ -22,6 +23,31 @@ typedef struct killed_run {
 } killed_run;
 
 /* --- making one ----------------------------------------------------------------------------- */
+
+/* One more layer, and a step of the larger network. */
+static void grow_once(bp_runlog_writer *writer, bp_model *model) {
+    uint8_t bytes[1024];
+    bp_writer encoded;
+    bp_record record;
+    const bp_layer layer = {.name = "fourth",
+                            .kind = BP_LAYER_DENSE,
+                            .activation = BP_ACTIVATION_LINEAR,
+                            .norm = BP_NORM_NONE,
+                            .output_shape = {3, 1, 1},
+                            .weight_init = {BP_INIT_PYTORCH_DEFAULT, 1.0},
+                            .bias_init = {BP_INIT_ZEROS, 0.0}};
+    if (bp_model_add_layer(model, &layer, NULL, NULL) != BP_OK ||
+        bp_runlog_writer_model(writer, model, NULL) != BP_OK ||
+        bp_record_init(&record, FIXTURE_LAYERS + 1, NULL) != BP_OK)
+        _exit(3);
+    record.step = STEPS;
+    bp_record_set(&record, BP_Q_WEIGHT_RMS, FIXTURE_LAYERS + 1, 0.25);
+    bp_writer_init(&encoded, bytes, sizeof bytes);
+    bp_record_encode(&record, &encoded);
+    if (bp_runlog_writer_step(writer, STEPS, bytes, encoded.length, NULL) != BP_OK) _exit(3);
+}
+
+static bool child_grows; /* inherited by the next child */
 
 /* In a child: opens, puts n steps of which the first `written` reach the disk, tells, waits. */
 static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t n_steps,
@@ -44,6 +70,7 @@ static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t
     atomic_store(&disk.frozen, 1);
     for (int64_t step = written; step < n_steps; step++)
         (void)!fixture_put_step(writer, step, NULL);
+    if (child_grows) grow_once(writer, model);
     if (write(pipe_end, "x", 1) != 1) _exit(3);
     for (;;) pause();
 }
@@ -141,6 +168,30 @@ static void salvage_counts(void **state) {
     remove_run(&run);
 }
 
+/* The layers that came last stand in the ring alone. */
+static void a_network_that_grew_before_the_kill(void **state) {
+    (void)state;
+    killed_run run;
+    bp_runlog_reader *reader;
+    const bp_record *record;
+    child_grows = true;
+    make_killed(&run, 10);
+    child_grows = false;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bp_runlog_reader_open(&reader, run.folder, NULL, NULL), BP_OK);
+        assert_int_equal(bp_model_n_layers(bp_runlog_reader_model(reader)), FIXTURE_LAYERS + 1);
+        for (int64_t step = 0; step <= STEPS; step++) {
+            assert_int_equal(bp_runlog_reader_next(reader, &record, NULL), BP_OK);
+            assert_non_null(record);
+            assert_int_equal(record->step, step);
+        }
+        assert_true(bp_record_get(record, BP_Q_WEIGHT_RMS, FIXTURE_LAYERS + 1) > 0.24);
+        assert_int_equal(bp_runlog_reader_damage(reader)->lost_records, 0);
+        bp_runlog_reader_close(reader);
+    }
+    remove_run(&run);
+}
+
 /* A parent that has not waited yet: the dead process still has its entry in /proc. */
 static void a_zombie_is_dead(void **state) {
     (void)state;
@@ -187,6 +238,29 @@ static void a_live_run_is_left_alone(void **state) {
     assert_true(stands(run.ring));
     kill_run(child);
     assert_whole(&run);
+    remove_run(&run);
+}
+
+/* A reader that follows a run gets what it left, too. */
+static void a_follower_gets_the_rest(void **state) {
+    (void)state;
+    killed_run run;
+    bp_runlog_reader *reader;
+    const bp_record *record;
+    const pid_t child = start_run(&run, 10, STEPS, 65536);
+    int64_t n = 0;
+    assert_int_equal(bp_runlog_reader_open(&reader, run.folder, NULL, NULL), BP_OK);
+    for (int i = 0; i < 3; i++) /* as long as it lives there is no more */
+        while (bp_runlog_reader_next(reader, &record, NULL) == BP_OK && record)
+            assert_int_equal(record->step, n++);
+    assert_true(n >= 1 && n < STEPS);
+    kill_run(child);
+    while (bp_runlog_reader_next(reader, &record, NULL) == BP_OK && record)
+        assert_int_equal(record->step, n++);
+    assert_int_equal(n, STEPS);
+    assert_int_equal(bp_runlog_reader_damage(reader)->lost_records, 0);
+    bp_runlog_reader_close(reader);
+    assert_false(stands(run.ring));
     remove_run(&run);
 }
 
@@ -281,27 +355,32 @@ static void owners(void **state) {
     assert_int_equal(unlink(file), 0);
 }
 
-/* In another container the process cannot be seen, but its lock can. */
+static int hiding_open(void *context, const char *path, int flags, mode_t mode) {
+    if (strcmp(path, context) != 0) return bp_io_system.open(NULL, path, flags, mode);
+    errno = ENOENT;
+    return -1;
+}
+
+/* From another container the process cannot be seen, but its lock can. */
 static void an_owner_that_cannot_be_seen(void **state) {
     (void)state;
     killed_run run;
-    char other[FIXTURE_PATH_BYTES];
+    char stat[64];
     uint64_t n;
     const pid_t child = start_run(&run, 10, STEPS, 65536);
-    snprintf(other, sizeof other, "%s/backprobe-%u-%u-1-ab", ring_folder, (unsigned)geteuid(),
-             1u << 30);
-    assert_int_equal(link(run.ring, other), 0); /* two names: not taken for a ring of ours */
-    assert_int_equal(unlink(run.ring), 0);
-    char note[FIXTURE_PATH_BYTES + 8], line[FIXTURE_PATH_BYTES + 2];
-    snprintf(note, sizeof note, "%s/ring", run.folder);
-    snprintf(line, sizeof line, "%s\n", other);
-    fixture_write_file(note, (const uint8_t *)line, strlen(line));
-    assert_int_equal(bp_runlog_salvage(&bp_io_system, run.folder, NULL, &n, NULL), BP_OK);
+    snprintf(stat, sizeof stat, "/proc/%d/stat", (int)child);
+    bp_io io = bp_io_system;
+    io.open = hiding_open;
+    io.context = stat;
+    assert_int_equal(bp_runlog_salvage(&io, run.folder, NULL, &n, NULL), BP_OK);
     assert_int_equal(n, 0);
-    assert_true(stands(other));
+    bp_salvage_sweep(&io, ring_folder, NULL);
+    assert_true(stands(run.ring));
+    assert_int_equal(n_segments(&run), 1);
     kill_run(child);
+    assert_int_equal(bp_runlog_salvage(&io, run.folder, NULL, &n, NULL), BP_OK);
+    assert_true(n >= STEPS - 10);
     assert_whole(&run);
-    assert_false(stands(other));
     remove_run(&run);
 }
 
@@ -611,12 +690,65 @@ static void the_next_run_sweeps(void **state) {
     remove_run(&run);
 }
 
+static void make_old(const char *path, time_t seconds) {
+    const struct timespec then = {time(NULL) - seconds, 0}, times[2] = {then, then};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* One that was being made when its process was killed is told from one that is being made. */
+static void rings_without_a_header(void **state) {
+    (void)state;
+    char path[FIXTURE_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/backprobe-%u-%u-1-ab", ring_folder, (unsigned)geteuid(),
+             1u << 30);
+    fixture_write_file(path, (const uint8_t *)"", 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_true(stands(path));
+    make_old(path, 100);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_false(stands(path));
+}
+
+/* Two rings for one folder: what the one tells, the other need not. */
+static void an_orphan_beside_the_ring(void **state) {
+    (void)state;
+    killed_run run;
+    char orphan[FIXTURE_PATH_BYTES];
+    make_killed(&run, 10);
+    snprintf(orphan, sizeof orphan, "%s/backprobe-%u-%u-1-ab", ring_folder, (unsigned)geteuid(),
+             1u << 30);
+    fixture_bytes ring = fixture_read_file(run.ring);
+    fixture_write_file(orphan, ring.bytes, ring.length);
+    assert_int_equal(chmod(orphan, 0600), 0);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL); /* whichever came first */
+    assert_false(stands(run.ring));
+    assert_false(stands(orphan));
+    assert_int_equal(n_segments(&run), 2);
+    assert_whole(&run);
+    /* Of a folder that has another run by now, a ring is kept for a while. */
+    fixture_write_file(orphan, ring.bytes, ring.length);
+    assert_int_equal(chmod(orphan, 0600), 0);
+    remove_run(&run);
+    assert_int_equal(mkdir(run.folder, 0700), 0);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_true(stands(orphan));
+    make_old(orphan, 2 * 3600);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_false(stands(orphan));
+    assert_int_equal(rmdir(run.folder), 0);
+    bp_release(NULL, ring.bytes, ring.length + 1, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_run_is_read_whole),
         cmocka_unit_test(salvage_counts),
+        cmocka_unit_test(a_network_that_grew_before_the_kill),
         cmocka_unit_test(a_zombie_is_dead),
         cmocka_unit_test(a_live_run_is_left_alone),
+        cmocka_unit_test(a_follower_gets_the_rest),
         cmocka_unit_test(a_resumed_run_salvages_first),
         cmocka_unit_test(a_full_ring_tells_what_it_lacks),
         cmocka_unit_test(a_number_that_was_given_again),
@@ -629,6 +761,8 @@ int main(void) {
         cmocka_unit_test(every_failing_call_and_allocation),
         cmocka_unit_test(salvagers_race),
         cmocka_unit_test(the_next_run_sweeps),
+        cmocka_unit_test(rings_without_a_header),
+        cmocka_unit_test(an_orphan_beside_the_ring),
     };
     if (!mkdtemp(ring_folder)) return 1;
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "record/event.h"
 #include "runlog/reader.h"
 #include "runlog/ring_file.h"
+#include "runlog/scan.h"
 #include "slow_disk.h"
 
 #include <dirent.h>
@@ -24,6 +25,16 @@ static size_t files_in(const char *folder) {
     while ((entry = readdir(directory))) n += entry->d_name[0] != '.';
     closedir(directory);
     return n;
+}
+
+static void empty_ring_folder(void) {
+    DIR *directory = opendir(ring_folder);
+    assert_non_null(directory);
+    const struct dirent *entry;
+    while ((entry = readdir(directory)))
+        if (entry->d_name[0] != '.')
+            assert_int_equal(unlinkat(dirfd(directory), entry->d_name, 0), 0);
+    closedir(directory);
 }
 
 static bool has_note(const char *folder) {
@@ -327,6 +338,28 @@ static void closing_is_bounded(void **state) {
     fixture_remove_folder(folder);
 }
 
+/* Frames of steps in all segments. */
+static size_t n_step_frames(const char *folder) {
+    size_t n = 0;
+    for (uint32_t i = 1; i <= n_segments(folder); i++) {
+        char path[FIXTURE_PATH_BYTES];
+        bp_scan scan;
+        bp_scan_start start;
+        bp_scan_event event;
+        assert_int_equal(bp_scan_open(&scan, &bp_io_system, fixture_segment(path, folder, i),
+                                      &bp_allocator_system, NULL),
+                         BP_OK);
+        assert_int_equal(bp_scan_header(&scan, &start, NULL), BP_OK);
+        scan.salt = start.header.id;
+        do {
+            assert_int_equal(bp_scan_next(&scan, &event, NULL), BP_OK);
+            n += event.kind == BP_SCAN_FRAME && event.frame.type == BP_RUNLOG_STEP;
+        } while (event.kind != BP_SCAN_END);
+        bp_scan_close(&scan);
+    }
+    return n;
+}
+
 /* For a while nothing can be written: all waits in the ring, and goes into a new segment. */
 static void a_full_disk_costs_nothing_for_a_while(void **state) {
     (void)state;
@@ -357,6 +390,7 @@ static void a_full_disk_costs_nothing_for_a_while(void **state) {
     atomic_store(&disk.error, 0);
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
     assert_true(n_segments(folder) >= 2);
+    assert_int_equal(n_step_frames(folder), 100); /* what was taken whole is not written again */
     const fixture_reading reading = fixture_read_log(folder);
     assert_int_equal(reading.n_given, 100);
     assert_int_equal(reading.damage.lost_records, 0);
@@ -381,9 +415,7 @@ static void a_disk_that_stays_full(void **state) {
     assert_true(has_note(folder)); /* for a reader, once this process is gone */
     assert_int_equal(files_in(ring_folder), 1);
     fixture_remove_folder(folder);
-    char command[sizeof ring_folder + 32];
-    snprintf(command, sizeof command, "rm -f %s/*", ring_folder);
-    assert_int_equal(system(command), 0);
+    empty_ring_folder();
 }
 
 static void after_a_failed_fsync_comes_a_new_segment(void **state) {
@@ -406,6 +438,47 @@ static void after_a_failed_fsync_comes_a_new_segment(void **state) {
     assert_int_equal(reading.n_given, 2);
     assert_int_equal(reading.damage.lost_records, 0);
     fixture_remove_folder(folder);
+}
+
+/* Whichever call fails once: what was acknowledged is read. With a ring nothing at all is lost. */
+static void every_failing_call(void **state) {
+    (void)state;
+    enum { MANY = 20 };
+    bool failed = true;
+    int n_refused = 0, n_direct = 0;
+    for (long long k = 1; failed; k++) {
+        char folder[FIXTURE_PATH_BYTES];
+        slow_disk disk = {.fail_at = k};
+        const bp_io io = slow_io(&disk);
+        const bp_runlog_options options = {
+            .io = &io, .ring_folder = ring_folder, .segment_bytes = 1200};
+        bool acknowledged[MANY] = {false};
+        bp_runlog_writer *writer;
+        bp_model *model = fixture_model();
+        assert_true(k < 1000);
+        fixture_make_folder(folder);
+        const bp_status opened = bp_runlog_writer_open(&writer, folder, model, &options, NULL);
+        bp_model_close(model);
+        if (opened != BP_OK) {
+            assert_int_equal(n_segments(folder), 0);
+            n_refused++;
+        } else {
+            const bool ring = bp_runlog_writer_transport(writer).ring;
+            for (int64_t step = 0; step < MANY; step++)
+                acknowledged[step] = fixture_put_step(writer, step, NULL) == BP_OK;
+            (void)!bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL);
+            const fixture_reading reading = fixture_read_log(folder);
+            for (int64_t step = 0; step < MANY; step++)
+                assert_true(reading.given[step] || (!acknowledged[step] && !ring));
+            if (ring) assert_int_equal(reading.damage.lost_records, 0);
+            assert_int_equal(reading.end, BP_RUN_FINISHED);
+            n_direct += !ring;
+        }
+        failed = atomic_load(&disk.calls) >= k;
+        fixture_remove_folder(folder);
+        empty_ring_folder(); /* the call that failed may have been the ring's removal */
+    }
+    assert_true(n_refused > 0 && n_direct > 0);
 }
 
 /* A stray write of the host into the ring is not taken for a record. */
@@ -531,7 +604,9 @@ static void the_thread_takes_no_signals(void **state) {
     pthread_sigmask(SIG_BLOCK, NULL, &after);
     for (int number = 1; number < 65; number++)
         assert_int_equal(sigismember(&before, number), sigismember(&after, number));
-    assert_true(status_of_the_thread("SigBlk:", line));
+    put_steps(writer, 0, 1);
+    for (int i = 0; i < 5000 && fixture_read_log(folder).n_given < 1; i++) usleep(1000);
+    assert_true(status_of_the_thread("SigBlk:", line)); /* of a thread that has begun its work */
     const unsigned long long blocked = strtoull(line + 7, NULL, 16);
     for (int number = 1; number < 32; number++)
         if (number != SIGKILL && number != SIGSTOP) assert_true(blocked >> (number - 1) & 1);
@@ -565,6 +640,36 @@ static void add_layer(bp_model *model, const char *name) {
                             .weight_init = {BP_INIT_PYTORCH_DEFAULT, 1.0},
                             .bias_init = {BP_INIT_ZEROS, 0.0}};
     assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
+}
+
+/* Far more layers than the buffers of the small network have room for. */
+static void the_network_grows_much(void **state) {
+    (void)state;
+    enum { MANY = 1000 };
+    for (int direct = 0; direct < 2; direct++) {
+        char folder[FIXTURE_PATH_BYTES], name[BP_LAYER_NAME_BYTES];
+        const bp_runlog_options options = {.ring_folder = ring_folder, .direct = direct};
+        bp_runlog_reader *reader;
+        const bp_record *record;
+        fixture_make_folder(folder);
+        bp_runlog_writer *writer = open_writer(folder, &options);
+        bp_model *model = fixture_model();
+        for (int i = 0; i < MANY; i++) {
+            snprintf(name, sizeof name, "%0200d", i);
+            add_layer(model, name);
+        }
+        assert_int_equal(bp_runlog_writer_model(writer, model, NULL), BP_OK);
+        put_grown_step(writer, FIXTURE_LAYERS + MANY, 0);
+        assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL), BP_OK);
+        assert_int_equal(bp_runlog_reader_open(&reader, folder, NULL, NULL), BP_OK);
+        assert_int_equal(bp_model_n_layers(bp_runlog_reader_model(reader)), FIXTURE_LAYERS + MANY);
+        assert_int_equal(bp_runlog_reader_next(reader, &record, NULL), BP_OK);
+        assert_non_null(record);
+        assert_true(bp_record_has(record, BP_Q_WEIGHT_RMS, FIXTURE_LAYERS + MANY));
+        bp_runlog_reader_close(reader);
+        bp_model_close(model);
+        fixture_remove_folder(folder);
+    }
 }
 
 static void the_network_grows(void **state) {
@@ -641,11 +746,13 @@ int main(void) {
         cmocka_unit_test(a_full_disk_costs_nothing_for_a_while),
         cmocka_unit_test(a_disk_that_stays_full),
         cmocka_unit_test(after_a_failed_fsync_comes_a_new_segment),
+        cmocka_unit_test(every_failing_call),
         cmocka_unit_test(memory_that_something_wrote_over),
         cmocka_unit_test(a_limit_on_the_size_of_files),
         cmocka_unit_test(a_forked_child_does_nothing),
         cmocka_unit_test(the_thread_takes_no_signals),
         cmocka_unit_test(the_network_grows),
+        cmocka_unit_test(the_network_grows_much),
         cmocka_unit_test(what_does_not_belong_is_refused),
     };
     if (!mkdtemp(ring_folder)) return 1;
