@@ -390,12 +390,12 @@ static uint64_t segment_bytes(const bp_runlog_writer *writer, const bp_runlog_op
 }
 
 static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
-                               const bp_runlog_options *options, bp_error *error) {
+                               uint64_t max_log_bytes, bp_error *error) {
     bp_status status;
     writer->memory = writer->first_memory = open_memory(writer, model, &status);
     if (!writer->memory) return fail_model(writer, status, error);
     bp_segment_writer *segments = &writer->segments;
-    bp_budget_init(&writer->budget, writer->folder, options->max_log_bytes);
+    bp_budget_init(&writer->budget, writer->folder, max_log_bytes);
     segments->io = writer->io;
     segments->folder = writer->folder;
     segments->path = writer->path;
@@ -421,7 +421,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
-    return status == BP_OK ? open_segments(writer, model, options, error) : status;
+    return status == BP_OK ? open_segments(writer, model, options->max_log_bytes, error) : status;
 }
 
 /* --- the ring ------------------------------------------------------------------------------- */
