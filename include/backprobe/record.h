@@ -70,6 +70,8 @@ typedef struct bp_record {
     uint32_t n_layers;
     uint8_t *measured; /* [BP_N_QUANTITIES][n_layers + 1], 0 or 1; owned by who opened it */
     double *value;     /* the same shape; NaN is a measured NaN when measured is 1 */
+    uint64_t columns;  /* a bit for each quantity of which something may be measured; kept by who
+                          sets values, so that clearing need not look at all */
 } bp_record;
 
 #define BP_RECORD_UPDATE_SKIPPED 1u

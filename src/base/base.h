@@ -65,10 +65,13 @@ bool bp_parse_integer(const char *text, int64_t *value);
  * is near enough to be meant. */
 const char *bp_nearest_word(const char *text, const char *const *words, size_t n_words);
 
-/* --- bytes.c -------------------------------------------------------------------------------- */
+/* --- crc32c.c ------------------------------------------------------------------------------- */
 
 uint32_t bp_crc32c(uint32_t crc, const void *bytes, size_t n_bytes); /* Castagnoli; start with 0 */
-void bp_put_u16(uint8_t *bytes, uint16_t value);                     /* little endian */
+
+/* --- bytes.c -------------------------------------------------------------------------------- */
+
+void bp_put_u16(uint8_t *bytes, uint16_t value); /* little endian */
 void bp_put_u32(uint8_t *bytes, uint32_t value);
 void bp_put_u64(uint8_t *bytes, uint64_t value);
 uint16_t bp_get_u16(const uint8_t *bytes);
@@ -116,6 +119,7 @@ typedef struct bp_io {
     int (*open)(void *context, const char *path, int flags, mode_t mode);
     ssize_t (*read)(void *context, int file, void *bytes, size_t n_bytes);
     ssize_t (*write)(void *context, int file, const void *bytes, size_t n_bytes);
+    ssize_t (*read_at)(void *context, int file, void *bytes, size_t n_bytes, uint64_t place);
     int (*fsync)(void *context, int file);
     int (*close)(void *context, int file);
     int (*rename)(void *context, const char *from, const char *to);

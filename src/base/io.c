@@ -33,6 +33,12 @@ static ssize_t system_write(void *context, int file, const void *bytes, size_t n
     return write(file, bytes, n_bytes);
 }
 
+static ssize_t system_read_at(void *context, int file, void *bytes, size_t n_bytes,
+                              uint64_t place) {
+    (void)context;
+    return pread(file, bytes, n_bytes, (off_t)place);
+}
+
 static int system_fsync(void *context, int file) {
     (void)context;
     int result;
@@ -126,6 +132,7 @@ const bp_io bp_io_system = {
     .open = system_open,
     .read = system_read,
     .write = system_write,
+    .read_at = system_read_at,
     .fsync = system_fsync,
     .close = system_close,
     .rename = system_rename,

@@ -6,9 +6,7 @@
 #include "record/record.h"
 
 #include <math.h>
-
-/* Which rows of a column were measured; pinned. */
-enum { ROW_NETWORK = 0, ROWS_ALL = 1, ROWS_LAYERS = 2, ROWS_BITMAP = 3 };
+#include <string.h>
 
 #define MAX_VARINT_BYTES 10u
 #define MAX_HEAD_BYTES (4 * MAX_VARINT_BYTES + 8 + 2 * MAX_VARINT_BYTES)
@@ -49,9 +47,9 @@ static uint64_t count_of(double value) {
 static int presence_of(const uint8_t *measured, uint32_t n_layers) {
     uint32_t n = 0;
     for (uint32_t row = 1; row <= n_layers; row++) n += measured[row];
-    if (n == 0) return measured[0] ? ROW_NETWORK : -1;
-    if (n < n_layers) return ROWS_BITMAP;
-    return measured[0] ? ROWS_ALL : ROWS_LAYERS;
+    if (n == 0) return measured[0] ? BP_PRESENT_NETWORK : -1;
+    if (n < n_layers) return BP_PRESENT_MAPPED;
+    return measured[0] ? BP_PRESENT_ALL : BP_PRESENT_LAYERS;
 }
 
 static void write_value(bp_writer *writer, bp_quantity_codec codec, double value) {
@@ -95,8 +93,8 @@ static void encode_column(const bp_record *record, bp_quantity quantity, int pre
     const size_t cell = bp_record_cell(record, quantity, 0);
     const uint8_t *measured = record->measured + cell;
     const double *value = record->value + cell;
-    const uint32_t n_rows = presence == ROW_NETWORK ? 1 : record->n_layers + 1;
-    const bool mapped = presence == ROWS_BITMAP;
+    const uint32_t n_rows = presence == BP_PRESENT_NETWORK ? 1 : record->n_layers + 1;
+    const bool mapped = presence == BP_PRESENT_MAPPED;
     bp_write_varint(writer, entry->number);
     bp_write_varint(writer, column_bytes(measured, value, n_rows, entry->codec) +
                                 (mapped ? bitmap_bytes(record->n_layers) : 0));
@@ -133,40 +131,59 @@ static uint32_t read_u32_varint(bp_cursor *cursor) {
     return cursor->bad ? 0 : (uint32_t)value;
 }
 
-static double read_value(bp_cursor *cursor, bp_quantity_codec codec) {
-    if (codec == BP_CODEC_REAL) return bp_read_f64(cursor);
-    if (codec == BP_CODEC_COUNT) return (double)bp_read_varint(cursor);
-    const uint16_t code = bp_read_u16(cursor);
-    if (!bp_log16_is_valid(code)) cursor->bad = true;
-    return bp_log16_decode(code);
+static void read_counts(bp_cursor *cursor, double *values, size_t n) {
+    for (size_t i = 0; i < n; i++) values[i] = (double)bp_read_varint(cursor);
 }
 
-/* The rows that follow, as a bitmap that says it or as a rule that does. */
-static bool is_present(unsigned presence, const uint8_t *bitmap, uint32_t row) {
-    if (presence == ROWS_BITMAP) return bitmap[row / 8] >> (row % 8) & 1;
-    return presence == ROWS_ALL || (presence == ROW_NETWORK ? row == 0 : row > 0);
+/* n values of neighbouring rows. */
+static void read_values(bp_cursor *cursor, bp_quantity_codec codec, double *values, size_t n) {
+    if (codec == BP_CODEC_COUNT) {
+        read_counts(cursor, values, n);
+        return;
+    }
+    const uint8_t *bytes = bp_read_bytes(cursor, n * (codec == BP_CODEC_LOG ? 2 : 8));
+    if (!bytes) return;
+    if (codec == BP_CODEC_REAL) {
+        memcpy(values, bytes, 8 * n); /* little endian, as all our platforms are */
+        return;
+    }
+    if (!bp_log16_decode_all(values, bytes, n)) cursor->bad = true;
+}
+
+/* Says that they are measured first, so that clearing finds what a damaged column leaves. */
+static void decode_rows(bp_record *record, bp_quantity quantity, uint32_t first, uint32_t n_rows,
+                        bp_cursor *cursor) {
+    const size_t cell = bp_record_cell(record, quantity, first);
+    record->columns |= UINT64_C(1) << quantity;
+    memset(record->measured + cell, 1, n_rows);
+    read_values(cursor, bp_quantity_table[quantity].codec, record->value + cell, n_rows);
+}
+
+static void decode_mapped(bp_record *record, uint32_t n_layers, bp_quantity quantity,
+                          bp_cursor *cursor) {
+    const size_t n_bytes = bitmap_bytes(n_layers);
+    const unsigned last_bits = n_layers % 8 + 1;
+    const uint8_t *bitmap = bp_read_bytes(cursor, n_bytes);
+    if (!bitmap) return;
+    if (bitmap[n_bytes - 1] >> last_bits != 0) cursor->bad = true;
+    for (uint32_t row = 0; row <= n_layers && !cursor->bad; row++)
+        if (bitmap[row / 8] >> (row % 8) & 1) decode_rows(record, quantity, row, 1, cursor);
 }
 
 static void decode_column(bp_record *record, uint32_t n_layers, bp_quantity quantity,
                           bp_cursor *cursor) {
-    const bp_quantity_entry *entry = &bp_quantity_table[quantity];
     const unsigned presence = bp_read_u8(cursor);
-    const bool fits = entry->rows == BP_ROWS_LAYER ? presence <= ROWS_BITMAP : presence == 0;
-    if (!fits) cursor->bad = true;
-    const uint8_t *bitmap = NULL;
-    if (presence == ROWS_BITMAP) {
-        const size_t n_bytes = bitmap_bytes(n_layers);
-        const unsigned last_bits = n_layers % 8 + 1;
-        bitmap = bp_read_bytes(cursor, n_bytes);
-        if (bitmap && bitmap[n_bytes - 1] >> last_bits != 0) cursor->bad = true;
-    }
+    const bool layers = bp_quantity_table[quantity].rows == BP_ROWS_LAYER;
+    if (presence > (layers ? BP_PRESENT_MAPPED : BP_PRESENT_NETWORK)) cursor->bad = true;
     if (cursor->bad) return;
-    for (uint32_t row = 0; row <= n_layers; row++) {
-        if (!is_present(presence, bitmap, row)) continue;
-        const double value = read_value(cursor, entry->codec);
-        if (cursor->bad) return;
-        bp_record_set(record, quantity, row, value);
-    }
+    if (presence == BP_PRESENT_MAPPED)
+        decode_mapped(record, n_layers, quantity, cursor);
+    else if (presence == BP_PRESENT_NETWORK)
+        decode_rows(record, quantity, 0, 1, cursor);
+    else if (presence == BP_PRESENT_ALL)
+        decode_rows(record, quantity, 0, n_layers + 1, cursor);
+    else
+        decode_rows(record, quantity, 1, n_layers, cursor);
 }
 
 static void decode_columns(bp_record *record, uint32_t n_layers, bp_cursor *cursor) {

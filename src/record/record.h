@@ -29,5 +29,12 @@ BP_MUST_USE bool bp_record_look(bp_record_glance *glance, bp_cursor *cursor);
  * and larger magnitudes clamp to the ends. */
 uint16_t bp_log16_encode(double value);
 double bp_log16_decode(uint16_t code);
+/* n codes, little endian, into values. False when one stands for nothing: what is in values then is
+ * of no use. */
+bool bp_log16_decode_all(double *values, const uint8_t *codes, size_t n);
+/* What each of the 65,536 codes stands for; NaN for one that stands for nothing. For who decodes
+ * millions and has half a MiB for it. */
+#define BP_LOG16_CODES 65536u
+void bp_log16_fill_table(double table[BP_LOG16_CODES]);
 
 #endif

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#define SEGMENTS_IN_BUDGET 16u
+
 static uint64_t bytes_of(const char *folder, uint32_t index) {
     char path[PATH_MAX], name[BP_SEGMENT_NAME_BYTES];
     struct stat found;
@@ -19,6 +21,14 @@ void bp_budget_init(bp_budget *budget, const char *folder, uint64_t max_bytes) {
     if (bp_segments_list(&segments, folder, &bp_allocator_system, NULL) != BP_OK) return;
     for (size_t i = 0; i < segments.n; i++) budget->before += bytes_of(folder, segments.index[i]);
     bp_segments_free(&segments, &bp_allocator_system);
+}
+
+uint64_t bp_budget_segment_bytes(const bp_budget *budget, uint64_t model_bytes) {
+    const uint64_t share = budget->max_bytes / SEGMENTS_IN_BUDGET;
+    uint64_t least = 8 * model_bytes; /* it comes twice in each */
+    if (least < BP_RUNLOG_MIN_SEGMENT_BYTES) least = BP_RUNLOG_MIN_SEGMENT_BYTES;
+    if (share > BP_RUNLOG_SEGMENT_BYTES) return BP_RUNLOG_SEGMENT_BYTES;
+    return share > least ? share : least;
 }
 
 void bp_budget_finish(bp_budget *budget) {
@@ -48,5 +58,5 @@ void bp_budget_look(bp_budget *budget, const bp_segment_writer *writer, bp_meanw
     if (budget->before + writer->closed_bytes + writer->segment_bytes <= budget->max_bytes) return;
     bp_error error = {0};
     const bp_status status = thin(budget, writer, meanwhile, &error);
-    if (status != BP_OK && budget->error.status == BP_OK) budget->error = error;
+    if (status != BP_OK || !budget->thinner.told) budget->error = error;
 }

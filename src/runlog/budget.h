@@ -15,12 +15,18 @@ typedef struct bp_budget {
     uint32_t looked_at; /* the segment that was open when it was looked last */
     bool has_thinner;
     bp_thinner thinner;
-    bp_error error; /* the first trouble; status BP_OK: none */
+    bp_error error; /* the last trouble; status BP_OK when the log is within its budget */
 } bp_budget;
+
+#define BP_RUNLOG_MIN_SEGMENT_BYTES ((uint64_t)64 << 10)
 
 /* max_bytes: 0 is BP_RUNLOG_MAX_BYTES. */
 void bp_budget_init(bp_budget *budget, const char *folder, uint64_t max_bytes);
 void bp_budget_finish(bp_budget *budget);
+/* How long segments are that nothing else is said of: a sixteenth of the budget, so that the one
+ * that is written and the one that is thinned are small parts of it; at most
+ * BP_RUNLOG_SEGMENT_BYTES, and enough for the network that each begins with. */
+uint64_t bp_budget_segment_bytes(const bp_budget *budget, uint64_t model_bytes);
 /* meanwhile: see bp_thin_budget. */
 void bp_budget_look(bp_budget *budget, const bp_segment_writer *writer, bp_meanwhile meanwhile);
 

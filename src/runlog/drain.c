@@ -40,27 +40,31 @@ static int pour_all(bp_drain *drain, uint64_t head) {
     const bp_ring_file *ring = drain->ring;
     const uint8_t *items = bp_ring_items(ring->header);
     const uint64_t capacity = ring->n_bytes - BP_RING_HEADER_BYTES;
+    const uint32_t segment = drain->writer->segment;
     drain->pour.wall_time = drain->io->wall_clock(drain->io->context);
-    for (;;) {
+    drain->has_more = true;
+    while (drain->writer->segment == segment) {
         bp_ring_item item;
         int trouble = grow(drain);
         if (trouble) return trouble;
         const bp_ring_verdict verdict =
             bp_ring_next(items, capacity, &drain->position, head, &item);
-        if (verdict == BP_RING_EMPTY) break;
-        if (verdict == BP_RING_BAD) {
-            skip_damage(drain, head);
-            break;
-        }
+        drain->has_more = verdict == BP_RING_ITEM;
+        if (verdict == BP_RING_BAD) skip_damage(drain, head);
+        if (!drain->has_more) break;
         trouble = bp_pour_item(&drain->pour, &item, drain->position);
         if (trouble) return trouble;
     }
+    if (drain->pour.n_too_long) atomic_fetch_add(&drain->n_damaged, 1);
+    drain->pour.n_too_long = 0;
     const int trouble = bp_pour_finish(&drain->pour);
     return trouble ? trouble : bp_segment_writer_flush(drain->writer);
 }
 
-/* Returns how much was in the ring. */
+/* Up to the end of the ring or of a segment: the log may have to be thinned before the next one.
+ * Returns how much was in the ring. */
 static uint64_t pass(bp_drain *drain) {
+    drain->passed_at = drain->io->steady_clock(drain->io->context);
     const uint64_t before = drain->writer->settled;
     const uint64_t head = atomic_load_explicit(&drain->ring->header->head, memory_order_acquire);
     const int trouble = pour_all(drain, head);
@@ -86,13 +90,14 @@ static uint64_t pass(bp_drain *drain) {
 static double pause_after(const bp_drain *drain, uint64_t n_bytes) {
     const uint64_t capacity = drain->ring->n_bytes - BP_RING_HEADER_BYTES;
     if (drain->n_failed) return RETRY_SECONDS;
-    if (n_bytes > capacity / 4) return 0;
+    if (drain->has_more || n_bytes > capacity / 4) return 0;
     return n_bytes > capacity / 16 ? BP_DRAIN_SECONDS / 10 : BP_DRAIN_SECONDS;
 }
 
 /* closing: nothing was put into the ring since before the pass. */
 static bool is_over(const bp_drain *drain, bool closing) {
-    return closing && (drain->n_failed == 0 || drain->n_failed >= LAST_TRIES);
+    if (drain->n_failed > 0) return closing && drain->n_failed >= LAST_TRIES;
+    return closing && !drain->has_more;
 }
 
 static void finish(bp_drain *drain) {
@@ -104,11 +109,16 @@ static void finish(bp_drain *drain) {
     drain->io->wake(drain->io->context, &drain->done);
 }
 
-/* While old segments are thinned, records still come. */
+/* While old segments are thinned, records still come. False: the thinning must wait. */
 static bool go_on(void *context) {
     bp_drain *drain = context;
-    (void)pass(drain);
-    return atomic_load(&drain->closing) == 0;
+    const bp_ring_header *header = drain->ring->header;
+    const uint64_t head = atomic_load_explicit(&header->head, memory_order_acquire);
+    const uint64_t capacity = drain->ring->n_bytes - BP_RING_HEADER_BYTES;
+    const double now = drain->io->steady_clock(drain->io->context);
+    if (now - drain->passed_at >= BP_DRAIN_SECONDS || head - drain->writer->settled > capacity / 4)
+        (void)pass(drain);
+    return atomic_load(&drain->closing) == 0 && drain->n_failed == 0;
 }
 
 static void *run(void *context) {
@@ -118,7 +128,8 @@ static void *run(void *context) {
         const bool closing = atomic_load(&drain->closing) != 0;
         const uint64_t n_bytes = pass(drain);
         if (is_over(drain, closing)) break;
-        bp_budget_look(drain->budget, drain->writer, (bp_meanwhile){go_on, drain});
+        if (!closing && !drain->n_failed)
+            bp_budget_look(drain->budget, drain->writer, (bp_meanwhile){go_on, drain});
         const double seconds = pause_after(drain, n_bytes);
         if (seconds > 0) drain->io->wait(drain->io->context, &drain->bell, bell, seconds);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread that writes: from the ring into segments, about every 20 ms. It blocks all signals,
- * allocates nothing, and what the disk does not take stays in the ring. For the files of this room
- * and its tests only. */
+ * allocates nothing but to thin the log, and what the disk does not take stays in the ring. For the
+ * files of this room and its tests only. */
 #ifndef BP_RUNLOG_DRAIN_H
 #define BP_RUNLOG_DRAIN_H
 
@@ -19,7 +19,7 @@
  * done. */
 typedef struct bp_drain_memory {
     bp_segment_memory memory;
-    uint64_t at; /* position in the ring behind the last record of the smaller network */
+    uint64_t at; /* position in the ring behind the last record before the network grew */
     _Atomic(struct bp_drain_memory *) next;
 } bp_drain_memory;
 
@@ -31,6 +31,8 @@ typedef struct bp_drain {
     bp_pour pour;
     uint64_t position;       /* in the ring: what is behind was given to the writer */
     unsigned n_failed;       /* passes in a row that met trouble */
+    double passed_at;        /* steady clock: begin of the last pass */
+    bool has_more;           /* it ended with a segment, and the ring was not empty */
     bp_drain_memory *memory; /* borrowed; the one in use */
     bool finished;           /* all is written */
     atomic_uint bell;        /* changes when the thread shall look at once */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runlog/pour.h"
 
+#include <errno.h>
 #include <string.h>
 
 void bp_pour_init(bp_pour *pour, bp_segment_writer *writer) {
@@ -21,6 +22,10 @@ size_t bp_losses_encode(uint8_t *bytes, double wall_time, int64_t first_step, co
 
 static int put(bp_pour *pour, const bp_segment_record *record, size_t n_records) {
     const int trouble = bp_segment_writer_put(pour->writer, record);
+    if (trouble == EMSGSIZE) {
+        pour->n_too_long += n_records;
+        return 0;
+    }
     if (trouble) return trouble;
     pour->n_records += n_records;
     return 0;

@@ -14,6 +14,7 @@ typedef struct bp_pour {
     bp_segment_writer *writer; /* borrowed */
     double wall_time;          /* of losses */
     uint64_t n_records;        /* that were put */
+    uint64_t n_too_long;       /* no producer puts such; passed over */
     /* losses that wait for the next one */
     size_t n_losses;
     uint64_t first_sequence, mark;

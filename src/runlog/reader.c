@@ -13,6 +13,7 @@
 
 /* A frame of losses that is given step by step. */
 typedef struct loss_run {
+    uint64_t place;   /* of the frame */
     bp_cursor values; /* into the frame's payload: it stays until the scan goes on */
     double wall_time;
     int64_t step; /* of the next value */
@@ -28,6 +29,9 @@ struct bp_runlog_reader {
     bp_record record;
     loss_run losses;
     bp_event event;
+    bool peeks; /* gives columns */
+    bp_quantity peeked;
+    bp_column column;
     bp_event_watch watching;
     bool has_watching;
     bool at_end;      /* of what is there; more may come */
@@ -189,9 +193,20 @@ static bool is_void(const bp_runlog_reader *reader, int64_t step) {
     return limit != INT64_MAX && step >= limit;
 }
 
+static given peek_step(bp_runlog_reader *reader, const bp_scan_event *event) {
+    bool found;
+    if (bp_column_find(&reader->column, &found, reader->peeked, event->payload,
+                       event->frame.n_bytes) != BP_OK) {
+        note_record_damage(reader, event, "a step whose columns cannot be told apart");
+        return NOTHING;
+    }
+    return found && !is_void(reader, reader->column.step) ? A_STEP : NOTHING;
+}
+
 static given take_step(bp_runlog_reader *reader, const bp_scan_event *event) {
     bp_cursor cursor;
     bp_error why;
+    if (reader->peeks) return peek_step(reader, event);
     bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
     if (bp_record_decode(&reader->record, &cursor, &why) != BP_OK) {
         note_record_damage(reader, event, why.text);
@@ -202,7 +217,7 @@ static given take_step(bp_runlog_reader *reader, const bp_scan_event *event) {
 
 /* Its numbers are taken here, for only the payload tells how many. */
 static void take_losses(bp_runlog_reader *reader, const bp_scan_event *event) {
-    loss_run found = {0};
+    loss_run found = {.place = event->place};
     bp_cursor cursor;
     bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
     found.wall_time = bp_read_f64(&cursor);
@@ -226,12 +241,18 @@ static void take_losses(bp_runlog_reader *reader, const bp_scan_event *event) {
 /* The next of the losses that is not void. */
 static bool give_loss(bp_runlog_reader *reader) {
     loss_run *losses = &reader->losses;
+    if (reader->peeks && reader->peeked != BP_Q_LOSS) losses->left = 0;
     while (losses->left > 0) {
         const int64_t step = losses->step;
+        const uint8_t *at = losses->values.bytes + losses->values.position;
         const double loss = bp_read_f64(&losses->values);
         losses->left--;
         if (losses->left > 0) losses->step++;
         if (is_void(reader, step)) continue;
+        if (reader->peeks) {
+            reader->column = bp_column_of_loss(step, at);
+            return true;
+        }
         bp_record_clear(&reader->record);
         reader->record.step = step;
         reader->record.wall_time = losses->wall_time;
@@ -454,6 +475,66 @@ bp_status bp_runlog_reader_next(bp_runlog_reader *reader, const bp_record **reco
     while (status == BP_OK && entry.event);
     if (status == BP_OK) *record = entry.record;
     return status;
+}
+
+/* --- one quantity of many steps --------------------------------------------------------------- */
+
+bp_status bp_runlog_reader_next_column(bp_runlog_reader *reader, bp_quantity quantity,
+                                       bp_column *column, bool *found, bp_error *error) {
+    const int saved = errno;
+    given what;
+    bp_status status;
+    reader->peeks = true;
+    reader->peeked = quantity;
+    do status = next_entry(reader, &what, error);
+    while (status == BP_OK && what == AN_EVENT);
+    if (status == BP_OK) {
+        *found = what == A_STEP;
+        if (*found) *column = reader->column;
+    }
+    errno = saved;
+    return status;
+}
+
+bp_runlog_position bp_runlog_reader_tell(const bp_runlog_reader *reader) {
+    const uint64_t left = reader->losses.left;
+    return (bp_runlog_position){
+        .segment = segment_of(reader)->id.index,
+        .place = left > 0 ? reader->losses.place : reader->scan.place,
+        .sequence = reader->account.expected - left,
+    };
+}
+
+/* Where the place is none of a frame any more, say in a segment that was thinned since, the whole
+ * segment is read again: what was given before is known by its numbers. */
+static bp_status jump_inside(bp_runlog_reader *reader, const bp_runlog_position *position,
+                             bp_error *error) {
+    bool fits;
+    bp_frame frame;
+    bp_status status = bp_scan_jump(&reader->scan, position->place, &fits, &frame, error);
+    if (status == BP_OK && (!fits || frame.sequence > position->sequence))
+        status = bp_scan_jump(&reader->scan, BP_SEGMENT_START, &fits, &frame, error);
+    return status;
+}
+
+bp_status bp_runlog_reader_jump(bp_runlog_reader *reader, const bp_runlog_position *position,
+                                bp_error *error) {
+    const int saved = errno;
+    size_t i = 0;
+    while (i < reader->run.n_segments && reader->run.segments[i].id.index != position->segment) i++;
+    if (i == reader->run.n_segments)
+        return bp_fail(error, BP_ERROR_INPUT, "%s has no segment %u", reader->run.path,
+                       (unsigned)position->segment);
+    reader->current = i;
+    reader->account.expected = position->sequence;
+    bp_status status = begin_segment(reader, error);
+    if (status == BP_OK && reader->scan.file >= 0) status = jump_inside(reader, position, error);
+    errno = saved;
+    return status;
+}
+
+uint64_t bp_runlog_reader_run(const bp_runlog_reader *reader) {
+    return reader->run.first.id.run;
 }
 
 const bp_model *bp_runlog_reader_model(const bp_runlog_reader *reader) {

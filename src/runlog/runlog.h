@@ -43,21 +43,21 @@ typedef struct bp_runlog_writer bp_runlog_writer;
 typedef struct bp_runlog_options {
     const bp_io *io;         /* borrowed; NULL: the system */
     bp_allocator allocator;  /* resize NULL: malloc */
-    uint64_t segment_bytes;  /* a new segment file above this; 0: BP_RUNLOG_SEGMENT_BYTES */
+    uint64_t segment_bytes;  /* a new segment file above this; 0: by max_log_bytes (budget.h) */
     bool resumes;            /* go on with the log in the folder, if there is one */
     int64_t resume_step;     /* the next step; what the log has of it and later ones is void */
     bool direct;             /* no ring and no thread: each record is written by its caller */
     uint64_t ring_bytes;     /* 0: BP_RUNLOG_RING_BYTES; rounded up to a power of two */
     const char *ring_folder; /* copied; NULL: /dev/shm */
-    uint64_t max_log_bytes;  /* 0: BP_RUNLOG_MAX_BYTES */
+    uint64_t max_log_bytes;  /* above this old segments are thinned; 0: BP_RUNLOG_MAX_BYTES */
 } bp_runlog_options;
 
 /* Creates the first segment `log-000001.bplog` in folder (which must exist and, but for a run that
  * resumes, hold no log yet) and writes the model. What a killed run left there unwritten is
  * salvaged first. With a ring, a thread writes from then on, and a record is handed over without a
  * system call: acknowledged is what survives the process. io must then stay until the writer is
- * closed, or for ever if the disk hangs. Nothing is allocated later but by bp_runlog_writer_model.
- * After a fork the child's copy does nothing. */
+ * closed, or for ever if the disk hangs. Nothing is allocated later but by bp_runlog_writer_model,
+ * and from malloc when old segments are thinned. After a fork the child's copy does nothing. */
 BP_MUST_USE bp_status bp_runlog_writer_open(bp_runlog_writer **writer, const char *folder,
                                             const bp_model *model, const bp_runlog_options *options,
                                             bp_error *error);
@@ -89,7 +89,8 @@ BP_MUST_USE bp_status bp_runlog_writer_model(bp_runlog_writer *writer, const bp_
                                              bp_error *error);
 /* Writes the end record, fsyncs, closes: in at most about 2 s, even when the disk hangs. What is
  * not written then stays in the ring, for a reader to salvage when the process has ended; memory
- * that the hanging thread uses is never freed. The writer is gone whatever is returned. */
+ * that the hanging thread uses is never freed. The writer is gone whatever is returned.
+ * BP_ERROR_LIMIT when all is well but that the log could not be thinned to max_log_bytes. */
 bp_status bp_runlog_writer_close(bp_runlog_writer *writer, bp_run_end end, bp_error *error);
 
 /* Whether a folder holds segments of a log. */

@@ -76,13 +76,20 @@ static bp_status make_room(bp_scan *scan, bp_error *error) {
     return BP_OK;
 }
 
+static ssize_t read_more(const bp_scan *scan) {
+    uint8_t *to = scan->buffer + scan->end;
+    const size_t room = scan->capacity - scan->end;
+    if (!scan->jumped) return scan->io->read(scan->io->context, scan->file, to, room);
+    return scan->io->read_at(scan->io->context, scan->file, to, room,
+                             scan->place + available(scan));
+}
+
 /* Reads until n_bytes are available or the file ends. */
 static bp_status need(bp_scan *scan, size_t n_bytes, bp_error *error) {
     while (available(scan) < n_bytes && !scan->at_eof) {
         const bp_status status = make_room(scan, error);
         if (status != BP_OK) return status;
-        const ssize_t n = scan->io->read(scan->io->context, scan->file, scan->buffer + scan->end,
-                                         scan->capacity - scan->end);
+        const ssize_t n = read_more(scan);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return bp_fail_os(error, errno, "cannot read the run log %s", scan->path);
         if (n == 0) scan->at_eof = true;
@@ -143,6 +150,21 @@ bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *fo
         *found = bp_segment_header_get(header, scan->buffer + scan->start);
         consume(scan, 1);
     }
+    return BP_OK;
+}
+
+bp_status bp_scan_jump(bp_scan *scan, uint64_t place, bool *fits, bp_frame *frame,
+                       bp_error *error) {
+    scan->jumped = true;
+    scan->start = scan->end = 0;
+    scan->place = place;
+    scan->at_eof = false;
+    const bp_status status = need(scan, BP_FRAME_HEADER_BYTES, error);
+    if (status != BP_OK) return status;
+    *frame = (bp_frame){0};
+    *fits = available(scan) == 0 ||
+            (available(scan) >= BP_FRAME_HEADER_BYTES &&
+             bp_frame_get(frame, scan->buffer + scan->start, scan->salt) && frame->offset == place);
     return BP_OK;
 }
 

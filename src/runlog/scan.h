@@ -17,6 +17,7 @@ typedef struct bp_scan {
     uint8_t *buffer;
     size_t capacity, start, end; /* buffer[start, end) is what was read and not yet used */
     uint64_t place;              /* of buffer[start] in the file */
+    bool jumped;                 /* the file is read by place */
     bool at_eof;
     uint64_t rechecked; /* bytes of payloads that failed their checksum */
     uint64_t cut_place; /* a cut frame that the next call tells of; 0: none */
@@ -64,6 +65,10 @@ BP_MUST_USE bp_status bp_scan_header(bp_scan *scan, bp_scan_start *start, bp_err
  * of no other use then. */
 BP_MUST_USE bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *found,
                                           bp_error *error);
+/* Goes on at a place in the file, after bp_scan_header. *fits: a whole frame header that was
+ * written there stands there, or the file ends there. */
+BP_MUST_USE bp_status bp_scan_jump(bp_scan *scan, uint64_t place, bool *fits, bp_frame *frame,
+                                   bp_error *error);
 /* What comes next. scan->salt must be right by then. */
 BP_MUST_USE bp_status bp_scan_next(bp_scan *scan, bp_scan_event *event, bp_error *error);
 /* After BP_SCAN_END: the file may have grown since. A cut frame at its end is looked at again. */

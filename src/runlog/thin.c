@@ -12,6 +12,8 @@
 #define ASIDE_SUFFIX ".thin"
 /* Below this share of a segment it is not worth to write it again. */
 #define MIN_SAVED_FRACTION 8 /* an eighth */
+/* The newest ones, that which is being written among them. */
+#define SPARED_SEGMENTS ((size_t)5)
 
 bp_status bp_thinner_init(bp_thinner *thinner, const bp_io *io, const char *folder, uint64_t run,
                           const bp_allocator *allocator, bp_error *error) {
@@ -260,12 +262,13 @@ static unsigned worthy_level(const thin_plan *plan, uint64_t n_bytes) {
 
 /* --- thinning ------------------------------------------------------------------------------- */
 
-/* The one that is oldest for what it still keeps: resolution falls with age, and what is recent
- * stays whole. Age is counted in segments. NULL: none can be thinned. */
-static bp_thin_segment *most_urgent(const bp_thinner *thinner, const bp_thin_budget *budget) {
+/* The one that is oldest for what it still keeps: resolution falls with age. Age is counted in
+ * segments. NULL: none of that age can be thinned. */
+static bp_thin_segment *most_urgent(const bp_thinner *thinner, const bp_thin_budget *budget,
+                                    size_t least_age) {
     bp_thin_segment *found = NULL;
     double most = 0.0;
-    for (size_t i = 0; i < thinner->n_segments; i++) {
+    for (size_t i = 0; i + least_age <= thinner->n_segments; i++) {
         bp_thin_segment *segment = &thinner->segments[i];
         if (!is_closed(segment, budget) || !segment->surveyed) continue;
         const double age = (double)(thinner->n_segments - i);
@@ -274,6 +277,12 @@ static bp_thin_segment *most_urgent(const bp_thinner *thinner, const bp_thin_bud
         if (urgency > most) most = urgency;
     }
     return found;
+}
+
+/* Findings speak of the recent past, so that it stays whole as long as anything else can go. */
+static bp_thin_segment *next_to_thin(const bp_thinner *thinner, const bp_thin_budget *budget) {
+    bp_thin_segment *old = most_urgent(thinner, budget, SPARED_SEGMENTS + 1);
+    return old ? old : most_urgent(thinner, budget, 1);
 }
 
 static bp_status make_twin(bp_thinner *thinner, bp_thin_segment *segment,
@@ -340,7 +349,7 @@ bp_status bp_thinner_run(bp_thinner *thinner, const bp_thin_budget *budget, bp_e
     status = survey(thinner, budget, &stopped, error);
     const uint64_t goal = usable - usable / 10;
     while (status == BP_OK && !stopped && total_bytes(thinner) > goal) {
-        bp_thin_segment *segment = most_urgent(thinner, budget);
+        bp_thin_segment *segment = next_to_thin(thinner, budget);
         if (!segment) break;
         status = thin_one(thinner, segment, budget, &stopped, error);
     }

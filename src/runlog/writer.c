@@ -124,10 +124,14 @@ static bp_status drop(bp_runlog_writer *writer, const data_record *record, bp_er
                           memory_order_relaxed);
     bp_ring_spend(&writer->hot->producer, ++writer->hot->sequence);
     if (trouble) return fail_record(writer, record, trouble, error);
+    if (record->step < 0)
+        return bp_fail(error, BP_ERROR_IO,
+                       "the disk does not keep up: the run log in %s loses "
+                       "what was found",
+                       writer->folder);
     return bp_fail(error, BP_ERROR_IO,
-                   "the disk does not keep up: the run log in %s loses records, now one of step "
-                   "%lld",
-                   writer->folder, (long long)record->step);
+                   "the disk does not keep up: the run log in %s loses step %lld", writer->folder,
+                   (long long)record->step);
 }
 
 static void put_gap(bp_runlog_writer *writer) {
@@ -253,7 +257,8 @@ static bp_status fail_model(const bp_runlog_writer *writer, bp_status status, bp
                    writer->folder);
 }
 
-/* The record of the new layers belongs to the old segment; the next one has the whole network. */
+/* The record of the new layers begins a segment that has the whole network; until that is written
+ * it tells who salvages the ring. */
 static bp_status put_layers(bp_runlog_writer *writer, const bp_model *model, uint8_t *bytes,
                             size_t capacity, bp_error *error) {
     const uint32_t n_layers = bp_model_n_layers(model), first = writer->hot->n_layers + 1;
@@ -288,10 +293,10 @@ bp_status bp_runlog_writer_model(bp_runlog_writer *writer, const bp_model *model
     if (!memory) return fail_model(writer, status, error);
     const size_t capacity = memory->memory.model_capacity;
     uint8_t *bytes = bp_allocate(&writer->allocator, capacity, 1);
+    link_memory(writer, memory); /* first: the old buffer may be too small for the new layers */
     status = bytes ? put_layers(writer, model, bytes, capacity, error)
                    : fail_model(writer, BP_ERROR_MEMORY, error);
     bp_release(&writer->allocator, bytes, capacity, 1);
-    link_memory(writer, memory);
     set_layers(writer, n_layers);
     errno = saved;
     return status;
@@ -386,6 +391,12 @@ static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
     segments->path = writer->path;
     segments->path_bytes = writer->path_bytes;
     segments->memory = writer->memory->memory;
+    if (segments->segment_bytes == 0)
+        segments->segment_bytes =
+            bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
+    /* Half of it, for the last record may be a long one. */
+    const uint64_t most = bp_io_file_limit() / 2;
+    if (segments->segment_bytes > most) segments->segment_bytes = most;
     const int trouble = bp_segment_writer_start(segments, writer->hot->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -411,7 +422,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     set_layers(writer, bp_model_n_layers(model));
     writer->segments.run = draw_id(writer->io, RUN_ID_PURPOSE);
     writer->segments.rewind_step = -1;
-    writer->segments.segment_bytes = segment_bytes(options);
+    writer->segments.segment_bytes = options->segment_bytes;
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
@@ -489,7 +500,13 @@ static void close_child(bp_runlog_writer *writer) {
         writer->segments.file.failed = true; /* no fsync for the parent */
         writer->segments.sink.close(writer->segments.sink.context);
     }
-    if (writer->transport.ring) writer->ring.header = NULL; /* not mapped in a child */
+    if (writer->transport.ring) {
+        /* The ring is not mapped in a child, and its file must not be emptied under the parent. */
+        writer->ring.header = NULL;
+        writer->io->close(writer->io->context, writer->ring.file);
+        writer->ring.file = -1;
+        memset(&writer->budget, 0, sizeof writer->budget); /* the thread may have been at it */
+    }
     release(writer);
 }
 

@@ -167,7 +167,7 @@ static void a_long_run_stays_within(void **state) {
         thin_read(&after, fixture_segment(path, folder, index));
         const uint64_t every = after.n_thinned ? after.every : 1;
         assert_true(every <= 2 * every_before);
-        if (index + 3 > MANY) assert_int_equal(every, 1);
+        if (index + 5 > MANY) assert_int_equal(every, 1);
         every_before = every;
         assert_int_equal(after.n_thinned ? after.first : expected, expected);
         expected += STEPS;

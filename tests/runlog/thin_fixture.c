@@ -153,7 +153,7 @@ uint64_t thin_folder_bytes(const char *folder) {
         char path[2 * FIXTURE_PATH_BYTES];
         struct stat found;
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        assert_int_equal(lstat(path, &found), 0);
+        if (lstat(path, &found) != 0) continue; /* a twin that was just renamed */
         if (S_ISREG(found.st_mode)) total += (uint64_t)found.st_size;
     }
     closedir(directory);
