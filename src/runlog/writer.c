@@ -402,15 +402,6 @@ static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
                    : BP_OK;
 }
 
-/* Where files must stay small, so do segments: half of the limit leaves room for the last record.
- */
-static uint64_t segment_bytes(const bp_runlog_options *options) {
-    const uint64_t most = bp_io_file_limit() / 2;
-    const uint64_t wished =
-        options->segment_bytes ? options->segment_bytes : BP_RUNLOG_SEGMENT_BYTES;
-    return wished < most ? wished : most;
-}
-
 static bp_status open_first(bp_runlog_writer *writer, const char *folder, const bp_model *model,
                             const bp_runlog_options *options, bp_error *error) {
     writer->hot = (hot *)bp_fork_guard_open(sizeof(hot));
