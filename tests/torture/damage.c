@@ -397,7 +397,8 @@ static void restore(const killed *run, size_t ring_bytes) {
 }
 
 /* What comes is a begin of what was; what was spent and does not come is counted, unless the damage
- * hit the count itself or all of the ring. A begin that was moved on (`tail`) is counted as well. */
+ * hit the count itself or all of the ring. A begin that was moved on (`tail`) is counted as well.
+ */
 static void check_ring(const killed *run, int64_t n_good, size_t place) {
     static look l;
     bp_error error;

@@ -22,9 +22,9 @@ import sys
 import tempfile
 import time
 
+import support
 from support import HOST, rings, sweep
 
-SHIM = os.environ["SHIM"]
 STEPS = 16
 MOST_CALLS = 2000
 
@@ -69,10 +69,8 @@ class Case:
     def host(self, what, *options, shim=False):
         environment = dict(os.environ)
         if shim:
-            environment |= {
-                "LD_PRELOAD": SHIM, "TORTURE_PATHS": ":".join(map(str, (self.run, "own", *self.dead_rings))),
-                "TORTURE_AT": str(self.k), "TORTURE_FAULT": self.fault.word(),
-                "TORTURE_FOREVER": str(int(self.fault.forever)), "TORTURE_REPORT": str(self.report)}
+            environment |= support.shim((self.run, "own", *self.dead_rings), self.fault.word(), self.k,
+                                        self.fault.forever, report=self.report)
         return subprocess.run([HOST, what, self.run, *options], text=True, capture_output=True,
                               env=environment, timeout=60, check=False)
 
