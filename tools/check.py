@@ -224,8 +224,8 @@ def check_threads() -> Count:
                "-Dc_args=-DBP_VECTORISED=")
     if not set_up("thread", *options):
         return Count(0, 1)
-    suites = ("--suite=runlog", "--suite=watch")
-    return meson_tests("thread", *suites, "--no-suite=slow", env={"TSAN_OPTIONS": "halt_on_error=1"}, built=False)
+    suites = ("--suite=runlog", "--suite=watch", "--no-suite=slow")
+    return meson_tests("thread", *suites, env={"TSAN_OPTIONS": "halt_on_error=1"}, built=False)
 
 
 def build_release() -> bool:
