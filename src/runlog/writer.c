@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define RUN_ID_PURPOSE 0x72756e6cu /* "runl" */
@@ -380,19 +379,10 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-/* Writing beyond the limit on the size of files ends a process by a signal. */
-static uint64_t most_file_bytes(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
-    return (uint64_t)limit.rlim_cur;
-}
-
-static uint64_t segment_bytes(const bp_runlog_writer *writer, const bp_runlog_options *options) {
-    const uint64_t model_bytes = writer->segments.memory.model_bytes;
-    const uint64_t wished = options->segment_bytes
-                                ? options->segment_bytes
-                                : bp_budget_segment_bytes(&writer->budget, model_bytes);
-    const uint64_t most = most_file_bytes() / 2; /* the last record may be a long one */
+/* Where files must stay small, so do segments: half of the limit leaves room for the last record.
+ */
+static uint64_t allowed_segment_bytes(uint64_t wished) {
+    const uint64_t most = bp_io_file_limit() / 2;
     return wished < most ? wished : most;
 }
 
@@ -408,7 +398,10 @@ static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
     segments->path = writer->path;
     segments->path_bytes = writer->path_bytes;
     segments->memory = writer->memory->memory;
-    segments->segment_bytes = segment_bytes(writer, options);
+    if (segments->segment_bytes == 0)
+        segments->segment_bytes =
+            bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
+    segments->segment_bytes = allowed_segment_bytes(segments->segment_bytes);
     const int trouble = bp_segment_writer_start(segments, writer->hot->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -425,6 +418,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     set_layers(writer, bp_model_n_layers(model));
     writer->segments.run = draw_id(writer->io, RUN_ID_PURPOSE);
     writer->segments.rewind_step = -1;
+    writer->segments.segment_bytes = options->segment_bytes;
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
@@ -445,7 +439,7 @@ static const char *open_ring(bp_runlog_writer *writer, const bp_runlog_options *
     const char *ring_folder = options->ring_folder ? options->ring_folder : BP_RING_FOLDER;
     const uint64_t capacity = ring_capacity(writer, options);
     bp_salvage_sweep(writer->io, ring_folder, &writer->allocator);
-    if (bp_ring_file_bytes(capacity) > most_file_bytes())
+    if (bp_ring_file_bytes(capacity) > bp_io_file_limit())
         return "the limit on the size of files is below that of the ring";
     const char *why = bp_ring_file_create(&writer->ring, writer->io, ring_folder, writer->folder,
                                           writer->segments.run, draw_id(writer->io, TOKEN_PURPOSE),
