@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +53,7 @@ static void write_run(const char *folder, progress *shared, int64_t n_steps, boo
     bp_runlog_writer *writer;
     uint8_t bytes[4096];
     bp_record record;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
     bp_model *model = fixture_model();
     if (bp_runlog_writer_open(&writer, folder, model, &options, NULL) != BP_OK) _exit(3);
     if (bp_record_init(&record, FIXTURE_LAYERS, NULL) != BP_OK) _exit(3);

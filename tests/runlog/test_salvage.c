@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -55,6 +56,7 @@ static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t
     static slow_disk disk;
     static bp_io io;
     io = slow_io(&disk);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
     const bp_runlog_options options = {
         .io = &io, .ring_folder = ring_folder, .ring_bytes = ring_bytes};
     bp_runlog_writer *writer;
