@@ -141,6 +141,9 @@ typedef struct bp_io {
 } bp_io;
 extern const bp_io bp_io_system;
 
+/* The most bytes that a file of this process may grow to. A write beyond would not just fail: its
+ * signal (SIGXFSZ) ends a process that does not expect it. */
+uint64_t bp_io_file_limit(void);
 /* All bytes, through EINTR and short writes; errno tells on failure. */
 BP_MUST_USE bool bp_io_write_all(const bp_io *io, int file, const void *bytes, size_t n_bytes);
 /* A whole file of at most limit bytes into a block of *n_bytes (+ a NUL behind it) that the caller

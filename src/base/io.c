@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -16,7 +17,10 @@
 
 static int system_open(void *context, const char *path, int flags, mode_t mode) {
     (void)context;
-    return open(path, flags, mode);
+    int file;
+    do file = open(path, flags, mode);
+    while (file < 0 && errno == EINTR);
+    return file;
 }
 
 static ssize_t system_read(void *context, int file, void *bytes, size_t n_bytes) {
@@ -37,22 +41,33 @@ static ssize_t system_read_at(void *context, int file, void *bytes, size_t n_byt
 
 static int system_fsync(void *context, int file) {
     (void)context;
-    return fsync(file);
+    int result;
+    do result = fsync(file);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
+/* On Linux a file is closed even when a signal interrupts the call. */
 static int system_close(void *context, int file) {
     (void)context;
-    return close(file);
+    const int result = close(file);
+    return result < 0 && errno == EINTR ? 0 : result;
 }
 
 static int system_rename(void *context, const char *from, const char *to) {
     (void)context;
-    return rename(from, to);
+    int result;
+    do result = rename(from, to);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
 static int system_unlink(void *context, const char *path) {
     (void)context;
-    return unlink(path);
+    int result;
+    do result = unlink(path);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
 static int system_mkdir(void *context, const char *path, mode_t mode) {
@@ -78,9 +93,8 @@ static double system_steady_clock(void *context) {
 
 static int system_reserve(void *context, int file, uint64_t n_bytes) {
     (void)context;
-    int trouble;
-    do trouble = posix_fallocate(file, 0, (off_t)n_bytes);
-    while (trouble == EINTR);
+    int trouble = n_bytes > bp_io_file_limit() ? EFBIG : EINTR;
+    while (trouble == EINTR) trouble = posix_fallocate(file, 0, (off_t)n_bytes);
     if (!trouble) return 0;
     errno = trouble;
     return -1;
@@ -154,6 +168,12 @@ static int sync_through_signals(const bp_io *io, int file) {
     do result = io->fsync(io->context, file);
     while (result < 0 && errno == EINTR);
     return result;
+}
+
+uint64_t bp_io_file_limit(void) {
+    struct rlimit limit;
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_limited ? (uint64_t)limit.rlim_cur : UINT64_MAX;
 }
 
 bool bp_io_write_all(const bp_io *io, int file, const void *bytes, size_t n_bytes) {
@@ -256,7 +276,9 @@ static bp_status fail_write(const atomic_write *job, const char *what) {
 
 static bp_status fill_temporary(const atomic_write *job, int file) {
     bp_status status = BP_OK;
-    if (!bp_io_write_all(job->io, file, job->bytes, job->n_bytes))
+    errno = EFBIG;
+    if (job->n_bytes > bp_io_file_limit() ||
+        !bp_io_write_all(job->io, file, job->bytes, job->n_bytes))
         status = fail_write(job, "write");
     else if (sync_through_signals(job->io, file) < 0)
         status = fail_write(job, "synchronise");

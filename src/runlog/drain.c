@@ -9,6 +9,7 @@
 #define PASS_SECONDS 1.0  /* at least one pass in so many, whatever else is done */
 #define LAST_TRIES 5u     /* passes with trouble in a row, once the run has ended */
 #define CLOSE_SLICES 400
+#define LEAST_SLICES 40
 
 /* --- one pass ------------------------------------------------------------------------------- */
 
@@ -163,13 +164,15 @@ bool bp_drain_start(bp_drain *drain, const bp_drain *what) {
     return true;
 }
 
-/* A clock that stands still, as in a test, must not make this wait for ever; a storm of signals
- * must not cut it short. */
+/* A clock that stands still must not make this wait for ever, nor one that leaps cut it short; nor
+ * must a storm of signals. */
 static bool wait_for_end(bp_drain *drain) {
     const bp_io *io = drain->io;
     const double begin = io->steady_clock(io->context);
     double passed = 0;
-    for (int i = 0; passed < BP_DRAIN_CLOSE_SECONDS && (i < CLOSE_SLICES || passed > 0); i++) {
+    for (int i = 0; (i < LEAST_SLICES || !(passed >= BP_DRAIN_CLOSE_SECONDS)) &&
+                    (i < CLOSE_SLICES || passed > 0);
+         i++) {
         if (atomic_load_explicit(&drain->done, memory_order_acquire)) return true;
         io->wait(io->context, &drain->done, 0, BP_DRAIN_CLOSE_SECONDS / CLOSE_SLICES);
         passed = io->steady_clock(io->context) - begin;

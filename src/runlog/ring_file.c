@@ -179,14 +179,28 @@ static ssize_t read_all(const bp_io *io, int file, void *bytes, size_t n_bytes) 
     return (ssize_t)length;
 }
 
-bool bp_ring_read_note(const bp_io *io, const char *folder, char *path) {
+/* Why a file that was named cannot be opened: it is not there, or not for us. Otherwise it may be
+ * there, and the system lacks something. */
+static bool is_absent(int reason) {
+    return reason == ENOENT || reason == ENOTDIR || reason == EACCES || reason == EPERM ||
+           reason == ELOOP || reason == ENXIO || reason == ENAMETOOLONG;
+}
+
+bool bp_ring_read_note(const bp_io *io, const char *folder, char *path, int *trouble) {
     char note[PATH_MAX];
+    int unused;
+    if (!trouble) trouble = &unused;
+    *trouble = 0;
     if (snprintf(note, sizeof note, "%s/%s", folder, BP_RING_NOTE) >= (int)sizeof note)
         return false;
     const int file =
         io->open(io->context, note, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
-    if (file < 0) return false;
+    if (file < 0) {
+        *trouble = is_absent(errno) ? 0 : errno;
+        return false;
+    }
     const ssize_t n = read_all(io, file, path, BP_RING_PATH_BYTES);
+    if (n < 0 && errno != EISDIR) *trouble = errno;
     io->close(io->context, file);
     char *end = n > 0 ? memchr(path, '\n', (size_t)n) : NULL;
     if (!end || path[0] != '/' || memchr(path, '\0', (size_t)n)) return false;
@@ -251,7 +265,8 @@ bp_status bp_dead_ring_open(bp_dead_ring *dead, bp_ring_state *state, const bp_i
     *state = BP_RING_NONE;
     dead->file =
         io->open(io->context, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
-    if (dead->file < 0) return BP_OK;
+    if (dead->file < 0)
+        return is_absent(errno) ? BP_OK : bp_fail_os(error, errno, "cannot read the ring %s", path);
     if (is_ours(dead->file)) *state = take_lock(dead->file);
     bp_status status = BP_OK;
     if (*state == BP_RING_DEAD) {
@@ -270,7 +285,7 @@ bp_status bp_dead_ring_open(bp_dead_ring *dead, bp_ring_state *state, const bp_i
 void bp_dead_ring_remove(const bp_dead_ring *dead, const char *folder) {
     const bp_io *io = dead->io;
     char named[BP_RING_PATH_BYTES], note[PATH_MAX];
-    if (folder && bp_ring_read_note(io, folder, named) && strcmp(named, dead->path) == 0 &&
+    if (folder && bp_ring_read_note(io, folder, named, NULL) && strcmp(named, dead->path) == 0 &&
         snprintf(note, sizeof note, "%s/%s", folder, BP_RING_NOTE) < (int)sizeof note)
         io->unlink(io->context, note);
     io->unlink(io->context, dead->path);

@@ -54,8 +54,9 @@ typedef struct bp_dead_ring {
     double written;               /* when it was last written to, seconds since 1970, or later */
 } bp_dead_ring;
 
-/* The path that the folder's note names, BP_RING_PATH_BYTES of room; false when there is none. */
-bool bp_ring_read_note(const bp_io *io, const char *folder, char *path);
+/* The path that the folder's note names, BP_RING_PATH_BYTES of room; false when there is none, or
+ * when *trouble, an errno, keeps us from seeing it (NULL: it does not matter). */
+bool bp_ring_read_note(const bp_io *io, const char *folder, char *path, int *trouble);
 /* Whether it is the name of a ring of this user: a path without its folder. */
 bool bp_ring_is_name(const char *name);
 /* DEAD fills *dead. BP_ERROR_MEMORY, or BP_ERROR_IO when the file cannot be read. */

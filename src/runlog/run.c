@@ -67,21 +67,31 @@ static bp_status fail_no_log(const char *path, const bp_scan_start *start, bp_er
                    path, found);
 }
 
-/* The rewind record that stands near a segment's begin; damaged, its steps come twice. */
+/* The step that a record near a segment's begin says that the run went back to: a rewind record,
+ * or, where that is damaged, the first record of steps. Negative: neither. */
+static int64_t rewound_to(const bp_scan_event *event) {
+    const unsigned type = event->frame.type;
+    if (type != BP_RUNLOG_REWIND && type != BP_RUNLOG_STEP && type != BP_RUNLOG_LOSSES) return -1;
+    bp_cursor cursor;
+    bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
+    if (type == BP_RUNLOG_LOSSES)
+        (void)bp_read_f64(&cursor); /* the wall time */
+    else
+        (void)bp_read_varint(&cursor); /* why, or the number of layers */
+    const uint64_t step = bp_read_varint(&cursor);
+    return cursor.bad || step > INT64_MAX ? -1 : (int64_t)step;
+}
+
 static bp_status read_rewind(bp_run_segment *segment, bp_scan *scan, bp_error *error) {
     enum { NEAR = 8 };
     bp_scan_event event = {.kind = BP_SCAN_FRAME};
     for (int i = 0; i < NEAR && event.kind != BP_SCAN_END; i++) {
         const bp_status status = bp_scan_next(scan, &event, error);
         if (status != BP_OK) return status;
-        if (event.kind != BP_SCAN_FRAME || event.frame.type != BP_RUNLOG_REWIND) continue;
-        bp_cursor cursor;
-        bp_cursor_init(&cursor, event.payload, event.frame.n_bytes);
-        (void)bp_read_varint(&cursor); /* why: of no consequence */
-        const uint64_t step = bp_read_varint(&cursor);
-        if (cursor.bad || step > INT64_MAX) return BP_OK;
+        const int64_t step = event.kind == BP_SCAN_FRAME ? rewound_to(&event) : -1;
+        if (step < 0) continue;
         segment->rewinds = true;
-        segment->rewind = (int64_t)step;
+        segment->rewind = step;
         return BP_OK;
     }
     return BP_OK;
@@ -172,7 +182,9 @@ static bp_status salvage(bp_run *run, bp_error *error) {
     if (status == BP_ERROR_IO)
         status = bp_runlog_salvage_image(run->io, run->path, &run->allocator, &run->image,
                                          &run->image_bytes, error);
-    return status == BP_ERROR_MEMORY ? status : BP_OK; /* the segments can be read all the same */
+    /* A ring that does not fit the segments is none of theirs; what cannot be read is not passed
+     * over in silence. */
+    return status == BP_ERROR_INPUT ? BP_OK : status;
 }
 
 static bp_status add_image(bp_run *run, const bp_segments *list, bp_error *error) {

@@ -188,6 +188,7 @@ static void finish(salvage *job) {
 
 static int write_aside(const salvage *job, const char *aside) {
     const bp_io *io = job->io;
+    if (job->made.length > bp_io_file_limit()) return EFBIG;
     io->unlink(io->context, aside); /* of a salvage that was killed: nobody else has the lock */
     const int file =
         io->open(io->context, aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -252,13 +253,18 @@ static bp_status salvage_locked(salvage *job) {
 static bp_status open_ring(salvage *job, bp_ring_state *state) {
     char path[BP_RING_PATH_BYTES];
     atomic_uint nothing = 0;
+    int trouble = 0;
     *state = BP_RING_NONE;
-    for (int i = 0; i < BUSY_TRIES && bp_ring_read_note(job->io, job->folder, path); i++) {
+    for (int i = 0; i < BUSY_TRIES && bp_ring_read_note(job->io, job->folder, path, &trouble);
+         i++) {
         const bp_status status =
             bp_dead_ring_open(&job->ring, state, job->io, path, job->allocator, job->error);
         if (status != BP_OK || *state != BP_RING_BUSY) return status;
         job->io->wait(job->io->context, &nothing, 0, BUSY_SECONDS);
     }
+    if (trouble)
+        return bp_fail_os(job->error, trouble, "cannot read whether the run in %s left a ring",
+                          job->folder);
     if (*state != BP_RING_BUSY) return BP_OK;
     return bp_fail(job->error, BP_ERROR_IO, "another process is salvaging the run in %s",
                    job->folder);
@@ -341,7 +347,8 @@ static void sweep_ring(salvage *job, double age_seconds) {
     char named[BP_RING_PATH_BYTES];
     job->folder = header->about.folder;
     /* A folder with the note of another ring may have an owner that lives. */
-    if (bp_ring_read_note(job->io, job->folder, named) && strcmp(named, job->ring.path) != 0) {
+    if (bp_ring_read_note(job->io, job->folder, named, NULL) &&
+        strcmp(named, job->ring.path) != 0) {
         if (compose(job) == BP_OK && job->made.length == 0) bp_dead_ring_remove(&job->ring, NULL);
         return;
     }

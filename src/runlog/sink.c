@@ -3,21 +3,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 /* errno of a call that failed; never 0, which would say that all is well. */
 static int reason(void) {
     return errno ? errno : EIO;
 }
 
+/* What is written into a file without a name goes well and is lost. */
+static bool is_removed(int file) {
+    struct stat found;
+    return fstat(file, &found) == 0 && found.st_nlink == 0;
+}
+
 /* After a failed fsync the kernel may have dropped the pages and calls the next one good: it is
  * never asked twice. */
 static int file_sync(bp_file_sink *state) {
-    if (state->io->fsync(state->io->context, state->file) == 0) {
+    const bool is_synced = state->io->fsync(state->io->context, state->file) == 0;
+    if (is_synced && !is_removed(state->file)) {
         state->is_durable = true;
         return 0;
     }
+    const int trouble = is_synced ? ENOENT : reason();
     state->failed = true;
-    return reason();
+    return trouble;
 }
 
 int bp_file_sink_sync(bp_file_sink *state) {
@@ -46,7 +55,8 @@ static int file_put(void *context, const void *bytes, size_t n_bytes) {
     bp_file_sink *state = context;
     if (state->failed) return EIO;
     state->is_durable = false;
-    const int trouble = write_counted(state, bytes, n_bytes);
+    const bool fits = n_bytes <= state->limit && state->n_written <= state->limit - n_bytes;
+    const int trouble = fits ? write_counted(state, bytes, n_bytes) : EFBIG;
     if (!trouble) return bp_file_sink_sync(state);
     state->failed = true;
     return trouble;
@@ -63,7 +73,7 @@ int bp_file_sink_open(bp_sink *sink, bp_file_sink *state, const bp_io *io, const
     const int file =
         io->open(io->context, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (file < 0) return reason();
-    *state = (bp_file_sink){.io = io, .file = file};
+    *state = (bp_file_sink){.io = io, .file = file, .limit = bp_io_file_limit()};
     state->last_sync = io->steady_clock(io->context);
     *sink = (bp_sink){.context = state, .put = file_put, .close = file_close};
     return 0;

@@ -14,6 +14,7 @@ typedef struct bp_file_sink {
     int file;
     double last_sync;   /* steady clock */
     uint64_t n_written; /* bytes that the system took, those of a write that failed too */
+    uint64_t limit;     /* of the file's bytes */
     bool is_durable;    /* nothing was written since the last fsync */
     bool failed;        /* nothing more may be asked of the descriptor but close */
 } bp_file_sink;

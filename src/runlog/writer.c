@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define RUN_ID_PURPOSE 0x72756e6cu /* "runl" */
@@ -380,20 +379,20 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-/* Writing beyond the limit on the size of files ends a process by a signal. */
-static uint64_t most_file_bytes(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
-    return (uint64_t)limit.rlim_cur;
+/* Where files must stay small, so do segments: half of the limit leaves room for the last record.
+ */
+static uint64_t allowed_segment_bytes(uint64_t wished) {
+    const uint64_t most = bp_io_file_limit() / 2;
+    return wished < most ? wished : most;
 }
 
 static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
-                               uint64_t max_log_bytes, bp_error *error) {
+                               const bp_runlog_options *options, bp_error *error) {
     bp_status status;
     writer->memory = writer->first_memory = open_memory(writer, model, &status);
     if (!writer->memory) return fail_model(writer, status, error);
     bp_segment_writer *segments = &writer->segments;
-    bp_budget_init(&writer->budget, writer->folder, max_log_bytes);
+    bp_budget_init(&writer->budget, writer->folder, options->max_log_bytes);
     segments->io = writer->io;
     segments->folder = writer->folder;
     segments->path = writer->path;
@@ -402,9 +401,7 @@ static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
     if (segments->segment_bytes == 0)
         segments->segment_bytes =
             bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
-    /* Half of it, for the last record may be a long one. */
-    const uint64_t most = most_file_bytes() / 2;
-    if (segments->segment_bytes > most) segments->segment_bytes = most;
+    segments->segment_bytes = allowed_segment_bytes(segments->segment_bytes);
     const int trouble = bp_segment_writer_start(segments, writer->hot->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -425,7 +422,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
-    return status == BP_OK ? open_segments(writer, model, options->max_log_bytes, error) : status;
+    return status == BP_OK ? open_segments(writer, model, options, error) : status;
 }
 
 /* --- the ring ------------------------------------------------------------------------------- */
@@ -442,7 +439,7 @@ static const char *open_ring(bp_runlog_writer *writer, const bp_runlog_options *
     const char *ring_folder = options->ring_folder ? options->ring_folder : BP_RING_FOLDER;
     const uint64_t capacity = ring_capacity(writer, options);
     bp_salvage_sweep(writer->io, ring_folder, &writer->allocator);
-    if (bp_ring_file_bytes(capacity) > most_file_bytes())
+    if (bp_ring_file_bytes(capacity) > bp_io_file_limit())
         return "the limit on the size of files is below that of the ring";
     const char *why = bp_ring_file_create(&writer->ring, writer->io, ring_folder, writer->folder,
                                           writer->segments.run, draw_id(writer->io, TOKEN_PURPOSE),
@@ -500,10 +497,7 @@ static void close_child(bp_runlog_writer *writer) {
         writer->segments.sink.close(writer->segments.sink.context);
     }
     if (writer->transport.ring) {
-        /* The ring is not mapped in a child, and its file must not be emptied under the parent. */
-        writer->ring.header = NULL;
-        writer->io->close(writer->io->context, writer->ring.file);
-        writer->ring.file = -1;
+        writer->ring.header = NULL;                        /* not mapped in a child */
         memset(&writer->budget, 0, sizeof writer->budget); /* the thread may have been at it */
     }
     release(writer);

@@ -88,7 +88,7 @@ static pid_t start_run(killed_run *run, int64_t written, int64_t n_steps, uint64
     close(ends[0]);
     snprintf(note, sizeof note, "%s/ring", run->folder);
     assert_int_equal(access(note, F_OK), 0);
-    assert_true(bp_ring_read_note(&bp_io_system, run->folder, path));
+    assert_true(bp_ring_read_note(&bp_io_system, run->folder, path, NULL));
     assert_true(strlen(path) < sizeof run->ring);
     strcpy(run->ring, path);
     return child;

@@ -495,7 +495,7 @@ static void memory_that_something_wrote_over(void **state) {
     put_steps(writer, 0, 1);
     wait_for(&disk.waiting, 1);
     put_steps(writer, 1, 10);
-    assert_true(bp_ring_read_note(&bp_io_system, folder, path));
+    assert_true(bp_ring_read_note(&bp_io_system, folder, path, NULL));
     const int file = open(path, O_RDWR | O_CLOEXEC);
     assert_true(file >= 0);
     uint8_t byte;
