@@ -125,9 +125,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "open": b'a,b\n"1,2\n',
         "returns": b"a\rb,c\r\n1,2\r",
     }
-    return {
-        "runlog": runlogs(), "idx": idxs, "npy": npys, "npz": npzs, "csv": csvs, "ring": rings()
-    }
+    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs, "ring": rings(), "runlog": runlogs()}
 
 
 def rings() -> dict[str, bytes]:
