@@ -95,8 +95,8 @@ def count_program(output: str, good: bool) -> Count:
 # --- Meson builds -------------------------------------------------------------------------------
 
 
-def build(name: str, *options: str) -> bool:
-    """Builds in build/<name>; a folder that was set up with these options is used again."""
+def set_up(name: str, *options: str) -> bool:
+    """Makes build/<name>; a folder that was set up with these options is used again."""
     folder = BUILD / name
     stamp = folder / "check-options"
     wanted = "\n".join((str(ROOT), *options))
@@ -105,15 +105,23 @@ def build(name: str, *options: str) -> bool:
         if not run("meson", "setup", *options, folder)[0]:
             return False
         stamp.write_text(wanted)
-    return run("ninja", "--quiet", "-k", "0", "-C", folder)[0]
+    return True
 
 
-def meson_tests(name: str, *choice: str, env: dict[str, str] | None = None) -> Count:
-    """Runs the tests of build/<name> and counts what is inside the programs."""
+def build(name: str, *options: str) -> bool:
+    return set_up(name, *options) and run("ninja", "--quiet", "-k", "0", "-C", BUILD / name)[0]
+
+
+def meson_tests(name: str, *choice: str, env: dict[str, str] | None = None,
+                built: bool = True) -> Count:
+    """Runs the tests of build/<name> and counts what is inside the programs; built False: those that
+    are chosen are built before."""
     folder = BUILD / name
     log = folder / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    options = ["--no-rebuild", "--quiet", "--print-errorlogs", "--timeout-multiplier", "4"]
+    options = ["--quiet", "--print-errorlogs", "--timeout-multiplier", "4"]
+    if built:
+        options.append("--no-rebuild")
     good, _ = run("meson", "test", "-C", folder, *options, *choice, env=env)
     if not log.is_file():
         print(f"{log} is missing: no test ran")
@@ -209,6 +217,17 @@ def check_sanitizers() -> Count:
     return one(True) + meson_tests("sanitize", env=env)
 
 
+def check_threads() -> Count:
+    """What may run beside a training: the suites whose code starts threads or is called by several."""
+    # The loader picks among clones of a function before the sanitizer is awake: there are none.
+    options = ("--buildtype=debugoptimized", "-Db_lundef=false", "-Db_sanitize=thread",
+               "-Dc_args=-DBP_VECTORISED=")
+    if not set_up("thread", *options):
+        return Count(0, 1)
+    suites = ("--suite=runlog", "--suite=watch")
+    return meson_tests("thread", *suites, env={"TSAN_OPTIONS": "halt_on_error=1"}, built=False)
+
+
 def build_release() -> bool:
     return build("release", "--buildtype=release")
 
@@ -273,6 +292,7 @@ STAGES = [
     Stage("warnings", check_warnings, "build with warnings as errors"),
     Stage("tidy", check_tidy, "clang-tidy finds nothing in the library, the command, the binding"),
     Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests"),
+    Stage("threads", check_threads, "thread sanitizer, the suites runlog and watch"),
     Stage("python", check_python, "the installed Python package"),
     Stage("readme", check_readme, "the README's commands, with the installed command"),
 ]

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is said of one step: quantities (columns) of the network and of its layers (rows). */
+/* What is said of one step: quantities (columns) of the network and of its layers (rows); and of
+ * what happened between steps: events. */
 #ifndef BACKPROBE_RECORD_H
 #define BACKPROBE_RECORD_H
 
@@ -69,6 +70,8 @@ typedef struct bp_record {
     uint32_t n_layers;
     uint8_t *measured; /* [BP_N_QUANTITIES][n_layers + 1], 0 or 1; owned by who opened it */
     double *value;     /* the same shape; NaN is a measured NaN when measured is 1 */
+    uint64_t columns;  /* a bit for each quantity of which something may be measured; kept by who
+                          sets values, so that clearing need not look at all */
 } bp_record;
 
 #define BP_RECORD_UPDATE_SKIPPED 1u
@@ -95,6 +98,76 @@ BP_API void bp_record_clear(bp_record *record);
 BP_API void bp_record_set(bp_record *record, bp_quantity quantity, uint32_t row, double value);
 
 BP_API const char *bp_quantity_name(bp_quantity quantity); /* "weight_rms"; static, NULL outside */
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+/* Pinned: they are types of records in run logs. */
+typedef enum bp_event_kind {
+    BP_EVENT_GAP = 3,         /* steps that could not be recorded */
+    BP_EVENT_FINDING = 7,     /* one opened, changed or closed */
+    BP_EVENT_CHECKPOINT = 8,  /* one was written */
+    BP_EVENT_MODEL_DELTA = 9, /* the network grew */
+    BP_EVENT_WATCH = 10,      /* how often steps are looked at in full, and what watching costs */
+    BP_EVENT_THINNED = 12     /* records were dropped so that the log stays within its limit */
+} bp_event_kind;
+
+typedef struct bp_event_gap {
+    uint64_t reason; /* 1 a write failed, 2 the disk did not keep up */
+    uint64_t n_steps;
+    int64_t first_step, last_step;
+} bp_event_gap;
+
+typedef enum bp_finding_state {
+    BP_FINDING_OPENED = 1,
+    BP_FINDING_CHANGED = 2,
+    BP_FINDING_CLOSED = 3
+} bp_finding_state;
+
+typedef struct bp_event_finding {
+    int64_t step, since_step; /* since_step <= step */
+    uint32_t problem;         /* its number in BP_PROBLEMS */
+    uint32_t severity;        /* bp_severity */
+    bp_finding_state state;
+} bp_event_finding;
+
+#define BP_EVENT_FILE_BYTES 256
+typedef struct bp_event_checkpoint {
+    int64_t step;
+    char file[BP_EVENT_FILE_BYTES]; /* a name without a folder */
+} bp_event_checkpoint;
+
+typedef struct bp_event_model_delta {
+    uint32_t first_layer, n_layers; /* the new ones */
+} bp_event_model_delta;
+
+typedef enum bp_watch_mode { BP_WATCH_EVERY = 1, BP_WATCH_BUDGET = 2 } bp_watch_mode;
+
+typedef struct bp_event_watch {
+    int64_t step;
+    bp_watch_mode mode;
+    uint64_t every;                    /* EVERY: each so manieth step is looked at in full */
+    double budget_fraction;            /* BUDGET: share of the run's time; 0 ... 1 */
+    uint64_t full_steps, light_steps;  /* so far */
+    double watch_seconds, run_seconds; /* so far */
+} bp_event_watch;
+
+typedef struct bp_event_thinned {
+    uint64_t every;                         /* each so manieth step was kept */
+    uint64_t first_sequence, last_sequence; /* of the records among which */
+    uint64_t n_dropped;
+} bp_event_thinned;
+
+typedef struct bp_event {
+    bp_event_kind kind; /* which of these holds */
+    union {
+        bp_event_gap gap;
+        bp_event_finding finding;
+        bp_event_checkpoint checkpoint;
+        bp_event_model_delta model_delta;
+        bp_event_watch watch;
+        bp_event_thinned thinned;
+    } as;
+} bp_event;
 
 #ifdef __cplusplus
 }

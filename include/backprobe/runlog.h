@@ -25,12 +25,13 @@ typedef enum bp_run_end {
 
 /* What a reader met besides good records. */
 typedef struct bp_runlog_damage {
-    uint64_t lost_records;   /* sequence numbers that are missing */
-    uint64_t damaged_places; /* runs of bytes that were no valid record */
-    uint64_t lost_bytes;     /* in those */
-    uint64_t unknown;        /* whole records of a type that this version does not know; skipped */
-    bool torn_tail;          /* the last record was cut: normal after a kill */
-    bp_error first;          /* the first damaged place, with its offset; status BP_OK when none */
+    uint64_t lost_records;    /* sequence numbers that are missing */
+    uint64_t damaged_places;  /* runs of bytes that were no valid record */
+    uint64_t lost_bytes;      /* in those */
+    uint64_t unknown;         /* whole records of a type that this version does not know; skipped */
+    bool torn_tail;           /* the last record was cut: normal after a kill */
+    bp_error first;           /* the first damaged place, with its offset; status BP_OK when none */
+    uint64_t thinned_records; /* dropped on purpose, so that the log stays within its limit */
 } bp_runlog_damage;
 
 /* path: a run folder or one segment file. Reads up to the model. allocator may be NULL. */
@@ -38,13 +39,27 @@ BP_API BP_MUST_USE bp_status bp_runlog_reader_open(bp_runlog_reader **reader, co
                                                    const bp_allocator *allocator, bp_error *error);
 BP_API void bp_runlog_reader_close(bp_runlog_reader *reader);
 
-/* The network and recipe of the run; borrowed until close. */
+/* The network and recipe of the run, with all layers that it has up to the last record; borrowed
+ * until close. When the run goes on and its network grows, so does this. */
 BP_API const bp_model *bp_runlog_reader_model(const bp_runlog_reader *reader);
 
 /* The next step record in the order of its writing, decoded; *record is borrowed until the next
- * call. *record is NULL at the end. A damaged record is no error: see bp_runlog_reader_damage. */
+ * call. *record is NULL at the end. A damaged record is no error: see bp_runlog_reader_damage. Of a
+ * light step the loss alone was measured. */
 BP_API BP_MUST_USE bp_status bp_runlog_reader_next(bp_runlog_reader *reader,
                                                    const bp_record **record, bp_error *error);
+
+/* What a log tells, in the order of its writing: a step, or an event. */
+typedef struct bp_runlog_entry {
+    const bp_record *record; /* borrowed until the next call; NULL when it is none */
+    const bp_event *event;   /* the same */
+} bp_runlog_entry;
+/* As bp_runlog_reader_next, which passes over events. Both are NULL at the end. */
+BP_API BP_MUST_USE bp_status bp_runlog_reader_next_entry(bp_runlog_reader *reader,
+                                                         bp_runlog_entry *entry, bp_error *error);
+/* The last event of this kind that was read: what watching has cost so far. Borrowed until the next
+ * call; NULL when there was none. */
+BP_API const bp_event_watch *bp_runlog_reader_watching(const bp_runlog_reader *reader);
 
 /* Valid after bp_runlog_reader_next gave NULL. */
 BP_API bp_run_end bp_runlog_reader_end(const bp_runlog_reader *reader);

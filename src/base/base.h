@@ -6,6 +6,7 @@
 
 #include <backprobe/base.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -64,10 +65,13 @@ bool bp_parse_integer(const char *text, int64_t *value);
  * is near enough to be meant. */
 const char *bp_nearest_word(const char *text, const char *const *words, size_t n_words);
 
-/* --- bytes.c -------------------------------------------------------------------------------- */
+/* --- crc32c.c ------------------------------------------------------------------------------- */
 
 uint32_t bp_crc32c(uint32_t crc, const void *bytes, size_t n_bytes); /* Castagnoli; start with 0 */
-void bp_put_u16(uint8_t *bytes, uint16_t value);                     /* little endian */
+
+/* --- bytes.c -------------------------------------------------------------------------------- */
+
+void bp_put_u16(uint8_t *bytes, uint16_t value); /* little endian */
 void bp_put_u32(uint8_t *bytes, uint32_t value);
 void bp_put_u64(uint8_t *bytes, uint64_t value);
 uint16_t bp_get_u16(const uint8_t *bytes);
@@ -115,6 +119,7 @@ typedef struct bp_io {
     int (*open)(void *context, const char *path, int flags, mode_t mode);
     ssize_t (*read)(void *context, int file, void *bytes, size_t n_bytes);
     ssize_t (*write)(void *context, int file, const void *bytes, size_t n_bytes);
+    ssize_t (*read_at)(void *context, int file, void *bytes, size_t n_bytes, uint64_t place);
     int (*fsync)(void *context, int file);
     int (*close)(void *context, int file);
     int (*rename)(void *context, const char *from, const char *to);
@@ -122,10 +127,23 @@ typedef struct bp_io {
     int (*mkdir)(void *context, const char *path, mode_t mode);
     double (*wall_clock)(void *context);   /* seconds since 1970 */
     double (*steady_clock)(void *context); /* seconds since some moment, never back */
+    /* Gives the file n_bytes that are really there: nobody dies of SIGBUS because a disk is full.
+     */
+    int (*reserve)(void *context, int file, uint64_t n_bytes);
+    int (*truncate)(void *context, int file, uint64_t n_bytes);
+    /* The file's first n_bytes, shared, to read and write, present in memory; NULL and errno. */
+    void *(*map)(void *context, int file, size_t n_bytes);
+    int (*unmap)(void *context, void *bytes, size_t n_bytes);
+    /* Sleeps until *word is another value (bp_io.wake tells), or for so many seconds. */
+    void (*wait)(void *context, const atomic_uint *word, unsigned value, double seconds);
+    void (*wake)(void *context, atomic_uint *word);
     void *context;
 } bp_io;
 extern const bp_io bp_io_system;
 
+/* The most bytes that a file of this process may grow to. A write beyond would not just fail: its
+ * signal (SIGXFSZ) ends a process that does not expect it. */
+uint64_t bp_io_file_limit(void);
 /* All bytes, through EINTR and short writes; errno tells on failure. */
 BP_MUST_USE bool bp_io_write_all(const bp_io *io, int file, const void *bytes, size_t n_bytes);
 /* A whole file of at most limit bytes into a block of *n_bytes (+ a NUL behind it) that the caller

@@ -4,15 +4,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 static int system_open(void *context, const char *path, int flags, mode_t mode) {
     (void)context;
-    return open(path, flags, mode);
+    int file;
+    do file = open(path, flags, mode);
+    while (file < 0 && errno == EINTR);
+    return file;
 }
 
 static ssize_t system_read(void *context, int file, void *bytes, size_t n_bytes) {
@@ -25,24 +33,41 @@ static ssize_t system_write(void *context, int file, const void *bytes, size_t n
     return write(file, bytes, n_bytes);
 }
 
-static int system_fsync(void *context, int file) {
+static ssize_t system_read_at(void *context, int file, void *bytes, size_t n_bytes,
+                              uint64_t place) {
     (void)context;
-    return fsync(file);
+    return pread(file, bytes, n_bytes, (off_t)place);
 }
 
+static int system_fsync(void *context, int file) {
+    (void)context;
+    int result;
+    do result = fsync(file);
+    while (result < 0 && errno == EINTR);
+    return result;
+}
+
+/* On Linux a file is closed even when a signal interrupts the call. */
 static int system_close(void *context, int file) {
     (void)context;
-    return close(file);
+    const int result = close(file);
+    return result < 0 && errno == EINTR ? 0 : result;
 }
 
 static int system_rename(void *context, const char *from, const char *to) {
     (void)context;
-    return rename(from, to);
+    int result;
+    do result = rename(from, to);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
 static int system_unlink(void *context, const char *path) {
     (void)context;
-    return unlink(path);
+    int result;
+    do result = unlink(path);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
 static int system_mkdir(void *context, const char *path, mode_t mode) {
@@ -66,10 +91,48 @@ static double system_steady_clock(void *context) {
     return seconds_of(CLOCK_MONOTONIC);
 }
 
+static int system_reserve(void *context, int file, uint64_t n_bytes) {
+    (void)context;
+    int trouble = n_bytes > bp_io_file_limit() ? EFBIG : EINTR;
+    while (trouble == EINTR) trouble = posix_fallocate(file, 0, (off_t)n_bytes);
+    if (!trouble) return 0;
+    errno = trouble;
+    return -1;
+}
+
+static int system_truncate(void *context, int file, uint64_t n_bytes) {
+    (void)context;
+    return ftruncate(file, (off_t)n_bytes);
+}
+
+static void *system_map(void *context, int file, size_t n_bytes) {
+    (void)context;
+    void *bytes = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, 0);
+    return bytes == MAP_FAILED ? NULL : bytes;
+}
+
+static int system_unmap(void *context, void *bytes, size_t n_bytes) {
+    (void)context;
+    return munmap(bytes, n_bytes);
+}
+
+static void system_wait(void *context, const atomic_uint *word, unsigned value, double seconds) {
+    (void)context;
+    const time_t whole = (time_t)seconds;
+    const struct timespec rest = {whole, (long)((seconds - (double)whole) * 1e9)};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &rest, NULL, 0);
+}
+
+static void system_wake(void *context, atomic_uint *word) {
+    (void)context;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
 const bp_io bp_io_system = {
     .open = system_open,
     .read = system_read,
     .write = system_write,
+    .read_at = system_read_at,
     .fsync = system_fsync,
     .close = system_close,
     .rename = system_rename,
@@ -77,6 +140,12 @@ const bp_io bp_io_system = {
     .mkdir = system_mkdir,
     .wall_clock = system_wall_clock,
     .steady_clock = system_steady_clock,
+    .reserve = system_reserve,
+    .truncate = system_truncate,
+    .map = system_map,
+    .unmap = system_unmap,
+    .wait = system_wait,
+    .wake = system_wake,
     .context = NULL,
 };
 
@@ -99,6 +168,12 @@ static int sync_through_signals(const bp_io *io, int file) {
     do result = io->fsync(io->context, file);
     while (result < 0 && errno == EINTR);
     return result;
+}
+
+uint64_t bp_io_file_limit(void) {
+    struct rlimit limit;
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_limited ? (uint64_t)limit.rlim_cur : UINT64_MAX;
 }
 
 bool bp_io_write_all(const bp_io *io, int file, const void *bytes, size_t n_bytes) {
@@ -201,7 +276,9 @@ static bp_status fail_write(const atomic_write *job, const char *what) {
 
 static bp_status fill_temporary(const atomic_write *job, int file) {
     bp_status status = BP_OK;
-    if (!bp_io_write_all(job->io, file, job->bytes, job->n_bytes))
+    errno = EFBIG;
+    if (job->n_bytes > bp_io_file_limit() ||
+        !bp_io_write_all(job->io, file, job->bytes, job->n_bytes))
         status = fail_write(job, "write");
     else if (sync_through_signals(job->io, file) < 0)
         status = fail_write(job, "synchronise");

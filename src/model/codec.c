@@ -176,6 +176,42 @@ size_t bp_model_max_bytes(const bp_model *model) {
     return 256 + (size_t)model->n_layers * (2 * (BP_LAYER_NAME_BYTES + 64) + 256);
 }
 
+/* --- layers that were added ----------------------------------------------------------------- */
+
+void bp_model_encode_layers(const bp_model *model, uint32_t first, bp_writer *writer) {
+    for (uint32_t id = first; id <= model->n_layers; id++)
+        encode_layer(writer, bp_model_layer(model, id));
+}
+
+static void forget_layers_behind(bp_model *model, uint32_t n_layers) {
+    while (model->n_layers > n_layers) {
+        layer_slot *last = &model->layers[--model->n_layers];
+        bp_release_text(&model->allocator, last->name);
+        bp_release_text(&model->allocator, last->parent);
+        *last = (layer_slot){0};
+    }
+    while (model->n_cuts > 0 && model->cuts[model->n_cuts] > n_layers) model->n_cuts--;
+}
+
+bp_status bp_model_decode_layers(bp_model *model, uint32_t n_layers, bp_cursor *cursor,
+                                 bp_error *error) {
+    const uint32_t before = model->n_layers;
+    bp_status status = BP_OK;
+    for (uint32_t i = 0; i < n_layers && status == BP_OK; i++)
+        status = decode_layer(model, cursor, CODEC_VERSION, error);
+    const bool whole = !cursor->bad && cursor->position == cursor->length;
+    if (status == BP_OK && whole && model->n_layers == before + n_layers) return BP_OK;
+    forget_layers_behind(model, before);
+    if (status == BP_ERROR_MEMORY) return status;
+    return bp_fail(error, BP_ERROR_INPUT, "the description of new layers in the log is damaged");
+}
+
+void bp_model_swap(bp_model *a, bp_model *b) {
+    const bp_model swap = *a;
+    *a = *b;
+    *b = swap;
+}
+
 static bp_status decode_body(bp_model *model, bp_cursor *cursor, bp_error *error) {
     const uint64_t version = bp_read_varint(cursor);
     if (version < 1 || version > CODEC_VERSION) cursor->bad = true;

@@ -59,4 +59,12 @@ size_t bp_model_max_bytes(const bp_model *model);
 BP_MUST_USE bp_status bp_model_decode(bp_model **model, bp_cursor *cursor,
                                       const bp_allocator *allocator, bp_error *error);
 
+/* Layers that a network gets while it is trained: those from `first` on. */
+void bp_model_encode_layers(const bp_model *model, uint32_t first, bp_writer *writer);
+/* Adds them behind the model's last; all or none. */
+BP_MUST_USE bp_status bp_model_decode_layers(bp_model *model, uint32_t n_layers, bp_cursor *cursor,
+                                             bp_error *error);
+/* Each gets what the other holds, so that a pointer to a model may outlive its contents. */
+void bp_model_swap(bp_model *a, bp_model *b);
+
 #endif

@@ -10,6 +10,7 @@
 
 #define FRACTION_BITS 52
 #define EXPONENT_BIAS 1023
+#define FIRST_OCTAVE ((uint64_t)-BP_LOG16_MIN_EXPONENT << FRACTION_BITS)
 
 /* POWERS[k] = 2^(k / 228), correctly rounded. */
 /* clang-format off */
@@ -121,4 +122,42 @@ double bp_log16_decode(uint16_t code) {
     const int exponent = (int)(index / BP_LOG16_PER_OCTAVE) + BP_LOG16_MIN_EXPONENT;
     const uint64_t scale = (uint64_t)(exponent + EXPONENT_BIAS) << FRACTION_BITS;
     return POWERS[index % BP_LOG16_PER_OCTAVE] * double_of(scale);
+}
+
+static uint32_t load_u16(const uint8_t *bytes) {
+    uint16_t value;
+    memcpy(&value, bytes, sizeof value); /* little endian, as all our platforms are */
+    return value;
+}
+
+/* As bp_log16_decode, with what is rare kept out of the way. */
+bool bp_log16_decode_all(double *values, const uint8_t *codes, size_t n) {
+    bool good = true;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t code = load_u16(codes + 2 * i), index = code - BP_LOG16_FIRST;
+        if (index > BP_LOG16_LAST - BP_LOG16_FIRST) {
+            good = good && bp_log16_is_valid((uint16_t)code);
+            values[i] = bp_log16_decode((uint16_t)code);
+            continue;
+        }
+        const uint32_t octave = index * 0x11f7u >> 20; /* / BP_LOG16_PER_OCTAVE, below 2^16 */
+        const uint64_t power = bits_of(POWERS[index - octave * BP_LOG16_PER_OCTAVE]);
+        values[i] = double_of(power + ((uint64_t)octave << FRACTION_BITS) - FIRST_OCTAVE);
+    }
+    return good;
+}
+
+void bp_log16_fill_table(double table[BP_LOG16_CODES]) {
+    for (uint32_t code = 0; code < BP_LOG16_CODES; code++)
+        table[code] = bp_log16_decode((uint16_t)code);
+}
+
+bool bp_log16_decode_by(const double *table, double *values, const uint8_t *codes, size_t n) {
+    size_t n_bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t code = load_u16(codes + 2 * i);
+        n_bad += code - (BP_LOG16_LAST + 1) < BP_LOG16_INF - (BP_LOG16_LAST + 1);
+        values[i] = table[code];
+    }
+    return n_bad == 0;
 }

@@ -29,7 +29,7 @@ bp_status bp_record_init(bp_record *record, uint32_t n_layers, const bp_allocato
         bp_record_finish(&made, allocator);
         return BP_ERROR_MEMORY;
     }
-    bp_record_clear(&made);
+    for (size_t i = 0; i < n_cells(n_layers); i++) made.value[i] = (double)NAN;
     *record = made;
     return BP_OK;
 }
@@ -43,13 +43,23 @@ void bp_record_finish(bp_record *record, const bp_allocator *allocator) {
     record->value = NULL;
 }
 
+_Static_assert(BP_N_QUANTITIES <= 64, "bp_record.columns has a bit for each quantity");
+
+void bp_record_forget(bp_record *record, bp_quantity quantity, uint32_t first, uint32_t n_rows) {
+    const size_t cell = bp_record_cell(record, quantity, first);
+    memset(record->measured + cell, 0, n_rows);
+    for (size_t row = 0; row < n_rows; row++) record->value[cell + row] = (double)NAN;
+}
+
+/* Most columns are empty: only those that hold something are written. */
 void bp_record_clear(bp_record *record) {
-    const size_t n = n_cells(record->n_layers);
     record->step = 0;
     record->wall_time = 0.0;
     record->stream = record->micro_step = record->flags = 0;
-    memset(record->measured, 0, n);
-    for (size_t i = 0; i < n; i++) record->value[i] = (double)NAN;
+    for (unsigned q = 0; q < BP_N_QUANTITIES; q++)
+        if (record->columns >> q & 1)
+            bp_record_forget(record, (bp_quantity)q, 0, record->n_layers + 1);
+    record->columns = 0;
 }
 
 void bp_record_set(bp_record *record, bp_quantity quantity, uint32_t row, double value) {
@@ -57,6 +67,7 @@ void bp_record_set(bp_record *record, bp_quantity quantity, uint32_t row, double
     if (row > record->n_layers || (row > 0 && bp_quantity_table[quantity].rows == BP_ROWS_NETWORK))
         return;
     const size_t cell = bp_record_cell(record, quantity, row);
+    record->columns |= UINT64_C(1) << quantity;
     record->measured[cell] = 1;
     record->value[cell] = value;
 }

@@ -15,10 +15,15 @@
 #define BP_SEGMENT_START (BP_SEGMENT_HEADER_COPIES * BP_SEGMENT_HEADER_BYTES)
 #define BP_RUNLOG_MAJOR 1
 #define BP_RUNLOG_MINOR 0
+/* Incompatible: only what is told of the run spends sequence numbers; a record that keeps the books
+ * (bp_runlog_is_data) carries that of the next one that does. */
+#define BP_RUNLOG_NUMBERS_DATA 1u
 /* Incompatible features that this reader understands; compatible ones need not be. */
-#define BP_RUNLOG_KNOWN_INCOMPATIBLE 0u
+#define BP_RUNLOG_KNOWN_INCOMPATIBLE BP_RUNLOG_NUMBERS_DATA
 /* Compatible: the segment begins with a rewind record. */
 #define BP_RUNLOG_REWINDS 1u
+/* Compatible: what a killed run had not yet written; a kill may have cut the segment before. */
+#define BP_RUNLOG_SALVAGED 2u
 
 #define BP_FRAME_MAGIC 0x1E627093u /* bytes 93 70 62 1E: not text, not a usual f64 */
 #define BP_FRAME_HEADER_BYTES 36
@@ -46,6 +51,13 @@ typedef struct bp_frame {
     uint64_t sequence;
     uint64_t offset; /* of the frame in its segment when it was written */
 } bp_frame;
+
+/* Spends sequence numbers under BP_RUNLOG_NUMBERS_DATA. Whether one of a later version does, only
+ * the number of what follows it tells. */
+static inline bool bp_runlog_is_data(unsigned type) {
+    return type != BP_RUNLOG_MODEL && type != BP_RUNLOG_GAP && type != BP_RUNLOG_HEADER &&
+           type != BP_RUNLOG_REWIND && type != BP_RUNLOG_THINNED;
+}
 
 /* bytes: BP_SEGMENT_HEADER_BYTES of them. */
 void bp_segment_header_put(uint8_t *bytes, const bp_segment_header *header);

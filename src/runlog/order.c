@@ -18,7 +18,12 @@ static int64_t shift_of(const bp_scan_event *event) {
 
 static bp_status start_ahead(bp_order *order, const bp_scan *scan, bp_error *error) {
     if (order->ahead.file >= 0) return BP_OK;
-    bp_status status = bp_scan_open(&order->ahead, scan->io, scan->path, scan->allocator, error);
+    bp_status status = BP_OK;
+    if (scan->in_memory)
+        bp_scan_open_memory(&order->ahead, scan->buffer, scan->capacity, scan->path,
+                            scan->allocator);
+    else
+        status = bp_scan_open(&order->ahead, scan->io, scan->path, scan->allocator, error);
     if (status != BP_OK) return status;
     order->ahead.salt = scan->salt;
     bp_scan_start start;

@@ -1,98 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The reading side: from a run folder or a segment file to step records, and an account of what
- * was lost. */
+/* The reading side: from a run folder or a segment file to step records and events, and an account
+ * of what was lost. */
 #include "runlog/reader.h"
 #include "model/model.h"
+#include "record/event.h"
+#include "runlog/account.h"
 #include "runlog/order.h"
-#include "runlog/scan.h"
-#include "runlog/segments.h"
+#include "runlog/run.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-typedef struct segment_file {
-    uint32_t name;    /* number in the file's name; 0 for a file that was named by the caller */
-    bp_segment_id id; /* as its header says, or as its neighbours let us guess */
-    bool has_header;
-    bool is_foreign; /* of another run */
-    bool rewinds;    /* the run was resumed here */
-    int64_t rewind;  /* rewinds: the first step that comes again */
-    int64_t limit;   /* a later segment has the steps from here on */
-} segment_file;
+#define TABLE_AFTER_STEPS 1000u
+
+/* A frame of losses that is given step by step. */
+typedef struct loss_run {
+    uint64_t place;   /* of the frame */
+    bp_cursor values; /* into the frame's payload: it stays until the scan goes on */
+    double wall_time;
+    int64_t step; /* of the next value */
+    uint64_t left;
+} loss_run;
 
 struct bp_runlog_reader {
-    const bp_io *io;
-    bp_allocator allocator;
-    char *path; /* as the caller gave it */
-    char *file; /* path of the open segment */
-    size_t file_bytes;
-    segment_file *segments;
-    size_t n_segments, current; /* current == n_segments: at the end */
-    bp_scan scan;               /* of the current segment; file -1 between segments */
+    bp_run run;
+    size_t current; /* segment; n_segments: none is left */
+    bp_scan scan;   /* of the current segment; file -1 between segments */
     bp_order order;
-    bp_model *model;
+    bp_account account;
     bp_record record;
-    uint64_t expected;   /* the next sequence number */
-    uint64_t seen;       /* one above the highest number in a header whose payload is damaged */
-    uint64_t damage_end; /* in the current segment; damage that goes on there is the same place */
-    bp_runlog_damage damage;
+    double *table; /* of log16 codes, once so many steps were read that it pays */
+    uint64_t steps_read;
+    loss_run losses;
+    bp_event event;
+    bool peeks; /* gives columns */
+    bp_quantity peeked;
+    bp_column column;
+    bp_event_watch watching;
+    bool has_watching;
+    bool at_end;      /* of what is there; more may come */
+    bool torn_before; /* account.damage.torn_tail without the tail that may still grow */
     bp_run_end end;
 };
 
 /* --- damage --------------------------------------------------------------------------------- */
 
+static const bp_run_segment *segment_of(const bp_runlog_reader *reader) {
+    return &reader->run.segments[reader->current];
+}
+
 static void note_damage(bp_runlog_reader *reader, uint64_t place, uint64_t n_bytes,
                         const char *found) {
-    bp_runlog_damage *damage = &reader->damage;
-    const bool goes_on = reader->damage_end == place && damage->damaged_places > 0 && place > 0;
-    damage->lost_bytes += n_bytes;
-    reader->damage_end = place + n_bytes;
-    if (goes_on) return;
-    if (damage->damaged_places++ > 0) return;
-    bp_fail(&damage->first, BP_ERROR_INPUT,
-            "%s is damaged at byte %llu: expected a whole record, "
-            "found %s",
-            reader->file, (unsigned long long)place, found);
-    damage->first.offset = (int64_t)place;
+    bp_account_damage(&reader->account, reader->run.file, place, n_bytes, found);
 }
 
 static void note_record_damage(bp_runlog_reader *reader, const bp_scan_event *event,
                                const char *found) {
     note_damage(reader, event->place, event->n_bytes, found);
-    reader->damage.lost_records++;
-}
-
-/* A kill may have cut the current segment: nothing comes behind it, or a run that was resumed. */
-static bool may_be_torn(const bp_runlog_reader *reader) {
-    const size_t next = reader->current + 1;
-    return next == reader->n_segments || reader->segments[next].rewinds;
+    reader->account.damage.lost_records++;
 }
 
 /* --- segments ------------------------------------------------------------------------------- */
 
-static bp_status open_segment(bp_runlog_reader *reader, size_t index, bp_scan_start *start,
-                              bp_error *error) {
-    const segment_file *segment = &reader->segments[index];
-    char name[BP_SEGMENT_NAME_BYTES];
-    if (segment->name)
-        snprintf(reader->file, reader->file_bytes, "%s/%s", reader->path,
-                 bp_segment_name(name, segment->name));
-    bp_status status =
-        bp_scan_open(&reader->scan, reader->io, reader->file, &reader->allocator, error);
-    if (status != BP_OK) return status;
-    reader->scan.salt = segment->id;
-    status = bp_scan_header(&reader->scan, start, error);
-    if (status != BP_OK) bp_scan_close(&reader->scan);
-    return status;
-}
-
 /* The damage of a segment's first bytes. A segment that a kill cut there is a torn tail. */
 static void judge_start(bp_runlog_reader *reader, const bp_scan_start *start) {
-    if (start->n_bytes < BP_SEGMENT_START && may_be_torn(reader)) {
-        reader->damage.torn_tail = true;
+    if (start->n_bytes < BP_SEGMENT_START && bp_run_may_be_torn(&reader->run, reader->current)) {
+        reader->account.damage.torn_tail = true;
         return;
     }
     if (start->n_bytes == 0) note_damage(reader, 0, 0, "an empty file");
@@ -104,13 +77,27 @@ static void judge_start(bp_runlog_reader *reader, const bp_scan_start *start) {
     }
 }
 
+static bool is_last(const bp_runlog_reader *reader) {
+    return reader->current + 1 == reader->run.n_segments;
+}
+
+/* The last segment stays open: it may grow. */
+static void reach_end(bp_runlog_reader *reader) {
+    reader->at_end = true;
+    bp_account_end(&reader->account);
+}
+
 static bp_status begin_segment(bp_runlog_reader *reader, bp_error *error) {
     bp_scan_start start;
-    const bp_status status = open_segment(reader, reader->current, &start, error);
+    const bp_status status =
+        bp_run_open_segment(&reader->run, reader->current, &reader->scan, &start, error);
     if (status != BP_OK) return status;
     bp_order_init(&reader->order);
-    reader->damage_end = 0;
+    bp_account_begin_segment(&reader->account);
     judge_start(reader, &start);
+    if (start.n_bytes == BP_SEGMENT_START || !is_last(reader)) return BP_OK;
+    bp_scan_close(&reader->scan); /* its header is still being written: it is opened anew */
+    reach_end(reader);
     return BP_OK;
 }
 
@@ -118,188 +105,29 @@ static void end_segment(bp_runlog_reader *reader) {
     bp_scan_close(&reader->scan);
     bp_order_finish(&reader->order);
     reader->current++;
-    if (reader->current < reader->n_segments || reader->seen <= reader->expected) return;
-    /* Records that were damaged behind the last good one. */
-    reader->damage.lost_records += reader->seen - reader->expected;
-    reader->expected = reader->seen;
+}
+
+/* Whether something was written since the end was reached. A new segment is looked for first, so
+ * that what is read of the old one then is all that it will ever hold. */
+static bp_status go_on(bp_runlog_reader *reader, bp_error *error) {
+    const bp_status status = bp_run_look_again(&reader->run, error);
+    if (status != BP_OK) return status;
+    reader->at_end = false;
+    reader->account.damage.torn_tail = reader->torn_before;
+    bp_account_go_on(&reader->account);
+    if (reader->scan.file >= 0) bp_scan_go_on(&reader->scan);
+    return BP_OK;
 }
 
 /* --- opening -------------------------------------------------------------------------------- */
 
-static bp_status check_version(const char *path, const bp_segment_header *header, bp_error *error) {
-    if (header->major != BP_RUNLOG_MAJOR)
-        return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
-                       "%s is a run log of format version %u, expected version %d", path,
-                       (unsigned)header->major, BP_RUNLOG_MAJOR);
-    const uint32_t unknown = header->incompatible & ~BP_RUNLOG_KNOWN_INCOMPATIBLE;
-    if (unknown)
-        return bp_fail(error, BP_ERROR_NOT_SUPPORTED,
-                       "%s needs a newer Backprobe: it uses the format's features 0x%08x, which "
-                       "this version does not know",
-                       path, (unsigned)unknown);
-    return BP_OK;
-}
-
-static bp_status fail_no_log(const char *path, const bp_scan_start *start, bp_error *error) {
-    if (start->n_bytes == 0)
-        return bp_fail(error, BP_ERROR_INPUT, "%s is empty, expected a run log", path);
-    for (size_t at = 0; at + BP_SEGMENT_MAGIC_BYTES <= start->n_bytes;
-         at += BP_SEGMENT_HEADER_BYTES)
-        if (memcmp(start->bytes + at, BP_SEGMENT_MAGIC, BP_SEGMENT_MAGIC_BYTES) == 0)
-            return bp_fail(error, BP_ERROR_INPUT,
-                           "the header of the run log %s is damaged in all of its copies", path);
-    char found[3 * BP_SEGMENT_MAGIC_BYTES + 1] = "";
-    for (size_t i = 0; i < BP_SEGMENT_MAGIC_BYTES && i < start->n_bytes; i++)
-        snprintf(found + 3 * i, 4, " %02x", start->bytes[i]);
-    return bp_fail(error, BP_ERROR_INPUT,
-                   "%s is no run log: expected it to begin with 89 42 50 4c 4f 47 0d 0a, found%s",
-                   path, found);
-}
-
-static int by_index(const void *a, const void *b) {
-    const segment_file *left = a, *right = b;
-    return (left->id.index > right->id.index) - (left->id.index < right->id.index);
-}
-
-/* The rewind record that stands near a segment's begin; damaged, its steps come twice. */
-static bp_status read_rewind(bp_runlog_reader *reader, segment_file *segment, bp_error *error) {
-    enum { NEAR = 8 };
-    bp_scan_event event = {.kind = BP_SCAN_FRAME};
-    for (int i = 0; i < NEAR && event.kind != BP_SCAN_END; i++) {
-        const bp_status status = bp_scan_next(&reader->scan, &event, error);
-        if (status != BP_OK) return status;
-        if (event.kind != BP_SCAN_FRAME || event.frame.type != BP_RUNLOG_REWIND) continue;
-        bp_cursor cursor;
-        bp_cursor_init(&cursor, event.payload, event.frame.n_bytes);
-        (void)bp_read_varint(&cursor); /* why: of no consequence */
-        const uint64_t step = bp_read_varint(&cursor);
-        if (cursor.bad || step > INT64_MAX) return BP_OK;
-        segment->rewinds = true;
-        segment->rewind = (int64_t)step;
-        return BP_OK;
-    }
-    return BP_OK;
-}
-
-static void set_limits(bp_runlog_reader *reader) {
-    int64_t limit = INT64_MAX;
-    for (size_t i = reader->n_segments; i-- > 0;) {
-        segment_file *segment = &reader->segments[i];
-        segment->limit = limit;
-        if (segment->rewinds && !segment->is_foreign && segment->rewind < limit)
-            limit = segment->rewind;
-    }
-}
-
-/* Reads each segment's header; one with none left takes the run of the others. */
-static bp_status read_headers(bp_runlog_reader *reader, bp_error *error) {
-    bool found = false;
-    bp_segment_header first = {0};
-    bp_scan_start start = {0};
-    for (size_t i = 0; i < reader->n_segments; i++) {
-        segment_file *segment = &reader->segments[i];
-        bp_status status = open_segment(reader, i, &start, error);
-        if (status != BP_OK) return status;
-        if (start.found) reader->scan.salt = start.header.id;
-        if (!start.found)
-            status = bp_scan_find_header(&reader->scan, &start.header, &start.found, error);
-        else if (start.header.compatible & BP_RUNLOG_REWINDS)
-            status = read_rewind(reader, segment, error);
-        bp_scan_close(&reader->scan);
-        if (status != BP_OK) return status;
-        if (!start.found) continue;
-        status = check_version(reader->file, &start.header, error);
-        if (status != BP_OK) return status;
-        if (!found) first = start.header;
-        found = true;
-        segment->has_header = true;
-        segment->id = start.header.id;
-        segment->is_foreign = start.header.id.run != first.id.run;
-    }
-    if (!found) return fail_no_log(reader->file, &start, error);
-    for (size_t i = 0; i < reader->n_segments; i++)
-        if (!reader->segments[i].has_header) reader->segments[i].id.run = first.id.run;
-    qsort(reader->segments, reader->n_segments, sizeof *reader->segments, by_index);
-    set_limits(reader);
+static bp_status open_all(bp_runlog_reader *reader, const bp_io *io, const char *path,
+                          const bp_allocator *allocator, bp_error *error) {
+    bp_status status = bp_run_open(&reader->run, io, path, allocator, error);
+    if (status != BP_OK) return status;
     /* One segment of many is read for itself: what lies before it is not missing. */
-    reader->expected = reader->segments[0].name ? 0 : first.first_sequence;
-    return BP_OK;
-}
-
-static bp_status list_folder(bp_runlog_reader *reader, bp_error *error) {
-    bp_segments list;
-    const bp_status status = bp_segments_list(&list, reader->path, &reader->allocator, error);
-    if (status != BP_OK) return status;
-    const size_t n = list.n;
-    reader->segments = n ? bp_allocate(&reader->allocator, n, sizeof *reader->segments) : NULL;
-    if (reader->segments) reader->n_segments = n;
-    for (size_t i = 0; i < reader->n_segments; i++)
-        reader->segments[i] = (segment_file){.name = list.index[i], .id = {0, list.index[i]}};
-    bp_segments_free(&list, &reader->allocator);
-    if (n == 0)
-        return bp_fail(error, BP_ERROR_INPUT,
-                       "%s holds no run log: expected files named log-000001.bplog, found none",
-                       reader->path);
-    return reader->segments ? BP_OK
-                            : bp_fail(error, BP_ERROR_MEMORY, "no memory to read %s", reader->path);
-}
-
-static bp_status list_segments(bp_runlog_reader *reader, const char *path, bp_error *error) {
-    struct stat kind;
-    if (stat(path, &kind) != 0)
-        return bp_fail_os(error, errno, "cannot open %s, expected a run folder or a run log", path);
-    reader->path = bp_copy_text(&reader->allocator, path);
-    reader->file_bytes = strlen(path) + 1 + BP_SEGMENT_NAME_BYTES;
-    reader->file = bp_allocate(&reader->allocator, reader->file_bytes, 1);
-    if (!reader->path || !reader->file)
-        return bp_fail(error, BP_ERROR_MEMORY, "no memory to read %s", path);
-    memcpy(reader->file, path, strlen(path) + 1);
-    if (S_ISDIR(kind.st_mode)) return list_folder(reader, error);
-    reader->segments = bp_allocate(&reader->allocator, 1, sizeof *reader->segments);
-    if (!reader->segments) return bp_fail(error, BP_ERROR_MEMORY, "no memory to read %s", path);
-    reader->n_segments = 1;
-    return BP_OK;
-}
-
-/* The model of the open segment; none is no error. */
-static bp_status scan_for_model(bp_runlog_reader *reader, bp_error *error) {
-    bp_scan_event event;
-    do {
-        bp_status status = bp_scan_next(&reader->scan, &event, error);
-        if (status != BP_OK) return status;
-        if (event.kind != BP_SCAN_FRAME || event.frame.type != BP_RUNLOG_MODEL) continue;
-        bp_cursor cursor;
-        bp_cursor_init(&cursor, event.payload, event.frame.n_bytes);
-        status = bp_model_decode(&reader->model, &cursor, &reader->allocator, NULL);
-        if (status == BP_ERROR_MEMORY)
-            return bp_fail(error, status, "no memory for the network of %s", reader->file);
-        if (status == BP_OK) return status;
-    } while (event.kind != BP_SCAN_END);
-    return BP_OK;
-}
-
-static bp_status find_model(bp_runlog_reader *reader, bp_error *error) {
-    for (size_t i = 0; i < reader->n_segments; i++) {
-        if (reader->segments[i].is_foreign) continue;
-        bp_scan_start start;
-        bp_status status = open_segment(reader, i, &start, error);
-        if (status != BP_OK) return status;
-        status = scan_for_model(reader, error);
-        bp_scan_close(&reader->scan);
-        if (status != BP_OK || reader->model) return status;
-    }
-    return bp_fail(error, BP_ERROR_INPUT,
-                   "the run log %s has no readable description of its network: expected it in the "
-                   "first record of a segment, found it damaged or cut in each",
-                   reader->path);
-}
-
-static bp_status open_all(bp_runlog_reader *reader, const char *path, bp_error *error) {
-    bp_status status = list_segments(reader, path, error);
-    if (status == BP_OK) status = read_headers(reader, error);
-    if (status == BP_OK) status = find_model(reader, error);
-    if (status != BP_OK) return status;
-    status = bp_record_init(&reader->record, bp_model_n_layers(reader->model), &reader->allocator);
+    reader->account.expected = reader->run.is_folder ? 0 : reader->run.first.first_sequence;
+    status = bp_record_init(&reader->record, bp_model_n_layers(reader->run.model), allocator);
     return status == BP_OK ? BP_OK : bp_fail(error, status, "no memory to read %s", path);
 }
 
@@ -310,11 +138,10 @@ bp_status bp_runlog_reader_open_through(bp_runlog_reader **reader, const bp_io *
     allocator = bp_allocator_or_system(allocator);
     bp_runlog_reader *opened = bp_allocate(allocator, 1, sizeof *opened);
     if (!opened) return bp_fail(error, BP_ERROR_MEMORY, "no memory to read %s", path);
-    opened->allocator = *allocator;
-    opened->io = io;
+    opened->run.allocator = *allocator;
     opened->scan.file = -1;
     bp_order_init(&opened->order);
-    const bp_status status = open_all(opened, path, error);
+    const bp_status status = open_all(opened, io, path, allocator, error);
     if (status == BP_OK)
         *reader = opened;
     else
@@ -337,9 +164,12 @@ bp_status bp_runlog_find_tail(bp_runlog_tail *tail, const bp_io *io, const char 
     do status = bp_runlog_reader_next(reader, &record, error);
     while (status == BP_OK && record);
     if (status == BP_OK) {
-        const bp_segment_id last = reader->segments[reader->n_segments - 1].id;
-        const uint64_t seen = reader->seen > reader->expected ? reader->seen : reader->expected;
-        *tail = (bp_runlog_tail){.run = last.run, .sequence = seen, .segment = last.index};
+        const bp_segment_id last = reader->run.segments[reader->run.n_segments - 1].id;
+        const bp_account *account = &reader->account;
+        const uint64_t spent = account->expected + account->may_be_spent;
+        *tail = (bp_runlog_tail){.run = last.run,
+                                 .sequence = account->seen > spent ? account->seen : spent,
+                                 .segment = last.index};
     }
     bp_runlog_reader_close(reader);
     return status;
@@ -348,19 +178,101 @@ bp_status bp_runlog_find_tail(bp_runlog_tail *tail, const bp_io *io, const char 
 void bp_runlog_reader_close(bp_runlog_reader *reader) {
     if (!reader) return;
     const int saved = errno;
-    const bp_allocator allocator = reader->allocator;
+    const bp_allocator allocator = reader->run.allocator;
     bp_scan_close(&reader->scan);
     bp_order_finish(&reader->order);
-    bp_model_close(reader->model);
     bp_record_finish(&reader->record, &allocator);
-    bp_release(&allocator, reader->segments, reader->n_segments, sizeof *reader->segments);
-    bp_release(&allocator, reader->file, reader->file_bytes, 1);
-    bp_release_text(&allocator, reader->path);
+    bp_release(&allocator, reader->table, BP_LOG16_CODES, sizeof *reader->table);
+    bp_run_close(&reader->run);
     bp_release(&allocator, reader, 1, sizeof *reader);
     errno = saved;
 }
 
-/* --- reading -------------------------------------------------------------------------------- */
+/* --- what a frame says ---------------------------------------------------------------------- */
+
+typedef enum given { NOTHING, A_STEP, AN_EVENT } given;
+
+/* A later segment has this step again. */
+static bool is_void(const bp_runlog_reader *reader, int64_t step) {
+    const int64_t limit = segment_of(reader)->limit;
+    return limit != INT64_MAX && step >= limit;
+}
+
+static given peek_step(bp_runlog_reader *reader, const bp_scan_event *event) {
+    bool found;
+    if (bp_column_find(&reader->column, &found, reader->peeked, event->payload,
+                       event->frame.n_bytes) != BP_OK) {
+        note_record_damage(reader, event, "a step whose columns cannot be told apart");
+        return NOTHING;
+    }
+    return found && !is_void(reader, reader->column.step) ? A_STEP : NOTHING;
+}
+
+/* Without memory for it reading goes on as before. */
+static void make_table(bp_runlog_reader *reader) {
+    reader->table = bp_allocate(&reader->run.allocator, BP_LOG16_CODES, sizeof *reader->table);
+    if (reader->table) bp_log16_fill_table(reader->table);
+}
+
+static given take_step(bp_runlog_reader *reader, const bp_scan_event *event) {
+    bp_cursor cursor;
+    bp_error why;
+    if (reader->peeks) return peek_step(reader, event);
+    bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
+    if (reader->steps_read++ == TABLE_AFTER_STEPS) make_table(reader);
+    if (bp_record_decode_by(reader->table, &reader->record, &cursor, &why) != BP_OK) {
+        note_record_damage(reader, event, why.text);
+        return NOTHING;
+    }
+    return is_void(reader, reader->record.step) ? NOTHING : A_STEP;
+}
+
+/* Its numbers are taken here, for only the payload tells how many. */
+static void take_losses(bp_runlog_reader *reader, const bp_scan_event *event) {
+    loss_run found = {.place = event->place};
+    bp_cursor cursor;
+    bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
+    found.wall_time = bp_read_f64(&cursor);
+    const uint64_t step = bp_read_varint(&cursor);
+    found.left = bp_read_varint(&cursor);
+    const uint64_t room = cursor.length - cursor.position;
+    if (cursor.bad || found.left == 0 || found.left > room / 8 || found.left * 8 != room ||
+        step > INT64_MAX || found.left - 1 > INT64_MAX - step) {
+        bp_account_take(&reader->account, event->frame.sequence, 1);
+        note_record_damage(reader, event, "losses that are not as many as they say");
+        return;
+    }
+    const uint64_t known = bp_account_take(&reader->account, event->frame.sequence, found.left);
+    (void)bp_read_bytes(&cursor, (size_t)known * 8);
+    found.step = (int64_t)(step + known);
+    found.left -= known;
+    found.values = cursor;
+    reader->losses = found;
+}
+
+/* The next of the losses that is not void. */
+static bool give_loss(bp_runlog_reader *reader) {
+    loss_run *losses = &reader->losses;
+    if (reader->peeks && reader->peeked != BP_Q_LOSS) losses->left = 0;
+    while (losses->left > 0) {
+        const int64_t step = losses->step;
+        const uint8_t *at = losses->values.bytes + losses->values.position;
+        const double loss = bp_read_f64(&losses->values);
+        losses->left--;
+        if (losses->left > 0) losses->step++;
+        if (is_void(reader, step)) continue;
+        if (reader->peeks) {
+            reader->column = bp_column_of_loss(step, at);
+            return true;
+        }
+        bp_record_clear(&reader->record);
+        reader->record.step = step;
+        reader->record.wall_time = losses->wall_time;
+        bp_record_set(&reader->record, BP_Q_LOSS, 0, loss);
+        return true;
+    }
+    return false;
+}
 
 static void take_end(bp_runlog_reader *reader, const bp_scan_event *event) {
     bp_cursor cursor;
@@ -372,41 +284,105 @@ static void take_end(bp_runlog_reader *reader, const bp_scan_event *event) {
         reader->end = (bp_run_end)end;
 }
 
-static bool take_step(bp_runlog_reader *reader, const bp_scan_event *event) {
+static given take_event(bp_runlog_reader *reader, const bp_scan_event *event) {
     bp_cursor cursor;
     bp_error why;
+    bp_event *decoded = &reader->event;
     bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
-    if (bp_record_decode(&reader->record, &cursor, &why) == BP_OK)
-        return reader->record.step < reader->segments[reader->current].limit;
-    note_record_damage(reader, event, why.text);
+    if (bp_event_decode(decoded, (bp_event_kind)event->frame.type, &cursor, &why) != BP_OK) {
+        note_damage(reader, event->place, event->n_bytes, why.text);
+        if (bp_runlog_is_data(event->frame.type)) reader->account.damage.lost_records++;
+        return NOTHING;
+    }
+    if (decoded->kind == BP_EVENT_THINNED)
+        bp_account_thinned(&reader->account, &decoded->as.thinned);
+    if (decoded->kind == BP_EVENT_WATCH) {
+        reader->watching = decoded->as.watch;
+        reader->has_watching = true;
+    }
+    /* The checkpoint from which the run was resumed is not void: it was written before its step. */
+    return is_void(reader, bp_event_step(decoded) - 1) ? NOTHING : AN_EVENT;
+}
+
+/* A record of the last size would not hold the new layers. */
+static bp_status fit_record(bp_runlog_reader *reader, bp_error *error) {
+    const bp_allocator *allocator = &reader->run.allocator;
+    bp_record grown;
+    const bp_status status =
+        bp_record_init(&grown, bp_model_n_layers(reader->run.model), allocator);
+    if (status != BP_OK) return bp_fail(error, status, "no memory to read %s", reader->run.path);
+    bp_record_finish(&reader->record, allocator);
+    reader->record = grown;
+    return BP_OK;
+}
+
+static bp_status take_model(bp_runlog_reader *reader, const bp_scan_event *event, given *what,
+                            bp_error *error) {
+    bool grew;
+    bp_error why;
+    const bp_status status = bp_run_take_model(&reader->run, event, &grew, &why);
+    if (status == BP_ERROR_MEMORY)
+        return bp_fail(error, status, "no memory for the network of %s", reader->run.file);
+    if (status != BP_OK && event->frame.type == BP_RUNLOG_MODEL_DELTA)
+        note_record_damage(reader, event, why.text);
+    else if (event->frame.type == BP_RUNLOG_MODEL_DELTA)
+        *what = take_event(reader, event);
+    return grew ? fit_record(reader, error) : BP_OK;
+}
+
+/* False when the record was given before. */
+static bool take_number(bp_runlog_reader *reader, const bp_scan_event *event) {
+    bp_account *account = &reader->account;
+    const uint64_t sequence = event->frame.sequence;
+    const bool numbers_data = segment_of(reader)->numbers_data;
+    const bool is_data = !numbers_data || bp_runlog_is_data(event->frame.type);
+    if (!is_data) {
+        bp_account_next_is(account, sequence);
+        return true;
+    }
+    if (numbers_data && event->frame.type == BP_RUNLOG_LOSSES) return true;
+    if (numbers_data && event->frame.type > BP_RUNLOG_THINNED) {
+        bp_account_take_unknown(account, sequence);
+        return true;
+    }
+    if (bp_account_take(account, sequence, 1) == 0) return true;
+    /* What is salvaged of a killed run may have been written twice. */
+    if (!numbers_data || sequence >= account->begun)
+        note_damage(reader, event->place, event->n_bytes, "a record for the second time");
     return false;
 }
 
-/* True when it gave a step. */
-static bool take_frame(bp_runlog_reader *reader, const bp_scan_event *event) {
-    const uint64_t sequence = event->frame.sequence;
-    if (sequence < reader->expected) {
-        note_damage(reader, event->place, event->n_bytes, "a record for the second time");
-        return false;
-    }
-    reader->damage.lost_records += sequence - reader->expected;
-    reader->expected = sequence + 1;
+static bp_status take_frame(bp_runlog_reader *reader, const bp_scan_event *event, given *what,
+                            bp_error *error) {
+    if (!take_number(reader, event)) return BP_OK;
     switch ((bp_runlog_type)event->frame.type) {
     case BP_RUNLOG_STEP:
-        return take_step(reader, event);
+        *what = take_step(reader, event);
+        return BP_OK;
+    case BP_RUNLOG_LOSSES:
+        take_losses(reader, event);
+        return BP_OK;
     case BP_RUNLOG_END:
         take_end(reader, event);
-        return false;
+        return BP_OK;
     case BP_RUNLOG_REWIND:
         reader->end = BP_RUN_OPEN; /* until it ends again */
-        return false;
+        return BP_OK;
     case BP_RUNLOG_MODEL:
+    case BP_RUNLOG_MODEL_DELTA:
+        return take_model(reader, event, what, error);
     case BP_RUNLOG_HEADER:
+        return BP_OK;
     case BP_RUNLOG_GAP:
-        return false; /* the missing numbers tell of the gap */
+    case BP_RUNLOG_FINDING:
+    case BP_RUNLOG_CHECKPOINT:
+    case BP_RUNLOG_WATCH:
+    case BP_RUNLOG_THINNED:
+        *what = take_event(reader, event);
+        return BP_OK;
     }
-    reader->damage.unknown++;
-    return false;
+    reader->account.damage.unknown++;
+    return BP_OK;
 }
 
 static void take_damage(bp_runlog_reader *reader, const bp_scan_event *event) {
@@ -415,74 +391,170 @@ static void take_damage(bp_runlog_reader *reader, const bp_scan_event *event) {
                 in_payload ? "one whose checksum does not match" : "bytes that are none");
     if (!event->has_header) return;
     const int64_t shift = (int64_t)event->header_place - (int64_t)event->frame.offset;
-    if (shift == reader->order.shift && event->frame.sequence >= reader->seen)
-        reader->seen = event->frame.sequence + 1;
+    if (shift != reader->order.shift) return;
+    if (segment_of(reader)->numbers_data && !bp_runlog_is_data(event->frame.type))
+        bp_account_next_is(&reader->account, event->frame.sequence);
+    else
+        bp_account_saw(&reader->account, event->frame.sequence);
 }
 
-/* One event of the open segment; *given when it was a step. */
-static bp_status advance(bp_runlog_reader *reader, bool *given, bp_error *error) {
+/* --- reading -------------------------------------------------------------------------------- */
+
+/* One event of the open segment. */
+static bp_status advance(bp_runlog_reader *reader, given *what, bp_error *error) {
     bp_scan_event event;
     bp_status status = bp_scan_next(&reader->scan, &event, error);
     if (status != BP_OK) return status;
     bool belongs = false;
     switch (event.kind) {
     case BP_SCAN_FRAME:
-        status = bp_order_check(&reader->order, &reader->scan, &event, reader->expected, &belongs,
-                                error);
+        status = bp_order_check(&reader->order, &reader->scan, &event, reader->account.expected,
+                                &belongs, error);
         if (status != BP_OK) return status;
-        if (belongs)
-            *given = take_frame(reader, &event);
-        else
-            note_damage(reader, event.place, event.n_bytes, "one that belongs elsewhere");
+        if (belongs) return take_frame(reader, &event, what, error);
+        note_damage(reader, event.place, event.n_bytes, "one that belongs elsewhere");
         break;
     case BP_SCAN_DAMAGE:
         take_damage(reader, &event);
         break;
     case BP_SCAN_CUT:
-        if (may_be_torn(reader))
-            reader->damage.torn_tail = true;
-        else
+        if (!bp_run_may_be_torn(&reader->run, reader->current)) {
             note_damage(reader, event.place, event.n_bytes, "one that is cut");
+            break;
+        }
+        reader->account.damage.torn_tail = true;
+        if (!is_last(reader)) reader->torn_before = true;
         break;
     case BP_SCAN_END:
-        end_segment(reader);
+        if (is_last(reader))
+            reach_end(reader);
+        else
+            end_segment(reader);
         break;
     }
     return BP_OK;
 }
 
-static bp_status next_step(bp_runlog_reader *reader, const bp_record **record, bp_error *error) {
-    while (reader->current < reader->n_segments) {
-        bp_status status = BP_OK;
-        bool given = false;
-        if (reader->scan.file < 0) status = begin_segment(reader, error);
-        if (status != BP_OK) return status;
-        if (reader->segments[reader->current].is_foreign) {
-            note_damage(reader, 0, 0, "a segment of another run");
-            end_segment(reader);
-            continue;
-        }
-        status = advance(reader, &given, error);
-        if (status != BP_OK) return status;
-        if (given) {
-            *record = &reader->record;
-            return BP_OK;
-        }
+static bp_status read_segment(bp_runlog_reader *reader, given *what, bp_error *error) {
+    if (reader->scan.file < 0) {
+        const bp_status status = begin_segment(reader, error);
+        if (status != BP_OK || reader->at_end) return status;
     }
-    *record = NULL;
+    if (!segment_of(reader)->is_foreign) return advance(reader, what, error);
+    note_damage(reader, 0, 0, "a segment of another run");
+    end_segment(reader);
     return BP_OK;
 }
 
-bp_status bp_runlog_reader_next(bp_runlog_reader *reader, const bp_record **record,
-                                bp_error *error) {
+static bp_status next_entry(bp_runlog_reader *reader, given *what, bp_error *error) {
+    *what = NOTHING;
+    if (reader->at_end) {
+        const bp_status status = go_on(reader, error);
+        if (status != BP_OK) return status;
+    }
+    while (*what == NOTHING && !reader->at_end) {
+        if (give_loss(reader)) {
+            *what = A_STEP;
+            break;
+        }
+        if (reader->current == reader->run.n_segments) {
+            reach_end(reader);
+            break;
+        }
+        const bp_status status = read_segment(reader, what, error);
+        if (status != BP_OK) return status;
+    }
+    return BP_OK;
+}
+
+bp_status bp_runlog_reader_next_entry(bp_runlog_reader *reader, bp_runlog_entry *entry,
+                                      bp_error *error) {
     const int saved = errno;
-    const bp_status status = next_step(reader, record, error);
+    given what;
+    const bp_status status = next_entry(reader, &what, error);
+    if (status == BP_OK)
+        *entry = (bp_runlog_entry){.record = what == A_STEP ? &reader->record : NULL,
+                                   .event = what == AN_EVENT ? &reader->event : NULL};
     errno = saved;
     return status;
 }
 
+bp_status bp_runlog_reader_next(bp_runlog_reader *reader, const bp_record **record,
+                                bp_error *error) {
+    bp_runlog_entry entry;
+    bp_status status;
+    do status = bp_runlog_reader_next_entry(reader, &entry, error);
+    while (status == BP_OK && entry.event);
+    if (status == BP_OK) *record = entry.record;
+    return status;
+}
+
+/* --- one quantity of many steps --------------------------------------------------------------- */
+
+bp_status bp_runlog_reader_next_column(bp_runlog_reader *reader, bp_quantity quantity,
+                                       bp_column *column, bool *found, bp_error *error) {
+    const int saved = errno;
+    given what;
+    bp_status status;
+    reader->peeks = true;
+    reader->peeked = quantity;
+    do status = next_entry(reader, &what, error);
+    while (status == BP_OK && what == AN_EVENT);
+    if (status == BP_OK) {
+        *found = what == A_STEP;
+        if (*found) *column = reader->column;
+    }
+    errno = saved;
+    return status;
+}
+
+bp_runlog_position bp_runlog_reader_tell(const bp_runlog_reader *reader) {
+    const uint64_t left = reader->losses.left;
+    return (bp_runlog_position){
+        .segment = segment_of(reader)->id.index,
+        .place = left > 0 ? reader->losses.place : reader->scan.place,
+        .sequence = reader->account.expected - left,
+    };
+}
+
+/* Where the place is none of a frame any more, say in a segment that was thinned since, the whole
+ * segment is read again: what was given before is known by its numbers. */
+static bp_status jump_inside(bp_runlog_reader *reader, const bp_runlog_position *position,
+                             bp_error *error) {
+    bool fits;
+    bp_frame frame;
+    bp_status status = bp_scan_jump(&reader->scan, position->place, &fits, &frame, error);
+    if (status == BP_OK && (!fits || frame.sequence > position->sequence))
+        status = bp_scan_jump(&reader->scan, BP_SEGMENT_START, &fits, &frame, error);
+    return status;
+}
+
+bp_status bp_runlog_reader_jump(bp_runlog_reader *reader, const bp_runlog_position *position,
+                                bp_error *error) {
+    const int saved = errno;
+    size_t i = 0;
+    while (i < reader->run.n_segments && reader->run.segments[i].id.index != position->segment) i++;
+    if (i == reader->run.n_segments)
+        return bp_fail(error, BP_ERROR_INPUT, "%s has no segment %u", reader->run.path,
+                       (unsigned)position->segment);
+    reader->current = i;
+    reader->account.expected = position->sequence;
+    bp_status status = begin_segment(reader, error);
+    if (status == BP_OK && reader->scan.file >= 0) status = jump_inside(reader, position, error);
+    errno = saved;
+    return status;
+}
+
+uint64_t bp_runlog_reader_run(const bp_runlog_reader *reader) {
+    return reader->run.first.id.run;
+}
+
 const bp_model *bp_runlog_reader_model(const bp_runlog_reader *reader) {
-    return reader->model;
+    return reader->run.model;
+}
+
+const bp_event_watch *bp_runlog_reader_watching(const bp_runlog_reader *reader) {
+    return reader->has_watching ? &reader->watching : NULL;
 }
 
 bp_run_end bp_runlog_reader_end(const bp_runlog_reader *reader) {
@@ -490,5 +562,5 @@ bp_run_end bp_runlog_reader_end(const bp_runlog_reader *reader) {
 }
 
 const bp_runlog_damage *bp_runlog_reader_damage(const bp_runlog_reader *reader) {
-    return &reader->damage;
+    return &reader->account.damage;
 }

@@ -31,10 +31,23 @@ bp_status bp_scan_open(bp_scan *scan, const bp_io *io, const char *path,
     return BP_OK;
 }
 
+void bp_scan_open_memory(bp_scan *scan, uint8_t *bytes, size_t n_bytes, const char *path,
+                         const bp_allocator *allocator) {
+    *scan = (bp_scan){.allocator = allocator,
+                      .path = path,
+                      .in_memory = true,
+                      .buffer = bytes,
+                      .capacity = n_bytes,
+                      .end = n_bytes,
+                      .at_eof = true};
+}
+
 void bp_scan_close(bp_scan *scan) {
     if (scan->file < 0) return;
-    scan->io->close(scan->io->context, scan->file);
-    bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    if (!scan->in_memory) {
+        scan->io->close(scan->io->context, scan->file);
+        bp_release(scan->allocator, scan->buffer, scan->capacity, 1);
+    }
     scan->buffer = NULL;
     scan->file = -1;
 }
@@ -63,13 +76,20 @@ static bp_status make_room(bp_scan *scan, bp_error *error) {
     return BP_OK;
 }
 
+static ssize_t read_more(const bp_scan *scan) {
+    uint8_t *to = scan->buffer + scan->end;
+    const size_t room = scan->capacity - scan->end;
+    if (!scan->jumped) return scan->io->read(scan->io->context, scan->file, to, room);
+    return scan->io->read_at(scan->io->context, scan->file, to, room,
+                             scan->place + available(scan));
+}
+
 /* Reads until n_bytes are available or the file ends. */
 static bp_status need(bp_scan *scan, size_t n_bytes, bp_error *error) {
     while (available(scan) < n_bytes && !scan->at_eof) {
         const bp_status status = make_room(scan, error);
         if (status != BP_OK) return status;
-        const ssize_t n = scan->io->read(scan->io->context, scan->file, scan->buffer + scan->end,
-                                         scan->capacity - scan->end);
+        const ssize_t n = read_more(scan);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return bp_fail_os(error, errno, "cannot read the run log %s", scan->path);
         if (n == 0) scan->at_eof = true;
@@ -133,8 +153,31 @@ bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *fo
     return BP_OK;
 }
 
+bp_status bp_scan_jump(bp_scan *scan, uint64_t place, bool *fits, bp_frame *frame,
+                       bp_error *error) {
+    scan->jumped = true;
+    scan->place = place;
+    scan->start = scan->end = 0;
+    scan->at_eof = scan->in_memory;
+    if (scan->in_memory) { /* all of it is there */
+        scan->end = scan->capacity;
+        scan->start = place < scan->capacity ? (size_t)place : scan->capacity;
+    }
+    const bp_status status = need(scan, BP_FRAME_HEADER_BYTES, error);
+    if (status != BP_OK) return status;
+    *frame = (bp_frame){0};
+    *fits = available(scan) == 0 ||
+            (available(scan) >= BP_FRAME_HEADER_BYTES &&
+             bp_frame_get(frame, scan->buffer + scan->start, scan->salt) && frame->offset == place);
+    return BP_OK;
+}
+
 static void put_magic(uint8_t magic[4]) {
     bp_put_u32(magic, BP_FRAME_MAGIC);
+}
+
+static bool is_wanted(const bp_scan *scan, unsigned type) {
+    return scan->only == 0 || (type < 64 && scan->only >> type & 1);
 }
 
 static bp_status look(bp_scan *scan, sight *seen, bp_error *error) {
@@ -158,7 +201,8 @@ static bp_status look(bp_scan *scan, sight *seen, bp_error *error) {
     seen->payload = scan->buffer + scan->start + BP_FRAME_HEADER_BYTES;
     if (available(scan) - BP_FRAME_HEADER_BYTES < frame->n_bytes)
         seen->verdict = CUT_OFF;
-    else if (bp_crc32c(0, seen->payload, frame->n_bytes) != frame->payload_crc)
+    else if (is_wanted(scan, frame->type) &&
+             bp_crc32c(0, seen->payload, frame->n_bytes) != frame->payload_crc)
         seen->verdict = BAD_PAYLOAD;
     else
         seen->verdict = GOOD;
@@ -188,6 +232,14 @@ static void end_of_file(bp_scan *scan, bp_scan_event *event, uint64_t cut_place)
     scan->cut_place = event->kind == BP_SCAN_DAMAGE ? cut_place : 0;
 }
 
+/* What may be a cut frame is still in the buffer: nothing was read behind it. */
+void bp_scan_go_on(bp_scan *scan) {
+    scan->start -= (size_t)scan->torn;
+    scan->place -= scan->torn;
+    scan->torn = 0;
+    scan->at_eof = scan->in_memory;
+}
+
 /* The good frame, or first the damage before it. */
 static void give(bp_scan *scan, bp_scan_event *event, const sight *seen) {
     if (scan->place > event->place) {
@@ -209,12 +261,13 @@ bp_status bp_scan_next(bp_scan *scan, bp_scan_event *event, bp_error *error) {
         end_of_file(scan, event, scan->cut_place);
         return BP_OK;
     }
-    uint64_t cut_place = 0;
+    uint64_t cut_place = 0, torn_place = 0;
     for (;;) {
         sight seen = {0};
         bp_status status = look(scan, &seen, error);
         if (status != BP_OK) return status;
         if (seen.verdict == NO_BYTES) {
+            if (torn_place) scan->torn = scan->place - torn_place;
             end_of_file(scan, event, cut_place);
             return BP_OK;
         }
@@ -222,6 +275,7 @@ bp_status bp_scan_next(bp_scan *scan, bp_scan_event *event, bp_error *error) {
             give(scan, event, &seen);
             return BP_OK;
         }
+        if (seen.verdict == CUT_OFF && !torn_place) torn_place = scan->place;
         if (seen.verdict == CUT_OFF && !cut_place &&
             (scan->place == event->place || available(scan) >= sizeof(uint32_t)))
             cut_place = scan->place;

@@ -47,7 +47,9 @@ static int ascending(const void *a, const void *b) {
 bp_status bp_segments_list(bp_segments *segments, const char *folder, const bp_allocator *allocator,
                            bp_error *error) {
     bp_segments list = {0};
-    DIR *directory = opendir(folder);
+    DIR *directory;
+    do directory = opendir(folder);
+    while (!directory && errno == EINTR);
     if (!directory) return bp_fail_os(error, errno, "cannot read the run folder %s", folder);
     bp_status status = BP_OK;
     const struct dirent *entry;

@@ -84,7 +84,25 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "open": b'a,b\n"1,2\n',
         "returns": b"a\rb,c\r\n1,2\r",
     }
-    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs}
+    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs, "ring": rings()}
+
+
+def rings() -> dict[str, bytes]:
+    """Scripts for ring.c: 0-3 puts so many bytes, 4-5 takes, 6 flips a bit, 7 sets tail or head."""
+
+    def put(length: int) -> bytes:
+        return b"\0" + struct.pack(">H", length)
+
+    take = b"\5"
+    lengths = [1000, 1000, 1000, 1000, 24, 1200, 8, 0, 1499, 1500, 1, 7, 9]
+    ends = [0, 8, 16, 4096, 4104, 2**63, 2**64 - 8]
+    return {
+        "put_and_take": b"".join(put(i * 97 % 1500) + 2 * take for i in range(60)),
+        "fill": 8 * put(1400) + 10 * take,
+        "wrap": b"".join(put(n) + take for n in lengths * 6),
+        "flips": 5 * put(100) + b"".join(struct.pack(">BHB", 6, i * 13, i % 8) for i in range(20)),
+        "ends": 9 * put(200) + b"".join(struct.pack(">BBQ", 7, i % 2, n) for i, n in enumerate(ends)),
+    }
 
 
 def main() -> None:

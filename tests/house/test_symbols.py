@@ -21,7 +21,7 @@ NEVER = set(
     stdout stderr stdin exit abort _exit _Exit quick_exit atexit assert_fail assert_perror_fail
     signal sigaction sigprocmask pthread_sigmask raise kill setlocale uselocale newlocale
     getenv secure_getenv setenv putenv unsetenv environ system popen fork vfork execve dlopen
-    pthread_create rand srand random srandom""".split()
+    rand srand random srandom""".split()
 )
 CORE_NEEDS = {"libc.so", "libm.so", "libpthread.so", "ld-linux-x86-64.so", "ld-linux-aarch64.so"}
 

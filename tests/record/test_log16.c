@@ -72,6 +72,39 @@ static void the_special_ones(void **state) {
     assert_int_equal(bp_log16_encode(1.7e308), BP_LOG16_LAST);
 }
 
+/* Bit for bit, at every place of an array. */
+static void all_at_once_is_one_by_one(void **state) {
+    (void)state;
+    static uint8_t codes[2 * 65536];
+    static double values[65536];
+    for (uint32_t code = 0; code < 65536; code++) bp_put_u16(codes + 2 * code, (uint16_t)code);
+    assert_false(bp_log16_decode_all(values, codes, 65536));
+    for (uint32_t code = 0; code < 65536; code++) {
+        const double expected = bp_log16_decode((uint16_t)code);
+        assert_memory_equal(&values[code], &expected, sizeof expected);
+        assert_int_equal(bp_log16_decode_all(&values[0], codes + 2 * code, 1),
+                         bp_log16_is_valid((uint16_t)code));
+    }
+    assert_true(bp_log16_decode_all(values, codes, BP_LOG16_LAST + 1));
+    assert_false(bp_log16_decode_all(values, codes, BP_LOG16_LAST + 2));
+    assert_true(bp_log16_decode_all(values, codes, 0));
+}
+
+static void by_table_is_one_by_one(void **state) {
+    (void)state;
+    static double table[BP_LOG16_CODES];
+    bp_log16_fill_table(table);
+    for (uint32_t code = 0; code < 65536; code++) {
+        uint8_t bytes[2];
+        double value;
+        const double expected = bp_log16_decode((uint16_t)code);
+        bp_put_u16(bytes, (uint16_t)code);
+        assert_int_equal(bp_log16_decode_by(table, &value, bytes, 1),
+                         bp_log16_is_valid((uint16_t)code));
+        assert_memory_equal(&value, &expected, sizeof expected);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_comes_back),
@@ -79,6 +112,8 @@ int main(void) {
         cmocka_unit_test(nearest_code_within_the_error),
         cmocka_unit_test(monotone_everywhere),
         cmocka_unit_test(the_special_ones),
+        cmocka_unit_test(all_at_once_is_one_by_one),
+        cmocka_unit_test(by_table_is_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,21 +149,29 @@ void assert_same_record(const bp_record *found, const bp_record *expected) {
             assert_memory_equal(&found->value[i], &expected->value[i], sizeof(double));
 }
 
+bp_status fixture_put_step(bp_runlog_writer *writer, int64_t step, bp_error *error) {
+    uint8_t bytes[4096];
+    bp_writer encoded;
+    bp_record record;
+    assert_int_equal(bp_record_init(&record, FIXTURE_LAYERS, NULL), BP_OK);
+    fixture_record(&record, step);
+    bp_writer_init(&encoded, bytes, sizeof bytes);
+    bp_record_encode(&record, &encoded);
+    assert_false(encoded.cut);
+    bp_record_finish(&record, NULL);
+    return bp_runlog_writer_step(writer, step, bytes, encoded.length, error);
+}
+
 void fixture_write_log(const char *folder, int64_t n_steps, const bp_runlog_options *options) {
     bp_error error;
     bp_runlog_writer *writer;
-    bp_record record;
     bp_model *model = fixture_model();
     if (bp_runlog_writer_open(&writer, folder, model, options, &error) != BP_OK)
         fail_msg("%s", error.text);
     bp_model_close(model); /* it is needed no longer */
-    assert_int_equal(bp_record_init(&record, FIXTURE_LAYERS, NULL), BP_OK);
-    for (int64_t step = 0; step < n_steps; step++) {
-        fixture_record(&record, step);
-        if (bp_runlog_writer_step(writer, &record, &error) != BP_OK) fail_msg("%s", error.text);
-    }
+    for (int64_t step = 0; step < n_steps; step++)
+        if (fixture_put_step(writer, step, &error) != BP_OK) fail_msg("%s", error.text);
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
-    bp_record_finish(&record, NULL);
 }
 
 /* --- what a log holds ----------------------------------------------------------------------- */

@@ -35,6 +35,8 @@ void assert_fixture_model(const bp_model *model);
 /* Same values, same presence, same head. */
 void assert_same_record(const bp_record *found, const bp_record *expected);
 
+/* Encodes the fixture's record of that step and hands it to the writer. */
+bp_status fixture_put_step(bp_runlog_writer *writer, int64_t step, bp_error *error);
 /* Writes steps 0 ... n - 1 and the end FINISHED. */
 void fixture_write_log(const char *folder, int64_t n_steps, const bp_runlog_options *options);
 

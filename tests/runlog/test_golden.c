@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Logs of released formats, and the one in the documentation, are read for ever. SOURCE_ROOT is the
  * project's folder. */
-#include "fixture.h"
+#include "golden.h"
 
 #define GOLDEN SOURCE_ROOT "/tests/golden/runlog-1"
+#define GOLDEN_1B SOURCE_ROOT "/tests/golden/runlog-1b"
 #define DOCUMENT SOURCE_ROOT "/docs/runlog-format.md"
 
 static double value_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
@@ -58,6 +59,123 @@ static void some_of_its_values_by_hand(void **state) {
     }
     bp_runlog_reader_close(reader);
 }
+
+/* --- numbers for data alone, and a record of each type -------------------------------------- */
+
+static bp_runlog_entry next_entry(bp_runlog_reader *reader) {
+    bp_runlog_entry entry;
+    bp_error error;
+    assert_int_equal(bp_runlog_reader_next_entry(reader, &entry, &error), BP_OK);
+    return entry;
+}
+
+static const bp_event *next_event(bp_runlog_reader *reader, bp_event_kind kind) {
+    const bp_runlog_entry entry = next_entry(reader);
+    assert_non_null(entry.event);
+    assert_int_equal(entry.event->kind, kind);
+    return entry.event;
+}
+
+static void read_thinned(bp_runlog_reader *reader) {
+    const int64_t kept[] = {0, 4, 5, 9, 13, 17, 21, 25, 29};
+    const bp_event_thinned *thinned = &next_event(reader, BP_EVENT_THINNED)->as.thinned;
+    assert_int_equal(thinned->every, 4);
+    assert_int_equal(thinned->first_sequence, 0);
+    assert_int_equal(thinned->last_sequence, 301);
+    assert_int_equal(thinned->n_dropped, 21);
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        const bp_record *record = next_entry(reader).record;
+        assert_non_null(record);
+        assert_int_equal(record->step, kept[i]);
+        assert_true(value_of(record, BP_Q_STALLED, 3) == 3000.0 + (double)kept[i]);
+        assert_true(kept[i] == 4 ? isnan(value_of(record, BP_Q_LOSS, 0))
+                                 : value_of(record, BP_Q_LOSS, 0) == 1.0 / (1.0 + (double)kept[i]));
+    }
+}
+
+static void read_losses(bp_runlog_reader *reader) {
+    for (int64_t step = 30; step < 300; step++) {
+        const bp_record *record = next_entry(reader).record;
+        assert_non_null(record);
+        assert_int_equal(record->step, step);
+        assert_true(record->wall_time == 1700000000.0);
+        assert_false(bp_record_has(record, BP_Q_SAMPLES, 0));
+        assert_true(value_of(record, BP_Q_LOSS, 0) == golden_loss(step));
+    }
+}
+
+static void read_events(bp_runlog_reader *reader) {
+    const bp_event_watch *watch = &next_event(reader, BP_EVENT_WATCH)->as.watch;
+    assert_int_equal(watch->step, 299);
+    assert_int_equal(watch->mode, BP_WATCH_BUDGET);
+    assert_int_equal(watch->every, 10);
+    assert_true(watch->budget_fraction == 0.01);
+    assert_int_equal(watch->full_steps, 30);
+    assert_int_equal(watch->light_steps, 270);
+    assert_true(watch->watch_seconds == 0.5 && watch->run_seconds == 64.0);
+    assert_int_equal(next_entry(reader).record->step, 300);
+    const bp_event_finding *finding = &next_event(reader, BP_EVENT_FINDING)->as.finding;
+    assert_int_equal(finding->step, 300);
+    assert_int_equal(finding->since_step, 280);
+    assert_int_equal(finding->problem, 2);
+    assert_int_equal(finding->severity, 1);
+    assert_int_equal(finding->state, BP_FINDING_OPENED);
+    const bp_event_checkpoint *checkpoint = &next_event(reader, BP_EVENT_CHECKPOINT)->as.checkpoint;
+    assert_int_equal(checkpoint->step, 300);
+    assert_string_equal(checkpoint->file, "step-000000300.safetensors");
+    const bp_event_model_delta *delta = &next_event(reader, BP_EVENT_MODEL_DELTA)->as.model_delta;
+    assert_int_equal(delta->first_layer, 4);
+    assert_int_equal(delta->n_layers, 1);
+}
+
+/* Step 302 comes once, from the segment that begins with a rewind; 303 found no room on the disk.
+ */
+static void read_resumed(bp_runlog_reader *reader) {
+    for (int64_t step = 301; step <= 304; step++) {
+        if (step == 303) {
+            const bp_event_gap *gap = &next_event(reader, BP_EVENT_GAP)->as.gap;
+            assert_int_equal(gap->reason, 1);
+            assert_int_equal(gap->n_steps, 1);
+            assert_int_equal(gap->first_step, 303);
+            assert_int_equal(gap->last_step, 303);
+            continue;
+        }
+        const bp_record *record = next_entry(reader).record;
+        assert_non_null(record);
+        assert_int_equal(record->step, step);
+        assert_int_equal(record->n_layers, 4);
+        assert_true(value_of(record, BP_Q_WEIGHT_RMS, 4) == 0.5);
+        assert_false(bp_record_has(record, BP_Q_WEIGHT_RMS, 3));
+    }
+}
+
+static void the_golden_log_with_all_types(void **state) {
+    (void)state;
+    bp_runlog_reader *reader;
+    bp_error error;
+    if (bp_runlog_reader_open(&reader, GOLDEN_1B, NULL, &error) != BP_OK)
+        fail_msg("%s", error.text);
+    const bp_model *model = bp_runlog_reader_model(reader);
+    assert_int_equal(bp_model_n_layers(model), 4);
+    assert_string_equal(bp_model_layer(model, 4)->name, "added");
+    assert_int_equal(bp_model_layer(model, 4)->fan_in, 3);
+    read_thinned(reader);
+    read_losses(reader);
+    read_events(reader);
+    read_resumed(reader);
+    const bp_runlog_entry end = next_entry(reader);
+    assert_true(!end.record && !end.event);
+    assert_int_equal(bp_runlog_reader_end(reader), BP_RUN_FINISHED);
+    const bp_runlog_damage *damage = bp_runlog_reader_damage(reader);
+    assert_int_equal(damage->thinned_records, 21);
+    assert_int_equal(damage->lost_records, 1);
+    assert_int_equal(damage->damaged_places, 0);
+    assert_int_equal(damage->unknown, 0);
+    assert_false(damage->torn_tail);
+    bp_runlog_reader_close(reader);
+}
+
+/* --- the document --------------------------------------------------------------------------- */
 
 /* Bytes of a line "0040  8b 77 0e ...  meaning"; false where it is no such line. */
 static bool take_line(const char *line, uint8_t *bytes, size_t *length) {
@@ -124,6 +242,11 @@ static void the_documented_log_is_one(void **state) {
     assert_true(value_of(record, BP_Q_STALLED, 1) == 300.0);
     assert_false(bp_record_has(record, BP_Q_STALLED, 0));
     assert_int_equal(bp_runlog_reader_next(reader, &record, &error), BP_OK);
+    assert_non_null(record);
+    assert_int_equal(record->step, 1);
+    assert_true(value_of(record, BP_Q_LOSS, 0) == 0.5);
+    assert_false(bp_record_has(record, BP_Q_SAMPLES, 0));
+    assert_int_equal(bp_runlog_reader_next(reader, &record, &error), BP_OK);
     assert_null(record);
     assert_int_equal(bp_runlog_reader_end(reader), BP_RUN_OPEN);
     assert_int_equal(bp_runlog_reader_damage(reader)->damaged_places, 0);
@@ -141,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_golden_log_gives_every_value),
         cmocka_unit_test(some_of_its_values_by_hand),
+        cmocka_unit_test(the_golden_log_with_all_types),
         cmocka_unit_test(the_documented_log_is_one),
         cmocka_unit_test(the_documented_checksum_is_the_one),
     };

@@ -79,7 +79,7 @@ static void put_headers(small_log *small, uint16_t major, uint32_t compatible,
     const bp_segment_header header = {.major = major,
                                       .minor = 9,
                                       .compatible = compatible,
-                                      .incompatible = incompatible,
+                                      .incompatible = incompatible | BP_RUNLOG_NUMBERS_DATA,
                                       .id = small->salt};
     bp_segment_header_put(small->log.bytes, &header);
     bp_segment_header_put(small->log.bytes + BP_SEGMENT_HEADER_BYTES, &header);
@@ -174,7 +174,7 @@ static void the_model_of_another_segment_will_do(void **state) {
     const fixture_reading reading = fixture_read_log(folder);
     assert_int_equal(reading.opened, BP_OK);
     assert_int_equal(reading.n_given, ROTATED_STEPS);
-    assert_int_equal(reading.damage.lost_records, 1);
+    assert_int_equal(reading.damage.lost_records, 0);
     assert_int_equal(reading.damage.damaged_places, 1);
     fixture_remove_folder(folder);
 }
@@ -350,14 +350,11 @@ static void memory_does_not_grow_with_the_log(void **state) {
     struct stat size;
     size_t n_given;
     bp_runlog_writer *writer;
-    bp_record record;
     bp_model *model = fixture_model();
     fixture_make_folder(folder);
     assert_int_equal(bp_runlog_writer_open(&writer, folder, model, NULL, NULL), BP_OK);
-    assert_int_equal(bp_record_init(&record, FIXTURE_LAYERS, NULL), BP_OK);
     for (int64_t step = 0; step < 10000; step++) {
-        fixture_record(&record, step);
-        assert_int_equal(bp_runlog_writer_step(writer, &record, NULL), BP_OK);
+        assert_int_equal(fixture_put_step(writer, step, NULL), BP_OK);
     }
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, NULL), BP_OK);
     assert_int_equal(stat(fixture_segment(path, folder, 1), &size), 0);
@@ -366,8 +363,7 @@ static void memory_does_not_grow_with_the_log(void **state) {
     const bp_allocator allocator = fixture_allocator(&memory);
     assert_int_equal(read_through(folder, &bp_io_system, &allocator, &n_given), BP_OK);
     assert_int_equal(n_given, 10000);
-    assert_true(memory.peak < 256 << 10);
-    bp_record_finish(&record, NULL);
+    assert_true(memory.peak < 1 << 20);
     bp_model_close(model);
     fixture_remove_folder(folder);
 }

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A quantity of a whole run at every zoom, in time that does not depend on the number of steps: its
+ * values, and bins of 4, 16, 64, ... steps with smallest, largest, mean and last. Derived from the
+ * log and kept beside it, in RUN/pyramid, from where it may be deleted at any time; never trusted:
+ * what does not fit the log or its own checksums is built again, and where nothing can be written
+ * it lives in memory. Called by who shows runs. */
+#ifndef BP_RUNLOG_PYRAMID_H
+#define BP_RUNLOG_PYRAMID_H
+
+#include "runlog/runlog.h"
+
+#define BP_VIEW_HAS_NAN 1u
+#define BP_VIEW_HAS_INF 2u
+
+/* Of the finite values; NaN where there is none. A mean is at most 0.2% off where values are 16-bit
+ * logarithms, and as exact as they are else. */
+typedef struct bp_view_cell {
+    double min, max, mean;
+    double last;    /* any value */
+    uint32_t count; /* values, finite or not; 0: nothing was measured */
+    uint32_t flags; /* BP_VIEW_HAS_...: a single one in a bin is seen at every zoom */
+} bp_view_cell;
+
+typedef struct bp_view {
+    uint32_t n_rows, n_columns;
+    bp_view_cell *cells; /* [n_columns][n_rows]; row 0 is the network or its input, row l layer l */
+    uint64_t *starts;    /* n_columns + 1: column c holds steps starts[c] ... starts[c + 1] - 1 */
+    size_t cells_capacity, starts_capacity;
+    bp_allocator allocator; /* of the pyramid that filled it first */
+} bp_view;
+
+typedef struct bp_pyramid bp_pyramid;
+
+typedef struct bp_pyramid_options {
+    const bp_io *io;        /* borrowed; NULL: the system */
+    bp_allocator allocator; /* resize NULL: malloc */
+    bool in_memory;         /* writes nothing */
+    uint64_t memory_bytes;  /* in memory, the finest levels are given up above this; 0: 256 MiB */
+} bp_pyramid_options;
+
+/* run: a run folder. Takes all that the log holds now. */
+BP_MUST_USE bp_status bp_pyramid_open(bp_pyramid **pyramid, const char *run, bp_quantity quantity,
+                                      const bp_pyramid_options *options, bp_error *error);
+void bp_pyramid_close(bp_pyramid *pyramid);
+/* Takes what the log has got since. */
+BP_MUST_USE bp_status bp_pyramid_update(bp_pyramid *pyramid, bp_error *error);
+/* The last step that has the quantity; -1 when there is none. */
+int64_t bp_pyramid_last_step(const bp_pyramid *pyramid);
+/* False: nothing is kept beside the run. */
+bool bp_pyramid_is_kept(const bp_pyramid *pyramid);
+
+/* Steps first ... last in at most n_columns columns of nearly the same width, which are whole bins:
+ * the first may begin a little before and the last end a little behind. view: bp_view_free'd by the
+ * caller, before the pyramid is closed; zero at first, and may be used again. */
+BP_MUST_USE bp_status bp_pyramid_view(bp_pyramid *pyramid, bp_view *view, int64_t first,
+                                      int64_t last, uint32_t n_columns, bp_error *error);
+void bp_view_free(bp_view *view);
+
+#endif

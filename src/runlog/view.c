@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A view of a pyramid: the coarsest level that is fine enough, its bins joined into columns. */
+#include "runlog/levels.h"
+
+#include <errno.h>
+
+#define MAX_CELLS ((uint64_t)16 << 20)
+
+/* Bins first_bin ... first_bin + n_bins - 1 of a level in columns. */
+typedef struct viewing {
+    bp_view *view;
+    const bp_level *level;
+    uint64_t first_bin, n_bins;
+    uint32_t at; /* the column that pyramid->column is for */
+} viewing;
+
+static void give_column(bp_pyramid *pyramid, viewing *job) {
+    const bp_view *view = job->view;
+    bp_cells_give(&pyramid->column, view->cells + (size_t)job->at * view->n_rows);
+    bp_cells_clear(&pyramid->column);
+    job->at++;
+}
+
+/* To the column that has this bin; bins come in their order. */
+static void go_to(bp_pyramid *pyramid, viewing *job, uint64_t bin) {
+    const uint64_t step = bin << job->level->shift;
+    while (step >= job->view->starts[job->at + 1]) give_column(pyramid, job);
+}
+
+/* The coarsest level whose bins are no wider than a column, or than four thirds of one: better
+ * fewer columns than four times as many bins. */
+static unsigned choose_level(const bp_pyramid *pyramid, uint64_t first, uint64_t last,
+                             uint32_t n_columns) {
+    unsigned chosen = BP_LEVELS;
+    for (unsigned k = BP_LEVELS; k-- > 0;) {
+        const bp_level *level = &pyramid->levels[k];
+        if (level->given_up) continue;
+        chosen = k;
+        if ((last - first + 1) >> level->shift >= n_columns - n_columns / 4) break;
+    }
+    return chosen;
+}
+
+static bool grow(void **block, size_t *capacity, size_t wanted, size_t size,
+                 const bp_allocator *allocator) {
+    if (*capacity >= wanted) return true;
+    bp_release(allocator, *block, *capacity, size);
+    *block = bp_allocate(allocator, wanted, size);
+    *capacity = *block ? wanted : 0;
+    return *block != NULL;
+}
+
+static bp_status prepare(bp_pyramid *pyramid, viewing *job, uint64_t first, uint64_t last,
+                         uint32_t n_columns, bp_error *error) {
+    const bp_level *level = &pyramid->levels[choose_level(pyramid, first, last, n_columns)];
+    bp_view *view = job->view;
+    job->level = level;
+    job->first_bin = first >> level->shift;
+    job->n_bins = (last >> level->shift) - job->first_bin + 1;
+    job->at = 0;
+    if (n_columns > job->n_bins) n_columns = (uint32_t)job->n_bins;
+    const uint64_t n_cells = (uint64_t)n_columns * pyramid->n_rows;
+    if (n_cells > MAX_CELLS)
+        return bp_fail(error, BP_ERROR_LIMIT, "a view has at most %llu cells",
+                       (unsigned long long)MAX_CELLS);
+    if (!view->cells && !view->starts) view->allocator = pyramid->allocator;
+    void *cells = view->cells, *starts = view->starts;
+    const bool good = grow(&cells, &view->cells_capacity, (size_t)n_cells, sizeof *view->cells,
+                           &view->allocator) &&
+                      grow(&starts, &view->starts_capacity, (size_t)n_columns + 1,
+                           sizeof *view->starts, &view->allocator);
+    view->cells = view->cells_capacity ? cells : NULL;
+    view->starts = view->starts_capacity ? starts : NULL;
+    if (!good) return bp_fail(error, BP_ERROR_MEMORY, "no memory to view %s", pyramid->run);
+    view->n_columns = n_columns;
+    view->n_rows = pyramid->n_rows;
+    for (uint64_t c = 0; c <= n_columns; c++) { /* c * n_bins / n_columns, without overflow */
+        const uint64_t bin =
+            c * (job->n_bins / n_columns) + c * (job->n_bins % n_columns) / n_columns;
+        view->starts[c] = (job->first_bin + bin) << level->shift;
+    }
+    return BP_OK;
+}
+
+/* One row of a block of slots; *used: how many slots it takes, 0 when the block ends inside it. */
+static bool add_slot(bp_pyramid *pyramid, viewing *job, const uint8_t *slot, uint64_t n_left,
+                     bool more, uint64_t *used) {
+    const bp_store *store = &job->level->store;
+    const bp_slot_head head = bp_slot_head_of(slot);
+    const uint8_t *elements = slot + BP_SLOT_HEAD_BYTES, *counts = NULL;
+    *used = n_left == 1 && more ? 0 : 1;
+    if (*used == 0) return true;
+    go_to(pyramid, job, head.bin);
+    if (job->level == pyramid->levels) {
+        bp_cells_add_values(&pyramid->column, elements);
+        return head.kind == BP_SLOT_VALUES;
+    }
+    if (head.kind != BP_SLOT_ROW) return false;
+    if (n_left > 1 && bp_slot_head_of(slot + store->slot_bytes).kind == BP_SLOT_COUNTS) {
+        if (bp_slot_head_of(slot + store->slot_bytes).bin != head.bin) return false;
+        counts = slot + store->slot_bytes + BP_SLOT_HEAD_BYTES;
+        *used = 2;
+    }
+    return bp_cells_add_row(&pyramid->column, elements, head.count, counts);
+}
+
+/* Whole rows of the level; false when one is damaged. */
+static bool add_rows(bp_pyramid *pyramid, viewing *job) {
+    const bp_store *store = &job->level->store;
+    const uint64_t a_block = pyramid->block_bytes / store->slot_bytes;
+    uint64_t index, lowest = job->first_bin;
+    if (!bp_store_find(store, job->first_bin, pyramid->block, &index)) return false;
+    while (index < store->n_slots) {
+        const uint64_t left = store->n_slots - index, n = left < a_block ? left : a_block;
+        if (!bp_store_read(store, index, n, pyramid->block)) return false;
+        uint64_t used, i = 0;
+        for (; i < n; i += used) {
+            const uint8_t *slot = pyramid->block + i * store->slot_bytes;
+            const uint64_t bin = bp_slot_head_of(slot).bin;
+            if (bin < lowest) return false; /* they ascend */
+            if (bin - job->first_bin >= job->n_bins) return true;
+            if (!add_slot(pyramid, job, slot, n - i, n < left, &used)) return false;
+            if (used == 0) break;
+            lowest = bin;
+        }
+        index += i;
+    }
+    return true;
+}
+
+/* What is not in whole rows yet: bins that hold the last step, the coarser ones the older. */
+static void add_open(bp_pyramid *pyramid, viewing *job) {
+    for (const bp_level *level = job->level; level > pyramid->levels; level--) {
+        if (!level->is_open) continue;
+        const uint64_t bin = level->bin << level->shift >> job->level->shift;
+        if (bin < job->first_bin || bin - job->first_bin >= job->n_bins) continue;
+        go_to(pyramid, job, bin);
+        bp_cells_add(&pyramid->column, &level->cells);
+    }
+}
+
+bp_status bp_pyramid_view(bp_pyramid *pyramid, bp_view *view, int64_t first, int64_t last,
+                          uint32_t n_columns, bp_error *error) {
+    if (first < 0 || last < first || n_columns == 0)
+        return bp_fail(error, BP_ERROR_ARGUMENT, "a view has steps from 0 on and columns");
+    const int saved = errno;
+    bool whole = false, rebuilt = false;
+    viewing job = {.view = view};
+    bp_status status = prepare(pyramid, &job, (uint64_t)first, (uint64_t)last, n_columns, error);
+    while (status == BP_OK && !whole) {
+        bp_cells_clear(&pyramid->column);
+        whole = add_rows(pyramid, &job);
+        if (whole) break;
+        /* A row that was changed or cannot be read: all is built again, a second time in memory. */
+        if (rebuilt) pyramid->in_memory = true;
+        if (!pyramid->in_memory) bp_pyramid_remove(pyramid);
+        rebuilt = true;
+        status = bp_pyramid_build(pyramid, false, error);
+        if (status == BP_OK)
+            status = prepare(pyramid, &job, (uint64_t)first, (uint64_t)last, n_columns, error);
+    }
+    if (whole) add_open(pyramid, &job);
+    while (whole && job.at < view->n_columns) give_column(pyramid, &job);
+    errno = saved;
+    return status;
+}
+
+void bp_view_free(bp_view *view) {
+    bp_release(&view->allocator, view->cells, view->cells_capacity, sizeof *view->cells);
+    bp_release(&view->allocator, view->starts, view->starts_capacity, sizeof *view->starts);
+    *view = (bp_view){0};
+}
