@@ -136,57 +136,76 @@ static void read_counts(bp_cursor *cursor, double *values, size_t n) {
 }
 
 /* n values of neighbouring rows. */
-static void read_values(bp_cursor *cursor, bp_quantity_codec codec, double *values, size_t n) {
+static void read_values(bp_cursor *cursor, bp_quantity_codec codec, const double *table,
+                        double *values, size_t n) {
     if (codec == BP_CODEC_COUNT) {
         read_counts(cursor, values, n);
         return;
     }
     const uint8_t *bytes = bp_read_bytes(cursor, n * (codec == BP_CODEC_LOG ? 2 : 8));
     if (!bytes) return;
-    if (codec == BP_CODEC_REAL) {
+    if (codec == BP_CODEC_REAL)
         memcpy(values, bytes, 8 * n); /* little endian, as all our platforms are */
-        return;
-    }
-    if (!bp_log16_decode_all(values, bytes, n)) cursor->bad = true;
+    else if (!(table ? bp_log16_decode_by(table, values, bytes, n)
+                     : bp_log16_decode_all(values, bytes, n)))
+        cursor->bad = true;
 }
 
+/* Where a record goes. What the one before it left is written over, or forgotten at the end. */
+typedef struct target {
+    bp_record *record;
+    const double *table;
+    uint32_t n_layers; /* of the encoded record */
+    uint64_t before;   /* columns that held something */
+} target;
+
 /* Says that they are measured first, so that clearing finds what a damaged column leaves. */
-static void decode_rows(bp_record *record, bp_quantity quantity, uint32_t first, uint32_t n_rows,
+static void decode_rows(const target *to, bp_quantity quantity, uint32_t first, uint32_t n_rows,
                         bp_cursor *cursor) {
+    bp_record *record = to->record;
     const size_t cell = bp_record_cell(record, quantity, first);
     record->columns |= UINT64_C(1) << quantity;
     memset(record->measured + cell, 1, n_rows);
-    read_values(cursor, bp_quantity_table[quantity].codec, record->value + cell, n_rows);
+    read_values(cursor, bp_quantity_table[quantity].codec, to->table, record->value + cell, n_rows);
 }
 
-static void decode_mapped(bp_record *record, uint32_t n_layers, bp_quantity quantity,
-                          bp_cursor *cursor) {
-    const size_t n_bytes = bitmap_bytes(n_layers);
-    const unsigned last_bits = n_layers % 8 + 1;
+static void decode_block(const target *to, bp_quantity quantity, uint32_t first, uint32_t n_rows,
+                         bp_cursor *cursor) {
+    if (to->before >> quantity & 1) {
+        bp_record_forget(to->record, quantity, 0, first);
+        bp_record_forget(to->record, quantity, first + n_rows,
+                         to->record->n_layers + 1 - (first + n_rows));
+    }
+    decode_rows(to, quantity, first, n_rows, cursor);
+}
+
+static void decode_mapped(const target *to, bp_quantity quantity, bp_cursor *cursor) {
+    const size_t n_bytes = bitmap_bytes(to->n_layers);
+    const unsigned last_bits = to->n_layers % 8 + 1;
     const uint8_t *bitmap = bp_read_bytes(cursor, n_bytes);
     if (!bitmap) return;
     if (bitmap[n_bytes - 1] >> last_bits != 0) cursor->bad = true;
-    for (uint32_t row = 0; row <= n_layers && !cursor->bad; row++)
-        if (bitmap[row / 8] >> (row % 8) & 1) decode_rows(record, quantity, row, 1, cursor);
+    bp_record_forget(to->record, quantity, 0, to->record->n_layers + 1);
+    for (uint32_t row = 0; row <= to->n_layers && !cursor->bad; row++)
+        if (bitmap[row / 8] >> (row % 8) & 1) decode_rows(to, quantity, row, 1, cursor);
 }
 
-static void decode_column(bp_record *record, uint32_t n_layers, bp_quantity quantity,
-                          bp_cursor *cursor) {
+static void decode_column(const target *to, bp_quantity quantity, bp_cursor *cursor) {
     const unsigned presence = bp_read_u8(cursor);
     const bool layers = bp_quantity_table[quantity].rows == BP_ROWS_LAYER;
     if (presence > (layers ? BP_PRESENT_MAPPED : BP_PRESENT_NETWORK)) cursor->bad = true;
     if (cursor->bad) return;
     if (presence == BP_PRESENT_MAPPED)
-        decode_mapped(record, n_layers, quantity, cursor);
+        decode_mapped(to, quantity, cursor);
     else if (presence == BP_PRESENT_NETWORK)
-        decode_rows(record, quantity, 0, 1, cursor);
+        decode_block(to, quantity, 0, 1, cursor);
     else if (presence == BP_PRESENT_ALL)
-        decode_rows(record, quantity, 0, n_layers + 1, cursor);
+        decode_block(to, quantity, 0, to->n_layers + 1, cursor);
     else
-        decode_rows(record, quantity, 1, n_layers, cursor);
+        decode_block(to, quantity, 1, to->n_layers, cursor);
 }
 
-static void decode_columns(bp_record *record, uint32_t n_layers, bp_cursor *cursor) {
+static void decode_columns(const target *to, bp_cursor *cursor) {
     const uint64_t n_columns = bp_read_varint(cursor);
     unsigned q = 0;
     uint32_t previous = 0;
@@ -201,18 +220,21 @@ static void decode_columns(bp_record *record, uint32_t n_layers, bp_cursor *curs
         bp_cursor_init(&column, bp_read_bytes(cursor, (size_t)n_bytes), (size_t)n_bytes);
         while (q < BP_N_QUANTITIES && bp_quantity_table[q].number < number) q++;
         if (q == BP_N_QUANTITIES || bp_quantity_table[q].number != number) continue;
-        decode_column(record, n_layers, (bp_quantity)q, &column);
+        decode_column(to, (bp_quantity)q, &column);
         if (column.bad || column.position != column.length) cursor->bad = true;
     }
 }
 
-bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error) {
-    bp_record_clear(record);
-    const uint32_t n_layers = read_u32_varint(cursor);
-    if (!cursor->bad && n_layers > record->n_layers)
-        return bp_fail(error, BP_ERROR_INPUT,
-                       "a step record has %u layers, expected at most the network's %u",
-                       (unsigned)n_layers, (unsigned)record->n_layers);
+/* Of columns that the record before had and this one has not. */
+static void forget_others(const target *to) {
+    const uint64_t others = to->before & ~to->record->columns;
+    for (unsigned q = 0; others && q < BP_N_QUANTITIES; q++)
+        if (others >> q & 1)
+            bp_record_forget(to->record, (bp_quantity)q, 0, to->record->n_layers + 1);
+}
+
+static void decode_body(const target *to, bp_cursor *cursor) {
+    bp_record *record = to->record;
     const uint64_t step = bp_read_varint(cursor);
     record->step = (int64_t)step;
     if (step > INT64_MAX) cursor->bad = true;
@@ -220,7 +242,22 @@ bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error
     record->stream = read_u32_varint(cursor);
     record->micro_step = read_u32_varint(cursor);
     record->flags = read_u32_varint(cursor);
-    decode_columns(record, n_layers, cursor);
+    record->columns = 0;
+    decode_columns(to, cursor);
+    forget_others(to);
+}
+
+bp_status bp_record_decode_by(const double *table, bp_record *record, bp_cursor *cursor,
+                              bp_error *error) {
+    const uint32_t n_layers = read_u32_varint(cursor);
+    if (!cursor->bad && n_layers > record->n_layers) {
+        bp_record_clear(record);
+        return bp_fail(error, BP_ERROR_INPUT,
+                       "a step record has %u layers, expected at most the network's %u",
+                       (unsigned)n_layers, (unsigned)record->n_layers);
+    }
+    const target to = {record, table, n_layers, record->columns};
+    if (!cursor->bad) decode_body(&to, cursor);
     if (!cursor->bad && cursor->position == cursor->length) return BP_OK;
     const size_t place = cursor->position;
     bp_record_clear(record);
@@ -228,4 +265,8 @@ bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error
                    "a step record is damaged at its byte %zu of %zu, expected whole columns in "
                    "ascending order and nothing behind them",
                    place, cursor->length);
+}
+
+bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error) {
+    return bp_record_decode_by(NULL, record, cursor, error);
 }

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-#define PRESENCE_BITMAP 3u
-
 /* Quantities that count non-finite values. */
 static bool counts_non_finite(bp_quantity quantity) {
     static const bool counts[BP_N_QUANTITIES] = {
@@ -19,7 +17,7 @@ static bool counts_non_finite(bp_quantity quantity) {
 
 /* column: presence, bitmap, values. */
 static bool is_non_finite(bp_cursor *column, bp_quantity quantity, uint64_t n_layers) {
-    if (bp_read_u8(column) == PRESENCE_BITMAP)
+    if (bp_read_u8(column) == BP_PRESENT_MAPPED)
         (void)bp_read_bytes(column, (size_t)((n_layers + 1 + 7) / 8));
     bool found = false;
     while (!column->bad && column->position < column->length) {

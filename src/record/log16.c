@@ -151,3 +151,13 @@ void bp_log16_fill_table(double table[BP_LOG16_CODES]) {
     for (uint32_t code = 0; code < BP_LOG16_CODES; code++)
         table[code] = bp_log16_decode((uint16_t)code);
 }
+
+bool bp_log16_decode_by(const double *table, double *values, const uint8_t *codes, size_t n) {
+    size_t n_bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t code = load_u16(codes + 2 * i);
+        n_bad += code - (BP_LOG16_LAST + 1) < BP_LOG16_INF - (BP_LOG16_LAST + 1);
+        values[i] = table[code];
+    }
+    return n_bad == 0;
+}

@@ -16,6 +16,9 @@ typedef struct bp_quantity_entry {
 
 extern const bp_quantity_entry bp_quantity_table[BP_N_QUANTITIES];
 
+/* Of a column, n_rows rows are not measured from now on. */
+void bp_record_forget(bp_record *record, bp_quantity quantity, uint32_t first, uint32_t n_rows);
+
 /* Which rows of a column were measured; pinned. */
 enum { BP_PRESENT_NETWORK = 0, BP_PRESENT_ALL = 1, BP_PRESENT_LAYERS = 2, BP_PRESENT_MAPPED = 3 };
 

@@ -45,18 +45,20 @@ void bp_record_finish(bp_record *record, const bp_allocator *allocator) {
 
 _Static_assert(BP_N_QUANTITIES <= 64, "bp_record.columns has a bit for each quantity");
 
+void bp_record_forget(bp_record *record, bp_quantity quantity, uint32_t first, uint32_t n_rows) {
+    const size_t cell = bp_record_cell(record, quantity, first);
+    memset(record->measured + cell, 0, n_rows);
+    for (size_t row = 0; row < n_rows; row++) record->value[cell + row] = (double)NAN;
+}
+
 /* Most columns are empty: only those that hold something are written. */
 void bp_record_clear(bp_record *record) {
-    const size_t n_rows = (size_t)record->n_layers + 1;
     record->step = 0;
     record->wall_time = 0.0;
     record->stream = record->micro_step = record->flags = 0;
-    for (size_t q = 0; q < BP_N_QUANTITIES; q++) {
-        if (!(record->columns >> q & 1)) continue;
-        const size_t cell = q * n_rows;
-        memset(record->measured + cell, 0, n_rows);
-        for (size_t row = 0; row < n_rows; row++) record->value[cell + row] = (double)NAN;
-    }
+    for (unsigned q = 0; q < BP_N_QUANTITIES; q++)
+        if (record->columns >> q & 1)
+            bp_record_forget(record, (bp_quantity)q, 0, record->n_layers + 1);
     record->columns = 0;
 }
 

@@ -16,6 +16,9 @@ void bp_record_encode(const bp_record *record, bp_writer *writer);
  * grew has fewer, and nothing is measured of the others. Unknown quantities are skipped by their
  * length; anything else that is not as expected is BP_ERROR_INPUT and leaves the record cleared. */
 BP_MUST_USE bp_status bp_record_decode(bp_record *record, bp_cursor *cursor, bp_error *error);
+/* The same by a table of bp_log16_fill_table; NULL: none. */
+BP_MUST_USE bp_status bp_record_decode_by(const double *table, bp_record *record, bp_cursor *cursor,
+                                          bp_error *error);
 
 /* What can be told of an encoded record without its model. */
 typedef struct bp_record_glance {
@@ -36,5 +39,7 @@ bool bp_log16_decode_all(double *values, const uint8_t *codes, size_t n);
  * millions and has half a MiB for it. */
 #define BP_LOG16_CODES 65536u
 void bp_log16_fill_table(double table[BP_LOG16_CODES]);
+/* As bp_log16_decode_all, by such a table. */
+bool bp_log16_decode_by(const double *table, double *values, const uint8_t *codes, size_t n);
 
 #endif

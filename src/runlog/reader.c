@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define TABLE_AFTER_STEPS 1000u
+
 /* A frame of losses that is given step by step. */
 typedef struct loss_run {
     uint64_t place;   /* of the frame */
@@ -27,6 +29,8 @@ struct bp_runlog_reader {
     bp_order order;
     bp_account account;
     bp_record record;
+    double *table; /* of log16 codes, once so many steps were read that it pays */
+    uint64_t steps_read;
     loss_run losses;
     bp_event event;
     bool peeks; /* gives columns */
@@ -178,6 +182,7 @@ void bp_runlog_reader_close(bp_runlog_reader *reader) {
     bp_scan_close(&reader->scan);
     bp_order_finish(&reader->order);
     bp_record_finish(&reader->record, &allocator);
+    bp_release(&allocator, reader->table, BP_LOG16_CODES, sizeof *reader->table);
     bp_run_close(&reader->run);
     bp_release(&allocator, reader, 1, sizeof *reader);
     errno = saved;
@@ -203,12 +208,19 @@ static given peek_step(bp_runlog_reader *reader, const bp_scan_event *event) {
     return found && !is_void(reader, reader->column.step) ? A_STEP : NOTHING;
 }
 
+/* Without memory for it reading goes on as before. */
+static void make_table(bp_runlog_reader *reader) {
+    reader->table = bp_allocate(&reader->run.allocator, BP_LOG16_CODES, sizeof *reader->table);
+    if (reader->table) bp_log16_fill_table(reader->table);
+}
+
 static given take_step(bp_runlog_reader *reader, const bp_scan_event *event) {
     bp_cursor cursor;
     bp_error why;
     if (reader->peeks) return peek_step(reader, event);
     bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
-    if (bp_record_decode(&reader->record, &cursor, &why) != BP_OK) {
+    if (reader->steps_read++ == TABLE_AFTER_STEPS) make_table(reader);
+    if (bp_record_decode_by(reader->table, &reader->record, &cursor, &why) != BP_OK) {
         note_record_damage(reader, event, why.text);
         return NOTHING;
     }

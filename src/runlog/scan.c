@@ -156,9 +156,13 @@ bp_status bp_scan_find_header(bp_scan *scan, bp_segment_header *header, bool *fo
 bp_status bp_scan_jump(bp_scan *scan, uint64_t place, bool *fits, bp_frame *frame,
                        bp_error *error) {
     scan->jumped = true;
-    scan->start = scan->end = 0;
     scan->place = place;
-    scan->at_eof = false;
+    scan->start = scan->end = 0;
+    scan->at_eof = scan->in_memory;
+    if (scan->in_memory) { /* all of it is there */
+        scan->end = scan->capacity;
+        scan->start = place < scan->capacity ? (size_t)place : scan->capacity;
+    }
     const bp_status status = need(scan, BP_FRAME_HEADER_BYTES, error);
     if (status != BP_OK) return status;
     *frame = (bp_frame){0};

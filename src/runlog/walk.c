@@ -83,9 +83,10 @@ static bool take(bp_walk_step *step) {
     return true; /* unknown: whether it spends a number is seen from the next */
 }
 
+/* At the begin, too: a hundred small segments take as long as a large one. */
 static bool must_stop(bp_walk *walk, uint64_t place) {
-    if (!walk->meanwhile.go_on || place - walk->asked < BP_MEANWHILE_BYTES) return false;
-    walk->asked = place;
+    if (!walk->meanwhile.go_on || place < walk->ask_at) return false;
+    walk->ask_at = place + BP_MEANWHILE_BYTES;
     return !walk->meanwhile.go_on(walk->meanwhile.context);
 }
 

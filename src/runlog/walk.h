@@ -19,7 +19,7 @@ typedef struct bp_walk {
     bp_scan scan;
     bp_scan_start start;
     bp_meanwhile meanwhile;
-    uint64_t asked;    /* place at which `meanwhile` was last called */
+    uint64_t ask_at;   /* place at which `meanwhile` is called next */
     uint64_t expected; /* the next sequence number */
 } bp_walk;
 

@@ -379,24 +379,28 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
+static uint64_t segment_bytes(const bp_runlog_writer *writer, const bp_runlog_options *options) {
+    const uint64_t model_bytes = writer->segments.memory.model_bytes;
+    const uint64_t wished = options->segment_bytes
+                                ? options->segment_bytes
+                                : bp_budget_segment_bytes(&writer->budget, model_bytes);
+    const uint64_t most = bp_io_file_limit() / 2; /* the last record may be a long one */
+    return wished < most ? wished : most;
+}
+
 static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
-                               uint64_t max_log_bytes, bp_error *error) {
+                               const bp_runlog_options *options, bp_error *error) {
     bp_status status;
     writer->memory = writer->first_memory = open_memory(writer, model, &status);
     if (!writer->memory) return fail_model(writer, status, error);
     bp_segment_writer *segments = &writer->segments;
-    bp_budget_init(&writer->budget, writer->folder, max_log_bytes);
+    bp_budget_init(&writer->budget, writer->folder, options->max_log_bytes);
     segments->io = writer->io;
     segments->folder = writer->folder;
     segments->path = writer->path;
     segments->path_bytes = writer->path_bytes;
     segments->memory = writer->memory->memory;
-    if (segments->segment_bytes == 0)
-        segments->segment_bytes =
-            bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
-    /* Half of it, for the last record may be a long one. */
-    const uint64_t most = bp_io_file_limit() / 2;
-    if (segments->segment_bytes > most) segments->segment_bytes = most;
+    segments->segment_bytes = segment_bytes(writer, options);
     const int trouble = bp_segment_writer_start(segments, writer->hot->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -413,11 +417,10 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     set_layers(writer, bp_model_n_layers(model));
     writer->segments.run = draw_id(writer->io, RUN_ID_PURPOSE);
     writer->segments.rewind_step = -1;
-    writer->segments.segment_bytes = options->segment_bytes;
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
-    return status == BP_OK ? open_segments(writer, model, options->max_log_bytes, error) : status;
+    return status == BP_OK ? open_segments(writer, model, options, error) : status;
 }
 
 /* --- the ring ------------------------------------------------------------------------------- */

@@ -287,6 +287,43 @@ static void wrong_columns_are_refused(void **state) {
     stop(&b);
 }
 
+/* What a record held before is gone, whatever columns and rows the next one has. */
+static void one_behind_another(void **state) {
+    (void)state;
+    static double table[BP_LOG16_CODES];
+    bp_record fresh;
+    bench b, narrow;
+    start(&b, 17);
+    start(&narrow, 9);
+    bp_log16_fill_table(table);
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        bench *from = seed % 3 == 2 ? &narrow : &b;
+        bp_cursor cursor;
+        fill(&from->record, seed);
+        for (unsigned q = 0; q < BP_N_QUANTITIES; q++) /* whole columns come and go */
+            if ((seed * 31 + q * 17) % 5 == 0)
+                for (uint32_t row = 0; row <= from->record.n_layers; row++) {
+                    const size_t cell = bp_record_cell(&from->record, (bp_quantity)q, row);
+                    from->record.measured[cell] = 0;
+                }
+        encode(from);
+        assert_int_equal(bp_record_init(&fresh, 17, NULL), BP_OK);
+        bp_cursor_init(&cursor, from->bytes, from->length);
+        assert_int_equal(bp_record_decode(&fresh, &cursor, NULL), BP_OK);
+        bp_cursor_init(&cursor, from->bytes, from->length);
+        assert_int_equal(bp_record_decode_by(seed % 2 ? table : NULL, &b.decoded, &cursor, NULL),
+                         BP_OK);
+        for (size_t i = 0; i < BP_N_QUANTITIES * 18; i++) {
+            assert_int_equal(b.decoded.measured[i], fresh.measured[i]);
+            assert_true(isnan(b.decoded.value[i]) ? isnan(fresh.value[i])
+                                                  : b.decoded.value[i] == fresh.value[i]);
+        }
+        bp_record_finish(&fresh, NULL);
+    }
+    stop(&b);
+    stop(&narrow);
+}
+
 /* What one value costs in a step of a plain network, everything measured. */
 static void bytes_of_a_value(void **state) {
     (void)state;
@@ -321,6 +358,7 @@ int main(void) {
         cmocka_unit_test(every_flip_is_survived),
         cmocka_unit_test(unknown_quantities_are_skipped),
         cmocka_unit_test(wrong_columns_are_refused),
+        cmocka_unit_test(one_behind_another),
         cmocka_unit_test(bytes_of_a_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

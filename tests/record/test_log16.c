@@ -90,6 +90,21 @@ static void all_at_once_is_one_by_one(void **state) {
     assert_true(bp_log16_decode_all(values, codes, 0));
 }
 
+static void by_table_is_one_by_one(void **state) {
+    (void)state;
+    static double table[BP_LOG16_CODES];
+    bp_log16_fill_table(table);
+    for (uint32_t code = 0; code < 65536; code++) {
+        uint8_t bytes[2];
+        double value;
+        const double expected = bp_log16_decode((uint16_t)code);
+        bp_put_u16(bytes, (uint16_t)code);
+        assert_int_equal(bp_log16_decode_by(table, &value, bytes, 1),
+                         bp_log16_is_valid((uint16_t)code));
+        assert_memory_equal(&value, &expected, sizeof expected);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_comes_back),
@@ -98,6 +113,7 @@ int main(void) {
         cmocka_unit_test(monotone_everywhere),
         cmocka_unit_test(the_special_ones),
         cmocka_unit_test(all_at_once_is_one_by_one),
+        cmocka_unit_test(by_table_is_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

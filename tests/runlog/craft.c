@@ -6,8 +6,9 @@ enum { PAYLOAD_BYTES = 1 << 20 };
 static void append(craft *segment, const void *bytes, size_t n_bytes) {
     while (segment->length + n_bytes > segment->capacity) {
         segment->capacity = segment->capacity ? 2 * segment->capacity : 4096;
-        segment->bytes = realloc(segment->bytes, segment->capacity);
-        assert_non_null(segment->bytes);
+        uint8_t *grown = realloc(segment->bytes, segment->capacity);
+        assert_non_null(grown);
+        segment->bytes = grown;
     }
     memcpy(segment->bytes + segment->length, bytes, n_bytes);
     segment->length += n_bytes;

@@ -189,6 +189,53 @@ static void a_budget_below_one_segment_is_told_at_the_end(void **state) {
     }
 }
 
+/* Many segments wait in the ring: on close all are written, thinned or not. */
+static void what_is_in_the_ring_is_written_at_the_end(void **state) {
+    (void)state;
+    enum { MANY = 3000 };
+    char folder[FIXTURE_PATH_BYTES];
+    static given found;
+    bp_error error;
+    const bp_io io = thin_io();
+    const bp_runlog_options options = {.io = &io, .segment_bytes = 20000};
+    fixture_make_folder(folder);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    for (int64_t step = 0; step < MANY; step++)
+        assert_int_equal(fixture_put_step(writer, step, &error), BP_OK);
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
+    assert_int_equal(thin_assert_reads(folder), 0);
+    read_all(&found, folder);
+    for (int64_t step = 0; step < MANY; step++) assert_int_equal(found.full[step], 1);
+    fixture_remove_folder(folder);
+}
+
+static ssize_t slow_read(void *context, int file, void *bytes, size_t n_bytes) {
+    nap(2000000);
+    return bp_io_system.read(context, file, bytes, n_bytes);
+}
+
+/* Thinning takes longer than the ring could hold what comes. */
+static void records_come_while_old_segments_are_thinned(void **state) {
+    (void)state;
+    char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES];
+    bp_error error;
+    bp_io io = thin_io();
+    io.read = slow_read;
+    const bp_runlog_options options = {
+        .io = &io, .ring_bytes = 1 << 20, .max_log_bytes = 6 << 20, .segment_bytes = 3 << 20};
+    fixture_make_folder(folder);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    int64_t step = 0;
+    while (access(fixture_segment(path, folder, 5), F_OK) != 0) {
+        if (fixture_put_step(writer, step++, &error) != BP_OK) fail_msg("%s", error.text);
+        if (step % 140 == 0) nap(5000000); /* 4 MB a second */
+        assert_true(step < 1000000);
+    }
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
+    assert_true(thin_assert_reads(folder) > 0);
+    fixture_remove_folder(folder);
+}
+
 /* A log that was written with a larger budget, and is gone on with. */
 static void a_resumed_run_thins_what_was_there(void **state) {
     (void)state;
@@ -207,7 +254,10 @@ static void a_resumed_run_thins_what_was_there(void **state) {
     options.resumes = true;
     options.resume_step = again;
     writer = open_writer(folder, &options);
-    for (int64_t step = again; step < STEPS; step++) put_step(writer, step);
+    for (int64_t step = again; step < STEPS; step++) {
+        put_step(writer, step);
+        if (step == again + 2500) assert_true(thin_folder_bytes(folder) <= MAX_BYTES);
+    }
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
     assert_true(thin_folder_bytes(folder) <= MAX_BYTES);
     assert_true(thin_assert_reads(folder) > 0);
@@ -256,6 +306,8 @@ int main(void) {
         cmocka_unit_test(a_long_run_stays_within_through_the_ring),
         cmocka_unit_test(segments_are_small_against_the_budget),
         cmocka_unit_test(a_budget_below_one_segment_is_told_at_the_end),
+        cmocka_unit_test(what_is_in_the_ring_is_written_at_the_end),
+        cmocka_unit_test(records_come_while_old_segments_are_thinned),
         cmocka_unit_test(a_resumed_run_thins_what_was_there),
         cmocka_unit_test(a_killed_run_within_a_budget_is_whole),
     };
