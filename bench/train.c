@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The trainer's side of bench/train.py: one network of the table over random data in memory.
  *
- *   train NETWORK FOLDER EVERY
+ *   train NETWORK FOLDER EVERY [BATCH]
  *
  * Then it takes turns, a line each, and answers each with a line: `plain STEPS` and `watched STEPS`
- * (by a watch that looks at every EVERY-th step, its log in FOLDER) with the seconds that they
- * took; `fma SECONDS` and `sgemm SECONDS` with the flops per second of one core. */
+ * (by a watch that looks at every EVERY-th step, 0: by its budget, its log in FOLDER) with the
+ * seconds that they took; `full 0` and `told 0` with the number of steps that were looked at in
+ * full and the seconds that the watch says it cost; `fma SECONDS` and `sgemm SECONDS` with the
+ * flops per second of one core. */
 #include "peak.h"
 
 #include <backprobe/train.h>
@@ -75,9 +77,9 @@ static void must(bp_status status, const bp_error *error) {
     exit(1);
 }
 
-static const bench_network *find(const char *name) {
+static bench_network find(const char *name) {
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
-        if (strcmp(networks[i].name, name) == 0) return &networks[i];
+        if (strcmp(networks[i].name, name) == 0) return networks[i];
     fprintf(stderr, "train: unknown network '%s'\n", name);
     exit(2);
 }
@@ -157,33 +159,40 @@ static double train(bench_run *run, int64_t steps) {
     return bench_seconds() - begin;
 }
 
+typedef struct bench_runs {
+    bench_run plain, watched;
+} bench_runs;
+
+static double answer(bench_runs *runs, const char *what, double amount) {
+    if (strcmp(what, "plain") == 0) return train(&runs->plain, (int64_t)amount);
+    if (strcmp(what, "watched") == 0) return train(&runs->watched, (int64_t)amount);
+    if (strcmp(what, "full") == 0) return (double)bp_watch_cost(runs->watched.watch).full_steps;
+    if (strcmp(what, "told") == 0) return bp_watch_cost(runs->watched.watch).watch_seconds;
+    if (strcmp(what, "fma") == 0) return bench_fma_flops(amount);
+    if (strcmp(what, "sgemm") == 0) return bench_sgemm_flops(amount);
+    fprintf(stderr, "train: unknown question '%s'\n", what);
+    exit(2);
+}
+
 int main(int argc, char **argv) {
-    const int64_t every = argc == 4 ? atoll(argv[3]) : 0;
-    if (every < 1) {
-        fprintf(stderr, "usage: train NETWORK FOLDER EVERY\n");
+    const int64_t every = argc >= 4 ? atoll(argv[3]) : -1;
+    if (every < 0 || argc > 5) {
+        fprintf(stderr, "usage: train NETWORK FOLDER EVERY [BATCH]\n");
         return 2;
     }
-    const bench_network *network = find(argv[1]);
-    bp_dataset *dataset = open_data(network);
-    bench_run plain = open_run(network, dataset, NULL, 1);
-    bench_run watched = open_run(network, dataset, argv[2], every);
+    bench_network network = find(argv[1]);
+    if (argc == 5) network.batch = atoll(argv[4]);
+    bp_dataset *dataset = open_data(&network);
+    bench_runs runs = {open_run(&network, dataset, NULL, 1),
+                       open_run(&network, dataset, argv[2], every)};
     char line[64], what[16];
     double amount;
     while (fgets(line, sizeof line, stdin) && sscanf(line, "%15s %lf", what, &amount) == 2) {
-        if (strcmp(what, "plain") == 0)
-            printf("%.9g\n", train(&plain, (int64_t)amount));
-        else if (strcmp(what, "watched") == 0)
-            printf("%.9g\n", train(&watched, (int64_t)amount));
-        else if (strcmp(what, "fma") == 0)
-            printf("%.9g\n", bench_fma_flops(amount));
-        else if (strcmp(what, "sgemm") == 0)
-            printf("%.9g\n", bench_sgemm_flops(amount));
-        else
-            break;
+        printf("%.9g\n", answer(&runs, what, amount));
         fflush(stdout);
     }
-    close_run(&plain);
-    close_run(&watched);
+    close_run(&runs.plain);
+    close_run(&runs.watched);
     bp_dataset_close(dataset);
     return feof(stdin) ? 0 : 2;
 }

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer beside PyTorch eager, one thread each, in turns in one run.
 
-  ninja -C BUILD bench/train            # a release build
-  bench/train.py BUILD/bench/train      # needs torch; docs/evidence/speed.md is a log of it
+  ninja -C BUILD bench/train                # a release build
+  bench/train.py BUILD/bench/train          # needs torch; docs/evidence/speed.md is a log of it
+  bench/train.py BUILD/bench/train --watch  # what watching costs, without PyTorch
 
 Both sides train the same networks by SGD on random data in memory: a batch is gathered by a fresh
 permutation each epoch, forward, cross-entropy, backward, update. A round gives each side a turn of
@@ -26,8 +27,7 @@ try:
     import torch
     from torch import nn
 except ModuleNotFoundError:
-    sys.exit("bench/train.py needs PyTorch: pip install torch --index-url "
-             "https://download.pytorch.org/whl/cpu")
+    torch = None
 
 SAMPLES, CLASSES = 8192, 10
 
@@ -98,11 +98,11 @@ class Torch:
 class Ours:
     """The trainer's side: a process that waits between its turns."""
 
-    def __init__(self, program, name, folder, every):
-        self.process = subprocess.Popen([program, name, folder, str(every)], text=True,
+    def __init__(self, program, name, folder, every, batch):
+        self.process = subprocess.Popen([program, name, folder, str(every), str(batch)], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def ask(self, what, amount):
+    def ask(self, what, amount=0):
         self.process.stdin.write(f"{what} {amount}\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
@@ -129,7 +129,7 @@ def measure(name, arguments):
     text, shape, batch, network, target = NETWORKS[name]
     theirs = Torch(shape, batch, network)
     with tempfile.TemporaryDirectory() as folder:
-        ours = Ours(arguments.program, name, folder, arguments.every)
+        ours = Ours(arguments.program, name, folder, arguments.every, batch)
         sides = {"pytorch": theirs.train,
                  "plain": lambda steps: ours.ask("plain", steps),
                  "watched": lambda steps: ours.ask("watched", steps)}
@@ -154,6 +154,46 @@ def measure(name, arguments):
             "share_of_sgemm": flops / sgemm}
 
 
+def measure_watch(name, batch, arguments):
+    """Plain and watched steps in turns. The first --warm seconds are not counted: a watch begins with
+    full steps, which are free of its budget."""
+    text, _, own_batch, _, _ = NETWORKS[name]
+    batch = batch or own_batch
+    costs, told = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(arguments.program, name, folder, arguments.every, batch)
+        sides = {side: (lambda steps, side=side: ours.ask(side, steps)) for side in ("plain", "watched")}
+        steps = steps_of(sides["plain"], arguments.seconds)
+        begin, warm_steps = time.perf_counter(), 0
+        while time.perf_counter() - begin < arguments.warm:
+            sides["watched"](steps)
+            warm_steps += steps
+        full = ours.ask("full")
+        for i in range(arguments.rounds):
+            told_before, seconds = ours.ask("told"), {}
+            for side in ("plain", "watched")[::1 if i % 2 else -1]:
+                seconds[side] = sides[side](steps)
+            costs.append(seconds["watched"] / seconds["plain"] - 1)
+            told.append((ours.ask("told") - told_before) / seconds["watched"])
+        full = (ours.ask("full") - full) / (arguments.rounds * steps)
+        ours.close()
+    return {"network": text, "batch": batch, "rounds": arguments.rounds,
+            "watched_every": arguments.every, "full_steps_fraction": full,
+            "step_us": 1e6 * seconds["plain"] / steps, "watch_cost_fraction": spread(costs),
+            "told_cost_fraction": spread(told)}
+
+
+def watch_table(results):
+    print("\n| network | batch | plain step, µs | full steps: one of | cost: median (min–max) | "
+          "as the watch tells it |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for r in results:
+        cost, told, full = r["watch_cost_fraction"], r["told_cost_fraction"], r["full_steps_fraction"]
+        print(f"| {r['network']} | {r['batch']} | {r['step_us']:.1f} | "
+              f"{'–' if full == 0 else round(1 / full)} | {cost['median']:.1%} ({cost['min']:.1%} – "
+              f"{cost['max']:.1%}) | {told['median']:.1%} |")
+
+
 def table(results):
     print("\n| network, batch | PyTorch, samples/s | ours | ratio: median (min–max) | target | "
           "GFLOP/s | of the FMA peak | of a large sgemm | "
@@ -174,16 +214,27 @@ def main():
     parser.add_argument("program", type=lambda path: pathlib.Path(path).resolve(strict=True))
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--seconds", type=float, default=0.3)
-    parser.add_argument("--every", type=int, default=1, help="of the watched run")
+    parser.add_argument("--every", type=int, help="of the watched run; 0: by its budget")
+    parser.add_argument("--watch", action="store_true", help="only what watching costs, by budget")
+    parser.add_argument("--batch", type=int, help="with --watch, instead of the networks' own")
+    parser.add_argument("--warm", type=float, default=2, help="with --watch, seconds before it counts")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+    if arguments.every is None:
+        arguments.every = 0 if arguments.watch else 1
+    if not arguments.watch and not torch:
+        sys.exit("bench/train.py needs PyTorch: pip install torch --index-url "
+                 "https://download.pytorch.org/whl/cpu")
     results = []
+    if torch:
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
     for name in arguments.networks:
-        results.append(measure(name, arguments))
-        print(json.dumps({"bench": "train", **results[-1]}), flush=True)
-    table(results)
+        results.append(measure_watch(name, arguments.batch, arguments) if arguments.watch
+                       else measure(name, arguments))
+        what = "watch" if arguments.watch else "train"
+        print(json.dumps({"bench": what, **results[-1]}), flush=True)
+    watch_table(results) if arguments.watch else table(results)
 
 
 if __name__ == "__main__":

@@ -251,6 +251,10 @@ def check_controls() -> Count:
     return one(True) + count_program(output, good)
 
 
+def check_mutants() -> Count:
+    return unit_files("tests/house/test_mutate.py")
+
+
 def check_symbols() -> Count:
     return unit_files("tests/house/test_symbols.py") if build_release() else Count(0, 1)
 
@@ -282,6 +286,7 @@ STAGES = [
     Stage("units", check_units, f"release build, tests but the suites {', '.join(SLOW_SUITES)}"),
     Stage("release", check_release, "release build, all tests"),
     Stage("controls", check_controls, "control networks: the sick are found, the healthy are silent"),
+    Stage("mutants", check_mutants, "tools/mutate.py tells what a planted test does not notice"),
     Stage("symbols", check_symbols, "what the libraries export, need and never call"),
     Stage("install", check_install, "a program that knows pkg-config alone"),
     Stage("warnings", check_warnings, "build with warnings as errors"),

@@ -53,6 +53,7 @@ bp_report_run bp_replay_report(bp_replay *replay) {
                            .diagnosis = replay->diagnosis,
                            .end = bp_runlog_reader_end(replay->reader),
                            .damage = bp_runlog_reader_damage(replay->reader),
+                           .watching = bp_runlog_reader_watching(replay->reader),
                            .network_text = replay->network.text,
                            .edited = bp_network_edited,
                            .context = &replay->network};

@@ -2,7 +2,10 @@
 /* The list of commands, and which of them a command line means. */
 #include "cli/cli.h"
 
+#include <backprobe/stats.h>
+
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 const bp_command *const bp_commands[] = {
@@ -50,9 +53,23 @@ static int run(int argc, char **argv) {
     return command ? command->run(argc - 1, argv + 1) : unknown_command(argv[1]);
 }
 
+/* BP_CPU=avx2 and so on: no better level is used. The library does not read the environment. */
+static bool choose_cpu(void) {
+    const char *name = getenv("BP_CPU");
+    unsigned mask;
+    if (!name || !*name) return true;
+    if (bp_cpu_mask_of(&mask, name) == BP_OK) {
+        bp_cpu_set_mask(mask);
+        return true;
+    }
+    bp_say("BP_CPU is '%s': expected scalar, avx2, avx512 or neon", name);
+    return false;
+}
+
 int bp_cli(int argc, char **argv) {
     /* A closed pipe or a limit on files is an error of one write, not the death of a run. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    if (!choose_cpu()) return BP_EXIT_FAILED;
     return bp_close_output(run(argc, argv));
 }

@@ -85,6 +85,10 @@ void bp_man_page(FILE *out) {
     put_line(out, "",
              "No colours, or colours even where there is no terminal; --color decides "
              "before them.");
+    fputs(".TP\n\\fBBP_CPU\\fR\n", out);
+    put_line(out, "",
+             "scalar, avx2, avx512 or neon: no better one is used for statistics. All give the "
+             "same bits.");
     fputs(".SH FILES\n.TP\n\\fIruns/NAME\\-N\\fR\n", out);
     put_line(out, "",
              "The folder that a training run leaves: its log, the network file as used, "

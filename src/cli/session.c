@@ -146,6 +146,8 @@ static bp_status open_watch(bp_session *session, const bp_session_options *optio
     bp_watch_options watch = BP_WATCH_OPTIONS_INIT;
     watch.run_folder = session->run_folder;
     watch.every = options->every;
+    if (options->budget_fraction > 0) watch.budget_fraction = options->budget_fraction;
+    watch.max_log_bytes = options->max_log_bytes;
     watch.on_finding = told_finding;
     watch.on_message = told_message;
     watch.context = session;
@@ -292,6 +294,9 @@ static bool save_checkpoint(bp_session *session, bool best) {
         session->listener->on_message(session->listener->context, session, error.text);
     checkpoints->failed = status != BP_OK;
     if (status != BP_OK) return false;
+    const char *slash = strrchr(path, '/');
+    if (session->watch)
+        bp_watch_note_checkpoint(session->watch, session->standing.step, slash ? slash + 1 : path);
     session->listener->on_checkpoint(session->listener->context, session, path, best);
     free(path);
     return true;
@@ -389,10 +394,12 @@ void bp_session_train(bp_session *session, const volatile sig_atomic_t *interrup
 }
 
 bp_report_run bp_session_report(bp_session *session) {
+    if (session->watch) session->watching = bp_watch_cost(session->watch);
     return (bp_report_run){.name = session->run_folder,
                            .model = session->model,
                            .diagnosis = session->watch ? bp_watch_diagnosis(session->watch) : NULL,
                            .end = session->end,
+                           .watching = session->watch ? &session->watching : NULL,
                            .network_text = session->network.text,
                            .edited = bp_network_edited,
                            .context = &session->network};

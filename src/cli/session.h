@@ -32,7 +32,9 @@ typedef struct bp_session_options {
     const char *run_folder; /* NULL: runs/<name of the network file>-<n> */
     const char *weights;    /* a safetensors file to start from; NULL: the initialisers */
     bool watch;
-    int64_t every;
+    int64_t every; /* full statistics at each n-th step; 0: as many as the budget pays for */
+    double budget_fraction;              /* of the training's time; 0: the watch's own */
+    uint64_t max_log_bytes;              /* 0: the watch's own */
     bool resume;                         /* go on with the run in run_folder */
     int64_t checkpoint_every;            /* epochs; 0: none; BP_CHECKPOINT_AUTO */
     const bp_ranks *ranks;               /* borrowed until close; NULL: alone */
@@ -48,6 +50,7 @@ struct bp_session {
     bp_watch *watch; /* NULL when not asked for */
     const bp_session_listener *listener;
 
+    bp_event_watch watching; /* what it cost, for the report */
     bp_ranks ranks;
     bp_checkpoints checkpoints; /* folder NULL: none are kept */
     int64_t checkpoint_every;

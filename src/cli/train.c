@@ -17,7 +17,11 @@ typedef struct train_options {
     int64_t epochs, seed; /* -1: as the file says */
     const char *run;
     bool watch;
-    int64_t every;
+    int64_t every; /* 0: by budget */
+    const char *budget;
+    double budget_fraction;
+    const char *max_log; /* as given, and in bytes */
+    uint64_t max_log_bytes;
     const char *weights, *resume;
     int64_t checkpoint_every;
     bool quiet, json, dry_run;
@@ -49,7 +53,15 @@ static const bp_option options[] = {
      "watch the gradients, keep a log, tell findings as they open; on unless told otherwise",
      AT(watch)},
     {"every", 0, BP_OPTION_INTEGER, "N", NULL, 1, 1000000000,
-     "full statistics at every N-th step only", AT(every)},
+     "full statistics at every N-th step, whatever they cost", AT(every)},
+    {"budget", 0, BP_OPTION_TEXT, "SHARE", NULL, 0, 0,
+     "full statistics as often as this share of the time pays for: 2%, unless told otherwise; the "
+     "loss and a check for NaN at every step",
+     AT(budget)},
+    {"max-log", 0, BP_OPTION_TEXT, "SIZE", NULL, 0, 0,
+     "thin the old parts of a log that grows beyond this, but for the time around findings: 2G, "
+     "unless told otherwise",
+     AT(max_log)},
     {"quiet", 'q', BP_OPTION_FLAG, NULL, NULL, 0, 0, "print findings only", AT(quiet)},
     {"json", 0, BP_OPTION_FLAG, NULL, NULL, 0, 0,
      "print events (start, epoch, finding, checkpoint, end) as JSON, one a line", AT(json)},
@@ -111,6 +123,8 @@ static bp_status open_session(bp_session *session, const char *path, const train
                                         .weights = given->weights,
                                         .watch = given->watch,
                                         .every = given->every,
+                                        .budget_fraction = given->budget_fraction,
+                                        .max_log_bytes = given->max_log_bytes,
                                         .resume = given->resume != NULL,
                                         .checkpoint_every = given->checkpoint_every,
                                         .ranks = ranks,
@@ -181,6 +195,45 @@ static int train_ranked(const char *path, const train_options *given) {
     return code;
 }
 
+/* "2%" or "0.02". */
+static int read_budget(train_options *given) {
+    char number[32];
+    const size_t length = given->budget ? strlen(given->budget) : 0;
+    if (!given->budget) return BP_EXIT_GOOD;
+    if (given->every > 0)
+        return bp_usage_error(&bp_command_train, "--every and --budget exclude each other");
+    const bool percent = length > 0 && given->budget[length - 1] == '%';
+    snprintf(number, sizeof number, "%.*s", (int)(length - percent), given->budget);
+    if (length < sizeof number && bp_parse_number(number, &given->budget_fraction)) {
+        if (percent) given->budget_fraction /= 100;
+        if (given->budget_fraction > 0 && given->budget_fraction <= 1) return BP_EXIT_GOOD;
+    }
+    return bp_usage_error(&bp_command_train,
+                          "--budget: expected a share above 0 and at most 100%%, such as 2%% or "
+                          "0.02, got '%s'",
+                          given->budget);
+}
+
+/* "500M", "2G" or bytes; 1M at least, so that there is something to thin. */
+static int read_max_log(train_options *given) {
+    static const char units[] = "KMGT";
+    char number[32];
+    int64_t size = 0;
+    const size_t length = given->max_log ? strlen(given->max_log) : 0;
+    if (!given->max_log) return BP_EXIT_GOOD;
+    const char *unit = length > 0 ? strchr(units, given->max_log[length - 1]) : NULL;
+    const unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    snprintf(number, sizeof number, "%.*s", (int)(length - (unit ? 1 : 0)), given->max_log);
+    const bool is_number = length < sizeof number && bp_parse_integer(number, &size);
+    if (is_number && size > 0 && size <= INT64_MAX >> shift) {
+        given->max_log_bytes = (uint64_t)size << shift;
+        if (given->max_log_bytes >= (uint64_t)1 << 20) return BP_EXIT_GOOD;
+    }
+    return bp_usage_error(&bp_command_train,
+                          "--max-log: expected a size of at least 1M, such as 500M or 2G, got '%s'",
+                          given->max_log);
+}
+
 /* A run that goes on is told by its folder, and keeps its settings. */
 static int check_given(const train_options *given, const bp_words *arguments) {
     const bp_command *self = &bp_command_train;
@@ -219,12 +272,13 @@ static int run(int argc, char **argv) {
                            .epochs = -1,
                            .seed = -1,
                            .watch = true,
-                           .every = 1,
                            .checkpoint_every = BP_CHECKPOINT_AUTO};
     bp_words arguments;
     int code = bp_options_parse(&bp_command_train, argc, argv, &given, &arguments);
     if (code < 0) {
-        code = check_given(&given, &arguments);
+        code = read_budget(&given);
+        if (code == BP_EXIT_GOOD) code = read_max_log(&given);
+        if (code == BP_EXIT_GOOD) code = check_given(&given, &arguments);
         if (code == BP_EXIT_GOOD) code = train_file(&given, &arguments);
     }
     bp_options_free(&bp_command_train, &given);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/ranks.h"
 
+#include <backprobe/stats.h>
 #include <json-c/json_c_version.h>
 
 typedef struct version_options {
@@ -24,14 +25,13 @@ static const bp_example examples[] = {
 
 static void put_processor(void) {
 #if defined(__x86_64__)
-    printf("processor   x86-64%s%s%s\n", __builtin_cpu_supports("avx2") ? " avx2" : "",
-           __builtin_cpu_supports("fma") ? " fma" : "",
-           __builtin_cpu_supports("avx512f") ? " avx512f" : "");
+    const char *name = "x86-64";
 #elif defined(__aarch64__)
-    printf("processor   aarch64\n");
+    const char *name = "aarch64";
 #else
-    printf("processor   other\n");
+    const char *name = "other";
 #endif
+    printf("processor   %s, statistics by %s\n", name, bp_cpu_level());
 }
 
 static int run(int argc, char **argv) {

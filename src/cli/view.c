@@ -252,9 +252,26 @@ static void put_speed(const bp_session *session) {
     printf(session->end == BP_RUN_STOPPED ? ": %s\n" : "\n", session->stop_reason);
 }
 
+/* "1.9% of the time; 1 of 24 steps in full" */
+static void put_watching(const bp_session *session) {
+    char share[32], distance[32];
+    if (!session->watch) return;
+    const bp_event_watch cost = bp_watch_cost(session->watch);
+    if (!(cost.run_seconds > 0) || cost.full_steps == 0) return;
+    printf("  watching   %s%% of the time",
+           bp_number_text(share, sizeof share, 100 * cost.watch_seconds / cost.run_seconds, 2));
+    const double steps = (double)(cost.full_steps + cost.light_steps);
+    bp_number_text(distance, sizeof distance, steps / (double)cost.full_steps, 2);
+    if (cost.light_steps > 0)
+        printf("; 1 of %s steps in full\n", distance);
+    else
+        printf("; every step in full\n");
+}
+
 static void end_text(bp_view *view, bp_session *session) {
     put_speed(session);
     put_scores(session);
+    put_watching(session);
     printf("  run        ");
     bp_report_escaped(stdout, session->run_folder);
     putchar('\n');
@@ -275,9 +292,14 @@ static void end_json(bp_session *session) {
     add_score(&line, "validation_loss", "validation_accuracy", &data->validation,
               &session->final_validation);
     add_score(&line, "test_loss", "test_accuracy", &data->test, &session->final_test);
-    if (session->watch)
+    if (session->watch) {
+        const bp_event_watch cost = bp_watch_cost(session->watch);
         bp_json_line_integer(&line, "findings",
                              bp_diagnosis_n_findings(bp_watch_diagnosis(session->watch)));
+        bp_json_line_number(&line, "watch_seconds", cost.watch_seconds);
+        bp_json_line_integer(&line, "full_steps", (int64_t)cost.full_steps);
+        bp_json_line_integer(&line, "light_steps", (int64_t)cost.light_steps);
+    }
     bp_json_line_text(&line, "run", session->run_folder);
     bp_json_line_end(&line);
 }

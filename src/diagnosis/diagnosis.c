@@ -3,6 +3,7 @@
 #include "diagnosis/state.h"
 
 #include <math.h>
+#include <string.h>
 
 static bool open_slot(bp_diagnosis *d, bp_finding_slot *slot) {
     slot->layers = bp_allocate(&d->allocator, d->n_layers + 1u, sizeof *slot->layers);
@@ -122,7 +123,25 @@ static bool note_window(bp_diagnosis *d, const bp_record *record, bool forward) 
     return true;
 }
 
+/* A light step: nothing of it was looked at but its loss. */
+static bool is_loss_alone(const bp_record *record) {
+    const size_t n = (size_t)BP_N_QUANTITIES * (record->n_layers + 1u);
+    const size_t loss = bp_record_cell(record, BP_Q_LOSS, 0);
+    return record->measured[loss] && isfinite(record->value[loss]) &&
+           !memchr(record->measured, 1, loss) &&
+           !memchr(record->measured + loss + 1, 1, n - loss - 1);
+}
+
+void bp_diagnosis_loss(bp_diagnosis *d, int64_t step, double loss) {
+    bp_history_note_loss(d, step, loss);
+    if (d->non_finite.seen) d->slots[BP_PROBLEM_NON_FINITE].finding.last_step = step;
+}
+
 uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
+    if (is_loss_alone(record)) {
+        bp_diagnosis_loss(d, record->step, bp_record_get(record, BP_Q_LOSS, 0));
+        return 0;
+    }
     bp_history_note(d, record);
     uint32_t changed = bp_judge_non_finite(d, record);
     const bool was_finite = !d->non_finite.seen;

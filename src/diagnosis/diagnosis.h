@@ -54,6 +54,11 @@ typedef struct bp_chain_prediction {
 void bp_predict_chain(const bp_model *model, const bp_chain_choice *choice,
                       bp_chain_prediction *prediction);
 
+/* --- what watch calls ------------------------------------------------------------------------- */
+
+/* The same as bp_diagnosis_step with a record that holds nothing but this finite loss. */
+void bp_diagnosis_loss(bp_diagnosis *diagnosis, int64_t step, double loss);
+
 /* --- what remedy asks ------------------------------------------------------------------------- */
 
 /* The layers that an exploding or vanishing finding blames, as the evidence "blamed_layer" says:

@@ -24,15 +24,13 @@ double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t 
            fmax(bp_record_get(record, BP_Q_WEIGHT_RMS, layer), floor);
 }
 
-static void note_loss(bp_diagnosis *d, const bp_record *record) {
+static void note_loss(bp_diagnosis *d, int64_t step, double loss) {
     bp_history *history = &d->history;
-    if (!bp_record_has(record, BP_Q_LOSS, 0)) return;
-    const double loss = bp_record_get(record, BP_Q_LOSS, 0);
     if (!isfinite(loss)) return;
     if (isnan(history->first_loss)) history->first_loss = loss;
     if (history->last_loss > 0 && loss / history->last_loss > history->largest_jump) {
         history->largest_jump = loss / history->last_loss;
-        history->largest_jump_step = record->step;
+        history->largest_jump_step = step;
     }
     history->largest_loss = fmax(history->largest_loss, loss);
     history->last_loss = loss;
@@ -69,18 +67,27 @@ static void note_nan(bp_diagnosis *d, const bp_record *record) {
     if (count > d->history.nan_parameters) d->history.nan_parameters = count;
 }
 
-void bp_history_note(bp_diagnosis *d, const bp_record *record) {
-    bp_history *history = &d->history;
+static void note_step(bp_history *history, int64_t step) {
     if (!history->began) {
         history->began = true;
-        history->first_step = record->step;
+        history->first_step = step;
     }
-    history->last_step = record->step;
+    history->last_step = step;
     history->n_records++;
+}
+
+void bp_history_note(bp_diagnosis *d, const bp_record *record) {
+    note_step(&d->history, record->step);
     note_nan(d, record);
     if (d->non_finite.seen) return; /* after one, nothing else is measured of the run */
-    note_loss(d, record);
+    if (bp_record_has(record, BP_Q_LOSS, 0))
+        note_loss(d, record->step, bp_record_get(record, BP_Q_LOSS, 0));
     for (uint32_t id = 1; id <= d->n_layers; id++) note_layer(d, record, id);
+}
+
+void bp_history_note_loss(bp_diagnosis *d, int64_t step, double loss) {
+    note_step(&d->history, step);
+    if (!d->non_finite.seen) note_loss(d, step, loss);
 }
 
 double bp_trivial_level(const bp_diagnosis *d) {

@@ -178,6 +178,8 @@ struct bp_diagnosis {
 /* A count of the record, 0 where it is not measured; huge and impossible ones are cut. */
 uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row); /* history.c */
 void bp_history_note(bp_diagnosis *d, const bp_record *record);                    /* history.c */
+/* A light step: its loss is all that is known. */
+void bp_history_note_loss(bp_diagnosis *d, int64_t step, double loss); /* history.c */
 bool bp_effect_shares(bp_diagnosis *d, const bp_record *record); /* effect.c: fills d->shares */
 uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record);  /* vanishing.c */
 uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* exploding.c */

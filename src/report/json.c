@@ -134,6 +134,19 @@ static json_object *damage_of(builder *b, const bp_runlog_damage *damage) {
     return object;
 }
 
+static json_object *watching_of(builder *b, const bp_event_watch *watching) {
+    if (!watching) return NULL;
+    json_object *object = checked(b, json_object_new_object());
+    const bool governed = watching->mode == BP_WATCH_BUDGET;
+    add(b, object, "every", governed ? NULL : count_of(b, watching->every));
+    add(b, object, "budget_fraction", governed ? number_of(b, watching->budget_fraction) : NULL);
+    add(b, object, "full_steps", count_of(b, watching->full_steps));
+    add(b, object, "light_steps", count_of(b, watching->light_steps));
+    add(b, object, "watch_seconds", number_of(b, watching->watch_seconds));
+    add(b, object, "run_seconds", number_of(b, watching->run_seconds));
+    return object;
+}
+
 static json_object *layers_of(builder *b, const bp_model *model, const bp_finding *finding) {
     json_object *layers = checked(b, json_object_new_array());
     for (uint32_t i = 0; i < finding->n_layers; i++) {
@@ -306,6 +319,7 @@ bp_status bp_report_json(char **text, const bp_report_run *run, bool pretty, bp_
     add(&b, document, "not_observed",
         text_of(&b, overview.not_observed ? overview.not_observed : ""));
     add(&b, document, "damage", damage_of(&b, run->damage));
+    add(&b, document, "watching", watching_of(&b, run->watching));
     add(&b, document, "findings", findings_of(&b, run, -1));
     return finish(&b, document, pretty, text, error);
 }

@@ -20,6 +20,7 @@ typedef struct bp_report_run {
     bp_diagnosis *diagnosis;
     bp_run_end end;
     const bp_runlog_damage *damage; /* NULL: none was looked for */
+    const bp_event_watch *watching; /* NULL: not known */
     const char *network_text;       /* the network file as used; NULL when it is not known */
     /* network_text with the edits applied, borrowed until the next call; NULL when they do not
      * apply. May be NULL where network_text is. */

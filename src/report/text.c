@@ -161,6 +161,19 @@ static const char *end_words(bp_run_end end) {
     return (unsigned)end < sizeof words / sizeof *words ? words[end] : NULL;
 }
 
+/* " · watching took 1.8% of the time, 1 of 30 steps in full" */
+static void put_watching(bp_page *page, const bp_event_watch *watching) {
+    char share[32];
+    if (!watching || watching->full_steps == 0 || !(watching->run_seconds > 0)) return;
+    const double percent = 100 * watching->watch_seconds / watching->run_seconds;
+    bp_page_add(page, BP_INK_DIM, " · watching took %s%% of the time",
+                bp_number_text(share, sizeof share, percent, 2));
+    const double steps = (double)(watching->full_steps + watching->light_steps);
+    if (watching->light_steps > 0)
+        bp_page_add(page, BP_INK_DIM, ", 1 of %s steps in full",
+                    bp_number_text(share, sizeof share, steps / (double)watching->full_steps, 2));
+}
+
 /* "390 steps · loss 2.31 → 0.05" */
 static void put_overview(bp_page *page, const bp_report_run *run,
                          const bp_diagnosis_overview *overview) {
@@ -192,6 +205,7 @@ void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_repo
     }
     if (overview.not_observed && *overview.not_observed)
         bp_page_add(&page, BP_INK_DIM, " · not observed: %s", overview.not_observed);
+    put_watching(&page, run->watching);
     bp_page_end_line(&page);
 }
 
@@ -202,6 +216,7 @@ static void put_summary_line(bp_page *page, const bp_report_run *run, uint32_t n
     bp_page_put(page, BP_INK_PLAIN, ": ");
     bp_page_add(page, BP_INK_BOLD, "%u finding%s", n, n == 1 ? "" : "s");
     put_overview(page, run, &overview);
+    put_watching(page, run->watching);
     bp_page_end_line(page);
     if (overview.not_observed && *overview.not_observed) {
         bp_page_add(page, BP_INK_DIM, "  not observed: %s", overview.not_observed);

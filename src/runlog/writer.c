@@ -379,12 +379,10 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-static uint64_t segment_bytes(const bp_runlog_writer *writer, const bp_runlog_options *options) {
-    const uint64_t model_bytes = writer->segments.memory.model_bytes;
-    const uint64_t wished = options->segment_bytes
-                                ? options->segment_bytes
-                                : bp_budget_segment_bytes(&writer->budget, model_bytes);
-    const uint64_t most = bp_io_file_limit() / 2; /* the last record may be a long one */
+/* Where files must stay small, so do segments: half of the limit leaves room for the last record.
+ */
+static uint64_t allowed_segment_bytes(uint64_t wished) {
+    const uint64_t most = bp_io_file_limit() / 2;
     return wished < most ? wished : most;
 }
 
@@ -400,7 +398,10 @@ static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
     segments->path = writer->path;
     segments->path_bytes = writer->path_bytes;
     segments->memory = writer->memory->memory;
-    segments->segment_bytes = segment_bytes(writer, options);
+    if (segments->segment_bytes == 0)
+        segments->segment_bytes =
+            bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
+    segments->segment_bytes = allowed_segment_bytes(segments->segment_bytes);
     const int trouble = bp_segment_writer_start(segments, writer->hot->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -417,6 +418,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     set_layers(writer, bp_model_n_layers(model));
     writer->segments.run = draw_id(writer->io, RUN_ID_PURPOSE);
     writer->segments.rewind_step = -1;
+    writer->segments.segment_bytes = options->segment_bytes;
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
@@ -495,10 +497,7 @@ static void close_child(bp_runlog_writer *writer) {
         writer->segments.sink.close(writer->segments.sink.context);
     }
     if (writer->transport.ring) {
-        /* The ring is not mapped in a child, and its file must not be emptied under the parent. */
-        writer->ring.header = NULL;
-        writer->io->close(writer->io->context, writer->ring.file);
-        writer->ring.file = -1;
+        writer->ring.header = NULL;                        /* not mapped in a child */
         memset(&writer->budget, 0, sizeof writer->budget); /* the thread may have been at it */
     }
     release(writer);

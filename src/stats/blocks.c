@@ -5,16 +5,24 @@
 
 #include <string.h>
 
+uint64_t bp_readable_count(const bp_tensor *tensor) {
+    if (!tensor->data || bp_dtype_bytes(tensor->dtype) == 0) return 0;
+    return (uint64_t)bp_tensor_count(tensor);
+}
+
 void bp_blocks_init(bp_blocks *blocks, const bp_tensor *tensor) {
     *blocks = (bp_blocks){.tensor = tensor,
+                          .remaining = bp_readable_count(tensor),
                           .element_bytes = bp_dtype_bytes(tensor->dtype),
                           .contiguous = bp_tensor_is_contiguous(tensor),
                           .next = tensor->data};
-    if (blocks->element_bytes && tensor->data)
-        blocks->remaining = (uint64_t)bp_tensor_count(tensor);
 }
 
 static void copy_row(uint8_t *to, const uint8_t *from, size_t n, size_t size, ptrdiff_t stride) {
+    if (stride == (ptrdiff_t)size) {
+        memcpy(to, from, n * size);
+        return;
+    }
     /* A constant size becomes one load and one store. */
     switch (size) {
     case 2:
@@ -63,6 +71,20 @@ static size_t gather(bp_blocks *blocks, uint8_t *bytes, size_t limit) {
         advance(blocks, (int64_t)n);
     }
     return done;
+}
+
+size_t bp_blocks_next_row(bp_blocks *blocks, bp_block *buffer, const void **elements) {
+    const bp_tensor *tensor = blocks->tensor;
+    const int32_t last = tensor->ndim - 1;
+    /* Every row before it had a multiple of 16, too: this one begins at lane 0. */
+    if (last < 0 || tensor->stride[last] != 1 || tensor->shape[last] % 16 != 0 ||
+        tensor->shape[last] < BP_BLOCK_ELEMENTS || blocks->remaining == 0)
+        return bp_blocks_next(blocks, buffer, SIZE_MAX, elements);
+    const size_t n = (size_t)tensor->shape[last];
+    *elements = blocks->next;
+    blocks->remaining -= n;
+    advance(blocks, (int64_t)n);
+    return n;
 }
 
 size_t bp_blocks_next(bp_blocks *blocks, bp_block *buffer, size_t limit, const void **elements) {

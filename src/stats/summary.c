@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The summary of a tensor: one pass, lanes, and how two summaries become one. */
 #include "stats/blocks.h"
+#include "stats/cpu.h"
 #include "stats/float_guard.h"
-#include "stats/kernels/kernel.h"
 #include "stats/stats.h"
 
 #include <float.h>
@@ -10,48 +10,15 @@
 #include <string.h>
 
 void bp_summary_init(bp_summary *summary) {
-    *summary = (bp_summary){.min = (double)INFINITY, .max = -(double)INFINITY};
+    summary->count = summary->nan = summary->positive_inf = summary->negative_inf = 0;
+    summary->zero = summary->subnormal = 0;
+    summary->min = (double)INFINITY;
+    summary->max = -(double)INFINITY;
+    summary->sum = summary->sum_squares = 0;
+    summary->sum_exponent = summary->square_exponent = 0;
 }
 
 /* --- one tensor ----------------------------------------------------------------------------- */
-
-static bp_kernel_add *kernel_for(bp_dtype dtype) {
-    switch (dtype) {
-    case BP_F64:
-        return bp_kernel_scalar.f64;
-    case BP_F32:
-        return bp_add_f32_by_lanes;
-    case BP_F16:
-        return bp_kernel_scalar.f16;
-    case BP_BF16:
-        return bp_kernel_scalar.bf16;
-    }
-    return NULL;
-}
-
-static double value_of_key(bp_dtype dtype, int64_t key) {
-    bool negative = key < 0;
-    uint64_t magnitude = (uint64_t)(negative ? -(key + 1) : key);
-    double value = 0;
-    float narrow;
-    uint32_t bits = (uint32_t)magnitude;
-    switch (dtype) {
-    case BP_F64:
-        memcpy(&value, &magnitude, sizeof value);
-        break;
-    case BP_F32:
-        memcpy(&narrow, &bits, sizeof narrow);
-        value = (double)narrow;
-        break;
-    case BP_F16:
-        value = (double)bp_f16_to_f32((uint16_t)bits);
-        break;
-    case BP_BF16:
-        value = (double)bp_bf16_to_f32((uint16_t)bits);
-        break;
-    }
-    return negative ? -value : value;
-}
 
 /* With all magnitudes in [2^-480, 2^480) no sum of squares of less than 2^63 elements overflows,
  * and what vanishes of it is below 2^-50 of the largest square. Beyond, the largest element is
@@ -72,38 +39,64 @@ static void scale_sums(bp_summary *summary, bp_lanes *lanes, const bp_tensor *te
     const void *elements;
     size_t n;
     bp_blocks_init(&blocks, tensor);
-    while ((n = bp_blocks_next(&blocks, &buffer, SIZE_MAX, &elements)) > 0)
-        bp_kernel_scalar.f64_scaled(lanes, elements, n, sum_factor, factors);
+    while ((n = bp_blocks_next_row(&blocks, &buffer, &elements)) > 0)
+        bp_scalar_add_f64_scaled(lanes, elements, n, sum_factor, factors);
 }
 
-BP_GUARDED void summarise(bp_summary *summary, const bp_tensor *tensor) {
-    bp_kernel_add *add = kernel_for(tensor->dtype);
-    bp_lanes lanes = {.min_key = INT64_MAX, .max_key = INT64_MIN};
+/* Row by row, or gathered through a small buffer. */
+static void add_strided(bp_lanes *lanes, bp_exponents *exponents, const bp_tensor *tensor,
+                        const bp_level *level) {
     bp_blocks blocks;
     bp_block buffer;
     const void *elements;
     size_t n;
     bp_blocks_init(&blocks, tensor);
-    summary->count = blocks.remaining;
-    while ((n = bp_blocks_next(&blocks, &buffer, SIZE_MAX, &elements)) > 0)
-        add(&lanes, elements, n);
+    while ((n = bp_blocks_next_row(&blocks, &buffer, &elements)) > 0)
+        bp_driver_add(level, tensor->dtype, lanes, exponents, elements, n);
+}
+
+BP_GUARDED void summarise(bp_summary *summary, bp_exponents *exponents, const bp_tensor *tensor,
+                          const bp_level *level) {
+    bp_lanes lanes;
+    bp_lanes_init(&lanes);
+    const uint64_t count = bp_readable_count(tensor);
+    summary->count = count;
+    if (count && bp_tensor_is_contiguous(tensor))
+        bp_driver_add(level, tensor->dtype, &lanes, exponents, tensor->data, (size_t)count);
+    else if (count)
+        add_strided(&lanes, exponents, tensor, level);
     summary->nan = lanes.nan;
     summary->positive_inf = lanes.positive_inf;
     summary->negative_inf = lanes.negative_inf;
     summary->zero = lanes.zero;
     summary->subnormal = lanes.subnormal;
     if (lanes.min_key > lanes.max_key) return; /* no finite element */
-    summary->min = value_of_key(tensor->dtype, lanes.min_key);
-    summary->max = value_of_key(tensor->dtype, lanes.max_key);
+    summary->min = bp_key_value(lanes.min_key);
+    summary->max = bp_key_value(lanes.max_key);
     if (tensor->dtype == BP_F64) scale_sums(summary, &lanes, tensor);
     summary->sum = bp_lanes_total(lanes.sum);
     summary->sum_squares = bp_lanes_total(lanes.squares);
 }
 
-void bp_summarise(bp_summary *summary, const bp_tensor *tensor) {
+void bp_summarise_exponents(bp_summary *summary, bp_exponents *exponents, const bp_tensor *tensor) {
     bp_float_guard guard = bp_float_guard_enter();
     bp_summary_init(summary);
-    summarise(summary, tensor);
+    if (exponents) bp_exponents_clear(exponents);
+    summarise(summary, exponents, tensor, bp_cpu());
+    bp_float_guard_leave(&guard);
+}
+
+void bp_summarise(bp_summary *summary, const bp_tensor *tensor) {
+    bp_summarise_exponents(summary, NULL, tensor);
+}
+
+void bp_summarise_many(bp_summary *summaries, const bp_tensor *tensors, size_t n) {
+    const bp_level *level = bp_cpu();
+    bp_float_guard guard = bp_float_guard_enter();
+    for (size_t i = 0; i < n; i++) {
+        bp_summary_init(&summaries[i]);
+        summarise(&summaries[i], NULL, &tensors[i], level);
+    }
     bp_float_guard_leave(&guard);
 }
 

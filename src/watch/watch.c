@@ -1,197 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the observer's calls to a record, the log and the diagnosis. */
-#include "watch/watch.h"
-#include "stats/float_guard.h"
+#include "record/event.h"
+#include "watch/state.h"
 
-#include <errno.h>
 #include <math.h>
-
-#define VARIATION_SAMPLES 32 /* fewer samples do not tell how much an activation varies */
-
-struct bp_watch {
-    bp_allocator allocator;
-    const bp_model *model;
-    uint32_t n_layers;
-    bp_watch_options options;
-    bp_observer observer;
-    bp_diagnosis *diagnosis;
-    bp_runlog_writer *log; /* NULL: no log wanted */
-    const bp_io *io;
-    bp_error blind;   /* status BP_OK while it sees */
-    uint32_t *wanted; /* [n_layers + 1], of the current step */
-    uint32_t *wanted_full, *wanted_light;
-    bp_record record, decoded;
-    uint8_t *bytes; /* the encoded record */
-    size_t capacity;
-    bp_units *units; /* [n_layers + 1] */
-    double *unit_numbers;
-    size_t n_unit_numbers;
-    bp_step step;
-    bool in_step, has_step, replays;
-    bp_severity told[BP_N_PROBLEMS]; /* what on_finding was last told of each problem */
-};
-
-/* --- from tensors to quantities ------------------------------------------------------------- */
-
-static void set(bp_watch *watch, bp_quantity quantity, uint32_t layer, double value) {
-    bp_record_set(&watch->record, quantity, layer, value);
-}
-
-/* A layer's parameters add up, so that the tripwires cover all of them. */
-static void add(bp_watch *watch, bp_quantity quantity, uint32_t layer, double value) {
-    const double before = bp_record_has(&watch->record, quantity, layer)
-                              ? bp_record_get(&watch->record, quantity, layer)
-                              : 0;
-    set(watch, quantity, layer, before + value);
-}
-
-static void raise_to(bp_watch *watch, bp_quantity quantity, uint32_t layer, double value) {
-    const double before = bp_record_has(&watch->record, quantity, layer)
-                              ? bp_record_get(&watch->record, quantity, layer)
-                              : 0;
-    set(watch, quantity, layer, fmax(before, value));
-}
-
-static double inf_count(const bp_summary *summary) {
-    return (double)(summary->positive_inf + summary->negative_inf);
-}
-
-static double per_sample(const bp_watch *watch, const bp_summary *summary) {
-    return bp_summary_norm(summary) / sqrt((double)watch->step.samples);
-}
-
-static void note_activation(bp_watch *watch, uint32_t layer, const bp_summary *summary) {
-    set(watch, BP_Q_ACTIVATION_NAN, layer, (double)summary->nan);
-    set(watch, BP_Q_ACTIVATION_INF, layer, inf_count(summary));
-    set(watch, BP_Q_ACTIVATION_MAX, layer, bp_summary_max_abs(summary));
-    if (bp_summary_non_finite(summary)) return;
-    set(watch, BP_Q_ACTIVATION_RMS, layer, bp_summary_rms(summary));
-    set(watch, BP_Q_ACTIVATION_NORM, layer, per_sample(watch, summary));
-}
-
-static void note_error(bp_watch *watch, uint32_t layer, const bp_summary *summary) {
-    const double terms = (double)watch->step.loss_terms; /* undo the mean: short batches compare */
-    set(watch, BP_Q_ERROR_NAN, layer, (double)summary->nan);
-    set(watch, BP_Q_ERROR_INF, layer, inf_count(summary));
-    set(watch, BP_Q_ERROR_MAX, layer, bp_summary_max_abs(summary) * terms);
-    if (bp_summary_non_finite(summary)) return;
-    set(watch, BP_Q_ERROR_RMS, layer, bp_summary_rms(summary) * terms);
-    set(watch, BP_Q_ERROR_NORM, layer, per_sample(watch, summary) * terms);
-}
-
-static void note_parameter(bp_watch *watch, uint32_t layer, bp_slot slot,
-                           const bp_summary *summary) {
-    add(watch, BP_Q_PARAMETER_NAN, layer, (double)summary->nan);
-    add(watch, BP_Q_PARAMETER_INF, layer, inf_count(summary));
-    if (slot == BP_SLOT_WEIGHT) {
-        set(watch, BP_Q_WEIGHT_RMS, layer, bp_summary_rms(summary));
-        set(watch, BP_Q_WEIGHT_MAX, layer, bp_summary_max_abs(summary));
-    } else if (slot == BP_SLOT_BIAS) {
-        set(watch, BP_Q_BIAS_RMS, layer, bp_summary_rms(summary));
-    }
-}
-
-static void note_gradient(bp_watch *watch, uint32_t layer, bp_slot slot,
-                          const bp_summary *summary) {
-    add(watch, BP_Q_GRADIENT_NAN, layer, (double)summary->nan);
-    add(watch, BP_Q_GRADIENT_INF, layer, inf_count(summary));
-    raise_to(watch, BP_Q_GRADIENT_MAX, layer, bp_summary_max_abs(summary));
-    if (slot == BP_SLOT_WEIGHT) set(watch, BP_Q_GRADIENT_RMS, layer, bp_summary_rms(summary));
-    if (slot == BP_SLOT_BIAS) set(watch, BP_Q_BIAS_GRADIENT_RMS, layer, bp_summary_rms(summary));
-}
-
-BP_GUARDED void take_summary(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
-                             const bp_summary *summary) {
-    const double terms = (double)watch->step.loss_terms;
-    const bool finite = bp_summary_non_finite(summary) == 0;
-    switch (role) {
-    case BP_ROLE_ACTIVATION:
-        note_activation(watch, layer, summary);
-        break;
-    case BP_ROLE_ERROR_OUTPUT:
-        note_error(watch, layer, summary);
-        break;
-    case BP_ROLE_ERROR_PRE_ACTIVATION:
-        if (finite) set(watch, BP_Q_ERROR_PRE_ACTIVATION, layer, bp_summary_rms(summary) * terms);
-        break;
-    case BP_ROLE_ERROR_PRE_NORM:
-        if (finite) set(watch, BP_Q_ERROR_PRE_NORM, layer, bp_summary_rms(summary) * terms);
-        break;
-    case BP_ROLE_ERROR_INPUT:
-        if (finite) set(watch, BP_Q_ERROR_INPUT_NORM, layer, per_sample(watch, summary) * terms);
-        break;
-    case BP_ROLE_PARAMETER:
-        note_parameter(watch, layer, slot, summary);
-        break;
-    case BP_ROLE_GRADIENT:
-        note_gradient(watch, layer, slot, summary);
-        break;
-    case BP_ROLE_UPDATE:
-    case BP_N_ROLES:
-        break;
-    }
-}
-
-BP_GUARDED void take_tensor(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
-                            const bp_tensor *tensor) {
-    bp_summary summary;
-    bp_summarise(&summary, tensor);
-    take_summary(watch, layer, role, slot, &summary);
-    if (role != BP_ROLE_ACTIVATION || watch->wanted != watch->wanted_full) return;
-    bp_units *units = &watch->units[layer];
-    double variation;
-    bp_units_add(units, tensor);
-    if (units->samples < VARIATION_SAMPLES) return;
-    if (bp_units_variation(units, VARIATION_SAMPLES, &variation))
-        set(watch, BP_Q_VARIATION, layer, variation);
-    else if (!units->non_finite)
-        set(watch, BP_Q_VARIATION, layer, 0); /* all outputs are 0: a dead layer tells nothing */
-    bp_units_reset(units);
-}
-
-BP_GUARDED void take_update(bp_watch *watch, uint32_t layer, bp_slot slot,
-                            const bp_tensor *gradient, const bp_tensor *before,
-                            const bp_tensor *after) {
-    bp_update_stats stats = {0};
-    bp_update_stats_add(&stats, gradient, before, after);
-    add(watch, BP_Q_EFFECT, layer, stats.effect);
-    add(watch, BP_Q_UPDATE_BAD, layer, (double)stats.made_non_finite);
-    add(watch, BP_Q_STALLED, layer, (double)stats.stalled);
-    add(watch, BP_Q_PARAMETERS, layer, (double)stats.count);
-    if (slot == BP_SLOT_WEIGHT && stats.count)
-        set(watch, BP_Q_UPDATE_RMS, layer, sqrt(stats.sum_squares_change / (double)stats.count));
-}
-
-/* A host may trap on NaN or overflow: what comes from it is reckoned with in our environment. */
-
-static void on_summary(void *context, uint32_t layer, bp_role role, bp_slot slot,
-                       const bp_summary *summary) {
-    bp_watch *watch = context;
-    if (!watch->in_step || layer > watch->n_layers) return;
-    const bp_float_guard guard = bp_float_guard_enter();
-    take_summary(watch, layer, role, slot, summary);
-    bp_float_guard_leave(&guard);
-}
-
-static void on_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
-                      const bp_tensor *tensor) {
-    bp_watch *watch = context;
-    if (!watch->in_step || layer > watch->n_layers) return;
-    const bp_float_guard guard = bp_float_guard_enter();
-    take_tensor(watch, layer, role, slot, tensor);
-    bp_float_guard_leave(&guard);
-}
-
-static void on_update(void *context, uint32_t layer, bp_slot slot, const bp_tensor *gradient,
-                      const bp_tensor *before, const bp_tensor *after) {
-    bp_watch *watch = context;
-    if (!watch->in_step || layer > watch->n_layers) return;
-    const bp_float_guard guard = bp_float_guard_enter();
-    take_update(watch, layer, slot, gradient, before, after);
-    bp_float_guard_leave(&guard);
-}
-
-/* --- the step ------------------------------------------------------------------------------- */
+#include <stdio.h>
 
 static const bp_quantity metric_quantity[BP_N_METRICS] = {
     [BP_METRIC_LOSS] = BP_Q_LOSS,
@@ -199,6 +12,56 @@ static const bp_quantity metric_quantity[BP_N_METRICS] = {
     [BP_METRIC_VALIDATION_LOSS] = BP_Q_VALIDATION_LOSS,
     [BP_METRIC_VALIDATION_ACCURACY] = BP_Q_VALIDATION_ACCURACY,
 };
+
+static void set(bp_watch *watch, bp_quantity quantity, double value) {
+    bp_record_set(&watch->record, quantity, 0, value);
+}
+
+/* --- what watching costs ---------------------------------------------------------------------- */
+
+static double clock_of(const bp_watch *watch) {
+    return watch->io->steady_clock(watch->io->context);
+}
+
+/* Seconds at which a call begins; the clock is not asked in steps that are not timed. */
+static double call_begins(const bp_watch *watch) {
+    return watch->governor.timed ? clock_of(watch) : 0;
+}
+
+static void call_ends(bp_watch *watch, double began) {
+    if (watch->governor.timed) bp_governor_charge(&watch->governor, clock_of(watch) - began);
+}
+
+/* --- tensors ---------------------------------------------------------------------------------- */
+
+static void on_summary(void *context, uint32_t layer, bp_role role, bp_slot slot,
+                       const bp_summary *summary) {
+    bp_watch *watch = context;
+    if (!watch->in_step || layer > watch->n_layers) return;
+    const double began = call_begins(watch);
+    bp_note_summary(watch, layer, role, slot, summary);
+    call_ends(watch, began);
+}
+
+static void on_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
+                      const bp_tensor *tensor) {
+    bp_watch *watch = context;
+    if (!watch->in_step || layer > watch->n_layers) return;
+    const double began = call_begins(watch);
+    bp_note_tensor(watch, layer, role, slot, tensor);
+    call_ends(watch, began);
+}
+
+static void on_update(void *context, uint32_t layer, bp_slot slot, const bp_tensor *gradient,
+                      const bp_tensor *before, const bp_tensor *after) {
+    bp_watch *watch = context;
+    if (!watch->in_step || layer > watch->n_layers) return;
+    const double began = call_begins(watch);
+    bp_note_update(watch, layer, slot, gradient, before, after);
+    call_ends(watch, began);
+}
+
+/* --- handing a step on ------------------------------------------------------------------------ */
 
 static void go_blind(bp_watch *watch, const bp_error *error) {
     if (watch->blind.status != BP_OK) return;
@@ -208,70 +71,168 @@ static void go_blind(bp_watch *watch, const bp_error *error) {
         watch->options.on_message(watch->options.context, watch->blind.text);
 }
 
-static void tell_findings(bp_watch *watch) {
+/* An event that is lost with the disk is no reason to see less. */
+static void log_event(bp_watch *watch, const bp_event *event) {
+    uint8_t bytes[BP_EVENT_MAX_BYTES];
+    bp_writer writer;
+    bp_error error = {0};
+    if (!watch->log || watch->replays) return;
+    bp_writer_init(&writer, bytes, sizeof bytes);
+    bp_event_encode(event, &writer);
+    if (bp_runlog_writer_event(watch->log, (bp_runlog_type)event->kind, bytes, writer.length,
+                               &error) != BP_OK)
+        go_blind(watch, &error);
+}
+
+static void log_finding(bp_watch *watch, const bp_finding *finding, int64_t step) {
+    bp_finding_state *state = &watch->state[finding->problem];
+    *state = *state == 0     ? BP_FINDING_OPENED
+             : finding->open ? BP_FINDING_CHANGED
+                             : BP_FINDING_CLOSED;
+    const bp_event event = {.kind = BP_EVENT_FINDING,
+                            .as.finding = {.step = step,
+                                           .since_step = finding->since_step,
+                                           .problem = finding->problem,
+                                           .severity = finding->severity,
+                                           .state = *state}};
+    log_event(watch, &event);
+}
+
+static void tell_findings(bp_watch *watch, int64_t step) {
     const uint32_t n = bp_diagnosis_n_findings(watch->diagnosis);
     for (uint32_t i = 0; i < n; i++) {
         const bp_finding *finding = bp_diagnosis_finding(watch->diagnosis, i);
         if (watch->told[finding->problem] == finding->severity) continue;
         watch->told[finding->problem] = finding->severity;
+        bp_governor_alarm(&watch->governor);
+        log_finding(watch, finding, step);
         if (watch->replays || !watch->options.on_finding) continue; /* told before the run paused */
         watch->options.on_finding(watch->options.context, finding);
     }
 }
 
-/* The step is handed on when the next one begins (or the run ends), so that a validation that
- * follows it still is part of its record. */
-BP_GUARDED void hand_on_guarded(bp_watch *watch) {
+/* What watching costs, each time that the run has become twice as long. */
+static void log_cost(bp_watch *watch) {
+    const bp_governor *governor = &watch->governor;
+    if (governor->n_full + governor->n_light < watch->cost_due) return;
+    watch->cost_due = 2 * (governor->n_full + governor->n_light);
+    const bp_event event = {.kind = BP_EVENT_WATCH, .as.watch = bp_watch_cost(watch)};
+    log_event(watch, &event);
+}
+
+/* The bytes of the log, decoded again, are what the diagnosis sees. */
+static bool encode(bp_watch *watch, size_t *n_bytes) {
     bp_writer writer;
     bp_cursor cursor;
     bp_error error = {0};
     bp_writer_init(&writer, watch->bytes, watch->capacity);
     bp_record_encode(&watch->record, &writer);
     bp_cursor_init(&cursor, watch->bytes, writer.length);
-    if (writer.cut || bp_record_decode(&watch->decoded, &cursor, &error) != BP_OK) {
-        bp_fail(&error, BP_ERROR_BLIND, "a record did not survive its own encoding");
+    *n_bytes = writer.length;
+    if (!writer.cut && bp_record_decode(&watch->decoded, &cursor, &error) == BP_OK) return true;
+    bp_fail(&error, BP_ERROR_BLIND, "a record did not survive its own encoding");
+    go_blind(watch, &error);
+    return false;
+}
+
+static void hand_on_record(bp_watch *watch) {
+    bp_error error = {0};
+    size_t n_bytes;
+    if (!encode(watch, &n_bytes)) return;
+    if (watch->log && bp_runlog_writer_step(watch->log, watch->record.step, watch->bytes, n_bytes,
+                                            &error) != BP_OK)
         go_blind(watch, &error);
-        return;
-    }
-    if (watch->log && bp_runlog_writer_step(watch->log, watch->record.step, watch->bytes,
-                                            writer.length, &error) != BP_OK)
+    if (bp_diagnosis_step(watch->diagnosis, &watch->decoded) > 0)
+        tell_findings(watch, watch->record.step);
+}
+
+static void hand_on_loss(bp_watch *watch) {
+    bp_error error = {0};
+    if (watch->log &&
+        bp_runlog_writer_loss(watch->log, watch->step.step, watch->loss, &error) != BP_OK)
         go_blind(watch, &error);
-    if (bp_diagnosis_step(watch->diagnosis, &watch->decoded) > 0) tell_findings(watch);
+    bp_diagnosis_loss(watch->diagnosis, watch->step.step, watch->loss);
+}
+
+/* The step is handed on when the next one begins (or the run ends), so that a validation that
+ * follows it still is part of its record. */
+BP_GUARDED void hand_on_guarded(bp_watch *watch) {
+    watch->has_step = false;
+    const double began = call_begins(watch);
+    if (watch->has_record)
+        hand_on_record(watch);
+    else if (watch->has_loss)
+        hand_on_loss(watch);
+    log_cost(watch);
+    call_ends(watch, began);
 }
 
 static void hand_on(bp_watch *watch) {
     if (!watch->has_step) return;
-    watch->has_step = false;
     const bp_float_guard guard = bp_float_guard_enter();
     hand_on_guarded(watch);
     bp_float_guard_leave(&guard);
 }
 
-static bp_plan on_step_begin(void *context, const bp_step *step) {
-    bp_watch *watch = context;
-    const int kept_errno = errno;
-    hand_on(watch);
+/* --- the step --------------------------------------------------------------------------------- */
+
+void bp_watch_begin_record(bp_watch *watch) {
+    if (watch->has_record) return;
+    watch->has_record = true;
+    bp_record_clear(&watch->record);
+    watch->record.step = watch->step.step;
+    watch->record.wall_time = watch->io->wall_clock(watch->io->context);
+    set(watch, BP_Q_SAMPLES, (double)watch->step.samples);
+    set(watch, BP_Q_LOSS_TERMS, (double)watch->step.loss_terms);
+    set(watch, BP_Q_LEARNING_RATE, watch->step.learning_rate);
+    if (watch->has_loss) set(watch, BP_Q_LOSS, watch->loss);
+}
+
+BP_GUARDED void begin_step(bp_watch *watch, const bp_step *step) {
+    bp_governor *governor = &watch->governor;
+    if (watch->has_step) hand_on_guarded(watch);
     watch->step = *step;
     if (watch->step.step < 0) watch->step.step = 0; /* no step comes before the first */
     if (watch->step.samples < 1) watch->step.samples = 1;
     if (watch->step.loss_terms < 1) watch->step.loss_terms = 1;
+    const bool asks = bp_governor_wants_clock(governor, watch->step.step);
+    bp_governor_begin(governor, watch->step.step, asks ? clock_of(watch) : 0);
     watch->in_step = true;
-    const bool full = watch->step.step % watch->options.every == 0;
-    watch->wanted = full ? watch->wanted_full : watch->wanted_light;
-    bp_record_clear(&watch->record);
-    watch->record.step = watch->step.step;
-    watch->record.wall_time = watch->io->wall_clock(watch->io->context);
-    set(watch, BP_Q_SAMPLES, 0, (double)step->samples);
-    set(watch, BP_Q_LOSS_TERMS, 0, (double)step->loss_terms);
-    set(watch, BP_Q_LEARNING_RATE, 0, step->learning_rate);
-    errno = kept_errno;
-    return (bp_plan){.wanted = watch->wanted, .n_layers = watch->n_layers};
+    watch->has_record = watch->has_loss = false;
+    if (governor->full) bp_watch_begin_record(watch);
+}
+
+static bp_plan on_step_begin(void *context, const bp_step *step) {
+    bp_watch *watch = context;
+    const bp_float_guard guard = bp_float_guard_enter();
+    begin_step(watch, step);
+    bp_float_guard_leave(&guard);
+    return (bp_plan){.wanted = watch->governor.full ? watch->wanted_full : watch->wanted_light,
+                     .n_layers = watch->n_layers};
+}
+
+BP_GUARDED void take_loss(bp_watch *watch, double loss) {
+    watch->loss = loss;
+    watch->has_loss = true;
+    bp_governor_note_loss(&watch->governor, loss);
+    if (!isfinite(loss)) {
+        bp_governor_alarm(&watch->governor);
+        bp_watch_begin_record(watch); /* the tripwire */
+    }
+    if (watch->has_record) set(watch, BP_Q_LOSS, loss);
 }
 
 static void on_scalar(void *context, bp_metric metric, double value) {
     bp_watch *watch = context;
     if ((unsigned)metric >= BP_N_METRICS || !(watch->in_step || watch->has_step)) return;
-    set(watch, metric_quantity[metric], 0, value);
+    if (metric == BP_METRIC_LOSS) {
+        const bp_float_guard guard = bp_float_guard_enter();
+        take_loss(watch, value);
+        bp_float_guard_leave(&guard);
+        return;
+    }
+    if (metric != BP_METRIC_TRAIN_ACCURACY) bp_watch_begin_record(watch);
+    if (watch->has_record) set(watch, metric_quantity[metric], value);
 }
 
 static void on_step_end(void *context) {
@@ -364,8 +325,10 @@ static bp_status replay(bp_watch *watch, bp_error *error) {
     watch->replays = true;
     while (status == BP_OK && (status = bp_runlog_reader_next(reader, &record, error)) == BP_OK &&
            record && record->step < watch->options.resume_step)
-        if (bp_diagnosis_step(watch->diagnosis, record) > 0) tell_findings(watch);
+        if (bp_diagnosis_step(watch->diagnosis, record) > 0) tell_findings(watch, record->step);
     watch->replays = false;
+    const bp_event_watch *before = bp_runlog_reader_watching(reader);
+    if (before) watch->before = *before;
     bp_runlog_reader_close(reader);
     return status;
 }
@@ -380,7 +343,9 @@ static bp_status open_parts(bp_watch *watch, const bp_io *io, bp_error *error) {
     const bp_runlog_options options = {.io = io,
                                        .allocator = watch->allocator,
                                        .resumes = watch->options.resumes,
-                                       .resume_step = watch->options.resume_step};
+                                       .resume_step = watch->options.resume_step,
+                                       .direct = watch->options.direct,
+                                       .max_log_bytes = watch->options.max_log_bytes};
     status = bp_runlog_writer_open(&watch->log, watch->options.run_folder, watch->model, &options,
                                    error);
     watch->options.run_folder = NULL; /* the writer has its copy */
@@ -389,9 +354,11 @@ static bp_status open_parts(bp_watch *watch, const bp_io *io, bp_error *error) {
 
 bp_status bp_watch_open_with(bp_watch **watch, const bp_model *model,
                              const bp_watch_options *options, const bp_io *io, bp_error *error) {
-    if (options->struct_size != sizeof *options || options->every < 1)
+    const bool budget_fits = options->budget_fraction > 0 && options->budget_fraction <= 1;
+    if (options->struct_size != sizeof *options || options->every < 0 || !budget_fits)
         return bp_fail(error, BP_ERROR_ARGUMENT,
-                       "bp_watch_options: set with BP_WATCH_OPTIONS_INIT, every at least 1");
+                       "bp_watch_options: set with BP_WATCH_OPTIONS_INIT, every at least 0, "
+                       "budget_fraction above 0 and at most 1");
     const bp_allocator *allocator = bp_allocator_or_system(&options->allocator);
     bp_watch *opened = bp_allocate(allocator, 1, sizeof *opened);
     if (!opened) return bp_fail(error, BP_ERROR_MEMORY, "no memory for the watch");
@@ -407,6 +374,7 @@ bp_status bp_watch_open_with(bp_watch **watch, const bp_model *model,
                                      .update = on_update,
                                      .scalar = on_scalar,
                                      .step_end = on_step_end};
+    bp_governor_init(&opened->governor, options->every, options->budget_fraction, clock_of(opened));
     const bp_status status = open_parts(opened, io, error);
     if (status != BP_OK) {
         release(opened);
@@ -425,6 +393,8 @@ bp_status bp_watch_close(bp_watch *watch, bp_run_end end, bp_error *error) {
     if (!watch) return BP_OK;
     bp_status status = BP_OK;
     hand_on(watch);
+    watch->cost_due = 0;
+    log_cost(watch);
     if (watch->log) status = bp_runlog_writer_close(watch->log, end, error);
     if (status == BP_OK) status = bp_watch_status(watch, error);
     release(watch);
@@ -443,4 +413,26 @@ bp_diagnosis *bp_watch_diagnosis(bp_watch *watch) {
 bp_status bp_watch_status(const bp_watch *watch, bp_error *error) {
     if (watch->blind.status != BP_OK && error) *error = watch->blind;
     return watch->blind.status;
+}
+
+bp_event_watch bp_watch_cost(const bp_watch *watch) {
+    const bp_governor *governor = &watch->governor;
+    return (bp_event_watch){.step = watch->step.step,
+                            .mode = governor->every > 0 ? BP_WATCH_EVERY : BP_WATCH_BUDGET,
+                            .every = (uint64_t)governor->every,
+                            .budget_fraction = governor->budget,
+                            .full_steps = watch->before.full_steps + governor->n_full,
+                            .light_steps = watch->before.light_steps + governor->n_light,
+                            .watch_seconds = watch->before.watch_seconds + governor->watching,
+                            .run_seconds =
+                                watch->before.run_seconds + bp_governor_run_seconds(governor)};
+}
+
+void bp_watch_note_checkpoint(bp_watch *watch, int64_t step, const char *file) {
+    bp_event event = {.kind = BP_EVENT_CHECKPOINT, .as.checkpoint = {.step = step}};
+    hand_on(watch);
+    snprintf(event.as.checkpoint.file, sizeof event.as.checkpoint.file, "%s", file);
+    log_event(watch, &event);
+    watch->cost_due = 0; /* who goes on from here learns what was spent */
+    log_cost(watch);
 }

@@ -129,10 +129,8 @@ static void hostile_texts_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_are_little_endian),
-        cmocka_unit_test(every_varint_comes_back),
-        cmocka_unit_test(a_writer_never_overflows),
-        cmocka_unit_test(a_cursor_never_overruns),
+        cmocka_unit_test(numbers_are_little_endian), cmocka_unit_test(every_varint_comes_back),
+        cmocka_unit_test(a_writer_never_overflows),  cmocka_unit_test(a_cursor_never_overruns),
         cmocka_unit_test(hostile_texts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

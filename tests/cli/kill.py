@@ -79,7 +79,7 @@ class Killer:
 
     def train(self, *arguments):
         return subprocess.Popen([COMMAND, "train", "--quiet", "--checkpoint-every", "1",
-                                 *arguments], cwd=self.folder, stdout=subprocess.PIPE,
+                                 "--every", "1", *arguments], cwd=self.folder, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
 
     def kill(self, *arguments):

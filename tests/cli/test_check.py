@@ -15,7 +15,7 @@ SCHEMA = json.loads((ROOT / "docs" / "findings.schema.json").read_text())
 class Check(CommandTest):
     def train(self, name, text, code):
         self.write(f"{name}.yaml", text)
-        self.command("train", f"{name}.yaml", "--quiet", "--run", name, code=code)
+        self.command("train", f"{name}.yaml", "--quiet", "--every", "1", "--run", name, code=code)
 
     def document(self, *paths, code):
         lines = self.command("check", *paths, "--format", "json", code=code).stdout.splitlines()
@@ -41,11 +41,28 @@ class Check(CommandTest):
         result = self.command("check", "net")
         self.assertEqual(result.stdout.count("\n"), 1)
         self.assertRegex(result.stdout, r"^net: no findings · 120 steps · loss [\d.]+ → [\d.]+ · "
-                                        r"error signals keep within ×[\d.]+ over depth\n$")
+                                        r"error signals keep within ×[\d.]+ over depth · "
+                                        r"watching took [\d.]+% of the time\n$")
         self.assertEqual(result.stderr, "")
         [document] = self.document("net", code=0)
         self.assertEqual((document["findings"], document["end"]), ([], "finished"))
         self.assertEqual(document["steps"], {"first": 0, "last": 119, "records": 120})
+        watching = document["watching"]
+        self.assertEqual([watching[key] for key in ("every", "budget_fraction", "full_steps",
+                                                    "light_steps")], [1, None, 120, 0])
+        self.assertLess(0, watching["watch_seconds"])
+        self.assertLess(watching["watch_seconds"], watching["run_seconds"])
+
+    def test_watched_by_budget(self):
+        self.write("net.yaml", HEALTHY)
+        self.command("train", "net.yaml", "--quiet", "--budget", "1%", "--run", "net")
+        [document] = self.document("net", code=0)
+        watching = document["watching"]
+        self.assertEqual(watching["budget_fraction"], 0.01)
+        self.assertIsNone(watching["every"])
+        self.assertEqual(watching["full_steps"] + watching["light_steps"], 120)
+        self.assertGreater(watching["light_steps"], 0)  # to learn what a plain step takes
+        self.assertIn(" steps in full\n", self.command("check", "net").stdout)
 
     def test_vanishing(self):
         self.train("deep", VANISHING, 1)

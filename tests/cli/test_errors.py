@@ -28,6 +28,16 @@ class CommandLine(CommandTest):
                    message="unknown option '--no-wacth': did you mean '--no-watch'?")
         self.usage("train", "--no-epochs", "n.yaml",
                    message="unknown option '--no-epochs': did you mean '--epochs'?")
+        for share in ("0", "101%", "x", "%", "-1%", "nan"):
+            self.usage("train", "n.yaml", f"--budget={share}",
+                       message="--budget: expected a share above 0 and at most 100%, such as 2% or "
+                               f"0.02, got '{share}'")
+        self.usage("train", "n.yaml", "--budget", "2%", "--every", "3",
+                   message="--every and --budget exclude each other")
+        for size in ("", "3", "1023K", "3Q", "9223372036854775807G", "-5G", "G"):
+            self.usage("train", "n.yaml", f"--max-log={size}",
+                       message="--max-log: expected a size of at least 1M, such as 500M or 2G, got "
+                               f"'{size}'")
         self.usage("train", "-z", "n.yaml", message="unknown option '-z'")
         self.usage("check", "--zzzzzz", "run", message="unknown option '--zzzzzz'")
 

@@ -88,6 +88,13 @@ class Help(CommandTest):
         for word in ("compiler", "blas", "processor"):
             self.assertRegex(verbose, rf"(?m)^{word} +\S")
 
+    def test_cpu_level(self):
+        """BP_CPU takes levels away; every machine has the plain one."""
+        verbose = self.command("version", "--verbose", environment={"BP_CPU": "scalar"}).stdout
+        self.assertRegex(verbose, r"(?m)^processor .* by scalar$")
+        self.environment["BP_CPU"] = "mmx"
+        self.fails("version", message="BP_CPU is 'mmx': expected scalar, avx2, avx512 or neon")
+
 
 if __name__ == "__main__":
     unittest.main()

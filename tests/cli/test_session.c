@@ -159,13 +159,22 @@ static char *contents(const char *folder, const char *name, long *n) {
     return bytes;
 }
 
+/* What watching took is never the same. */
+static long without_watching(char *json, long n) {
+    char *from = strstr(json, "\"watching\""), *to = from ? strchr(from, '}') : NULL;
+    if (!to) return n;
+    memmove(from, to, (size_t)(json + n - to) + 1);
+    return n - (to - from);
+}
+
 static void assert_same_file(const char *a, const char *b, const char *name) {
     long n_a, n_b;
     char *of_a = contents(a, name, &n_a), *of_b = contents(b, name, &n_b);
-    assert_int_equal(n_a, n_b);
+    n_a = without_watching(of_a, n_a);
+    n_b = without_watching(of_b, n_b);
     assert_int_equal(strlen(a), strlen(b)); /* the one name in findings.json that may differ */
     for (char *at = of_b; (at = strstr(at, b));) memcpy(at, a, strlen(a));
-    if (memcmp(of_a, of_b, (size_t)n_a) != 0) fail_msg("%s differs", name);
+    if (n_a != n_b || memcmp(of_a, of_b, (size_t)n_a) != 0) fail_msg("%s differs", name);
     free(of_a);
     free(of_b);
 }

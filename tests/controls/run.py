@@ -81,10 +81,11 @@ def differences(expected, findings):
     return wrong
 
 
-def run_one(command, path, seed, folder):
+def run_one(command, path, seed, folder, watched):
     run = pathlib.Path(folder) / f"{path.parent.name}-{path.stem}-{seed}"
     trained = subprocess.run(
-        [command, "train", str(path), "--seed", str(seed), "--run", str(run), "--quiet"],
+        [command, "train", str(path), "--seed", str(seed), "--run", str(run), "--quiet",
+         *watched],
         capture_output=True, text=True, check=False)
     if trained.returncode not in (0, 1):
         raise SystemExit(f"{path} seed {seed}: train failed: {trained.stderr}")
@@ -104,6 +105,7 @@ def main():
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--only", default="", help="part of a network's name")
     parser.add_argument("--long", action="store_true", help="also those that take minutes")
+    parser.add_argument("--budget", help="watched by such a budget, not at every step")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what each run found")
     arguments = parser.parse_args()
     paths = sorted(HERE.glob("healthy/*.yaml")) + sorted(HERE.glob("sick/*.yaml"))
@@ -112,6 +114,7 @@ def main():
              and (arguments.long or p.stem not in LONG or arguments.only == p.stem)]
     if not paths:
         raise SystemExit("no control network matches")
+    watched = ["--budget", arguments.budget] if arguments.budget else ["--every", "1"]
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
@@ -119,7 +122,7 @@ def main():
             good = 0
             notes = []
             for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-                document, live = run_one(arguments.command, path, seed, folder)
+                document, live = run_one(arguments.command, path, seed, folder, watched)
                 wrong = differences(expected, document["findings"])
                 if live["findings"] != document["findings"]:
                     wrong.append("the live run's findings differ from the replayed log's")

@@ -248,7 +248,7 @@ static bool write_through(fixture_faults *faults, const char *folder, bool ackno
     if (opened != BP_OK) {
         assert_int_equal(opened, BP_ERROR_IO);
         assert_int_equal(error.os_errno, ENOSPC);
-        assert_non_null(strstr(error.text, folder));
+        assert_non_null(strstr(error.text, folder)); /* its log, or the note of a ring */
         assert_int_equal(memory.in_use, 0);
         return false;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A host that flushes subnormals to zero and rounds upward must get the same numbers, and find its
- * own environment and errno untouched. */
+/* A host that flushes subnormals to zero and rounds upward, or that traps every exception, must get
+ * the same numbers from every CPU level, and find its own environment and errno untouched. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,8 @@ static void set_control(unsigned control) {
     _mm_setcsr(control);
 }
 /* flush-to-zero, subnormals-are-zero, round up; all exceptions masked, none raised */
-static const unsigned hostile = 0x1f80 | 0x8000 | 0x0040 | 0x4000;
+static const unsigned flushing = 0x1f80 | 0x8000 | 0x0040 | 0x4000;
+static const unsigned trapping = 0; /* nothing masked: a result that is not exact is a signal */
 #elif defined(__aarch64__)
 static unsigned get_control(void) {
     uint64_t control;
@@ -29,14 +30,15 @@ static unsigned get_control(void) {
 static void set_control(unsigned control) {
     __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)control) : "memory");
 }
-static const unsigned hostile = 1u << 24 | 1u << 22; /* flush-to-zero, round up */
+static const unsigned flushing = 1u << 24 | 1u << 22; /* flush-to-zero, round up */
+static const unsigned trapping = 0x1f00;              /* where the CPU can trap */
 #endif
 
 enum { N = 203 };
 static double data[3][N], arrays[3][N];
 
 typedef struct answers {
-    bp_summary summary, merged;
+    bp_summary summary, merged, many[3];
     double mean, rms, norm, max_abs, variation;
     bp_update_stats update;
     bool has_variation;
@@ -50,6 +52,7 @@ static void measure(bp_dtype dtype, answers *a) {
     bp_summarise(&a->summary, &tensors[0]);
     bp_summarise(&a->merged, &tensors[1]);
     bp_summary_merge(&a->merged, &a->summary);
+    bp_summarise_many(a->many, tensors, 3);
     a->mean = bp_summary_mean(&a->summary);
     a->rms = bp_summary_rms(&a->summary);
     a->norm = bp_summary_norm(&a->summary);
@@ -61,7 +64,7 @@ static void measure(bp_dtype dtype, answers *a) {
     a->has_variation = bp_units_variation(&units, 2, &a->variation);
 }
 
-static void compare_environments(bool subnormal) {
+static void compare_environments(unsigned hostile, bool subnormal) {
     for (size_t d = 0; d < N_DTYPES; d++) {
         const bp_dtype dtype = all_dtypes[d];
         const uint64_t fraction = (UINT64_C(1) << layout_of(dtype).mantissa_bits) - 1;
@@ -76,13 +79,14 @@ static void compare_environments(bool subnormal) {
         if (subnormal) assert_true(plain.summary.subnormal > N / 2);
         const unsigned kept = get_control();
         set_control(hostile);
+        const unsigned hostile_control = get_control();
         errno = ENOTTY;
         measure(dtype, &same);
         const int errno_after = errno;
         const unsigned control_after = get_control();
         set_control(kept);
         assert_int_equal(errno_after, ENOTTY);
-        assert_int_equal(control_after, hostile);
+        assert_int_equal(control_after, hostile_control);
         assert_memory_equal(&same, &plain, sizeof plain);
     }
 }
@@ -103,14 +107,53 @@ static void results_beyond_the_range_leave_errno(void **state) {
     assert_int_equal(errno, ENOTTY);
 }
 
+static const char *const levels[] = {"scalar", "avx2", "avx512", "neon"};
+
+/* A level that the CPU has not becomes the best that it has; tests/stats/test_levels.c says so. */
+static void compare_at_every_level(bool subnormal) {
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        unsigned mask;
+        assert_int_equal(bp_cpu_mask_of(&mask, levels[i]), BP_OK);
+        bp_cpu_set_mask(mask);
+        compare_environments(flushing, subnormal);
+        compare_environments(trapping, subnormal);
+    }
+    bp_cpu_set_mask(BP_CPU_ALL);
+}
+
 static void ordinary_values(void **state) {
     (void)state;
-    compare_environments(false);
+    compare_at_every_level(false);
 }
 
 static void subnormal_values(void **state) {
     (void)state;
-    compare_environments(true);
+    compare_at_every_level(true);
+}
+
+/* Signalling NaN, Inf, overflow and underflow of squares: every exception there is. */
+static void special_values_without_a_trap(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        for (size_t d = 0; d < N_DTYPES; d++) {
+            unsigned mask;
+            assert_int_equal(bp_cpu_mask_of(&mask, levels[i]), BP_OK);
+            for (size_t j = 0; j < N; j++)
+                put_bits(data[0], all_dtypes[d], j,
+                         special_bits(all_dtypes[d], (special)(j % N_SPECIALS)));
+            const bp_tensor tensor = bp_tensor_matrix(data[0], all_dtypes[d], N, 0);
+            bp_summary found;
+            static bp_exponents exponents;
+            bp_exponents_init(&exponents);
+            bp_cpu_set_mask(mask);
+            const unsigned kept = get_control();
+            set_control(trapping);
+            bp_summarise_exponents(&found, &exponents, &tensor);
+            set_control(kept);
+            const slow_summary slow = slow_summarise(&tensor);
+            assert_agrees(&found, &slow);
+        }
+    bp_cpu_set_mask(BP_CPU_ALL);
 }
 
 int main(void) {
@@ -118,6 +161,7 @@ int main(void) {
         cmocka_unit_test(results_beyond_the_range_leave_errno),
         cmocka_unit_test(ordinary_values),
         cmocka_unit_test(subnormal_values),
+        cmocka_unit_test(special_values_without_a_trap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -268,6 +268,55 @@ static void what_a_summary_says(void **state) {
     assert_true(bp_summary_max_abs(&s) == 0 && bp_summary_rms(&s) == 0);
 }
 
+/* Sizes from 1e-30 to 1e30, alone and mixed, long enough for rounding to add up. */
+static void sums_against_exact_ones(void **state) {
+    (void)state;
+    enum { N = 60000 };
+    static double data[N];
+    const bp_dtype dtypes[] = {BP_F32, BP_BF16, BP_F64};
+    for (size_t d = 0; d < 3; d++)
+        for (int power = -30; power <= 33; power += 3) {
+            const bp_random_key key = {.seed = (uint64_t)(power + 50)};
+            for (size_t i = 0; i < N; i++) {
+                const int p = power <= 30 ? power : (int)(bp_random_uniform(&key, i) * 60) - 30;
+                const double value = (bp_random_normal(&key, i + N) + 0.1) * pow(10, p);
+                const float narrow = (float)value;
+                uint32_t bits;
+                memcpy(&bits, &narrow, sizeof bits);
+                if (dtypes[d] == BP_F64)
+                    data[i] = value;
+                else if (dtypes[d] == BP_F32)
+                    put_bits(data, BP_F32, i, bits);
+                else
+                    put_bits(data, BP_BF16, i, bits >> 16);
+            }
+            const bp_tensor tensor = bp_tensor_matrix(data, dtypes[d], N, 0);
+            assert_summarised(&tensor);
+        }
+}
+
+static void many_are_each(void **state) {
+    (void)state;
+    enum { MANY = 200 };
+    static double data[4096];
+    static bp_tensor tensors[MANY];
+    static bp_summary summaries[MANY];
+    fill_ordinary(data, BP_F64, 4096, 3);
+    put_bits(data, BP_F64, 700, special_bits(BP_F64, SPECIAL_NAN));
+    for (size_t i = 0; i < MANY; i++)
+        tensors[i] =
+            bp_tensor_matrix(data + i, i % 7 == 2 ? BP_BF16 : BP_F64, (int64_t)(i * i % 900), 0);
+    memset(summaries, 0x5a, sizeof summaries);
+    bp_summarise_many(summaries, tensors, MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        bp_summary one;
+        memset(&one, 0x5a, sizeof one);
+        bp_summarise(&one, &tensors[i]);
+        assert_memory_equal(&summaries[i], &one, sizeof one);
+    }
+    bp_summarise_many(NULL, NULL, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(specials_in_every_lane_and_tail),
@@ -280,6 +329,8 @@ int main(void) {
         cmocka_unit_test(sums_are_those_of_sixteen_lanes),
         cmocka_unit_test(f64_squares_never_leave_the_range),
         cmocka_unit_test(what_a_summary_says),
+        cmocka_unit_test(sums_against_exact_ones),
+        cmocka_unit_test(many_are_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

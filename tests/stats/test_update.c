@@ -5,7 +5,10 @@
 
 #include <cmocka.h>
 
+#include "fenced.h"
+#include "levels.h"
 #include "planted.h"
+#include "stats/kernels/wide.h"
 
 static bool near(double found, wide expected, wide magnitude) {
     return wide_abs((wide)found - expected) <= (wide)1e-13 * magnitude;
@@ -81,33 +84,93 @@ static void non_finite_values_are_counted_not_summed(void **state) {
     assert_true(stats.effect == 0);
 }
 
-/* f32 goes by lanes, f64 one by one: the same values must give the same bits. */
-static void both_ways_give_the_same_bits(void **state) {
-    (void)state;
-    enum { N = 560 };
-    static float narrow[3][N];
+/* f64 goes one by one, the others by rounds: the same values must give the same bits. Values that
+ * are not at hand lie unaligned, all before the end of memory. */
+static void compare_ways(const bp_dtype dtypes[3], size_t n, int which, size_t planted) {
+    enum { MOST = 9000 };
+    static double exact[3][MOST];
+    bp_tensor given[3], f64[3];
+    fenced memory[3];
+    for (size_t t = 0; t < 3; t++) {
+        const size_t n_bytes = n * bp_dtype_bytes(dtypes[t]);
+        memory[t] = fence(n_bytes + t % 2);
+        uint8_t *narrow = memory[t].end - n_bytes - t % 2;
+        for (size_t i = 0; i < n; i++) {
+            const bool is_planted = which >= 0 && i % 20 == planted / 3 && t == planted % 3;
+            const bool is_stalled = t == 2 && i % 3 == 1 && dtypes[1] == dtypes[2];
+            const uint64_t bits = is_planted ? special_bits(dtypes[t], (special)which)
+                                             : ordinary_bits(dtypes[t], is_stalled ? 1 : t, i);
+            put_bits(narrow, dtypes[t], i, bits);
+            exact[t][i] = decode(dtypes[t], bits);
+        }
+        given[t] = bp_tensor_matrix(narrow, dtypes[t], (int64_t)n, 0);
+        f64[t] = bp_tensor_matrix(exact[t], BP_F64, (int64_t)n, 0);
+    }
+    bp_update_stats fast = {0}, plain = {0};
+    bp_update_stats_add(&fast, &given[0], &given[1], &given[2]);
+    bp_update_stats_add(&plain, &f64[0], &f64[1], &f64[2]);
+    assert_memory_equal(&fast, &plain, sizeof plain);
+    for (size_t t = 0; t < 3; t++) unfence(&memory[t]);
+    if (n > 20) assert_true(plain.sum_squares_change > 0);
+    if (n > 20 && dtypes[1] == dtypes[2]) assert_true(plain.stalled > n / 6);
+}
+
+static void each_level_has_its_loops(void **state) {
+    NEEDS_LEVEL(state);
+    const bp_wide *loops = bp_wide_of_cpu();
+#if defined(__x86_64__)
+    const char *const level = *state;
+    assert_ptr_equal(loops, strcmp(level, "avx512") == 0 ? &bp_wide_avx512
+                            : strcmp(level, "avx2") == 0 ? &bp_wide_avx2
+                                                         : &bp_wide_plain);
+#else
+    assert_ptr_equal(loops, &bp_wide_plain);
+#endif
+}
+
+static void all_ways_give_the_same_bits(void **state) {
+    NEEDS_LEVEL(state);
+    for (size_t d = 0; d < N_DTYPES; d++) {
+        const bp_dtype dtypes[3] = {all_dtypes[d], all_dtypes[d], all_dtypes[d]};
+        for (int which = -1; which < N_SPECIALS; which++)
+            for (size_t planted = 0; planted < 60; planted++)
+                compare_ways(dtypes, 60, which, planted);
+        for (size_t n = 0; n < 70; n++) compare_ways(dtypes, n, -1, 0);
+        compare_ways(dtypes, 9000, -1, 0); /* several blocks */
+        compare_ways(dtypes, 9000, SPECIAL_NAN, 5);
+        compare_ways((bp_dtype[]){all_dtypes[d], BP_F32, BP_F32}, 1050, -1, 0);
+        compare_ways((bp_dtype[]){BP_F32, all_dtypes[d], BP_F32}, 1050, -1, 0);
+        compare_ways((bp_dtype[]){BP_F32, BP_BF16, all_dtypes[d]}, 1050, SPECIAL_INF, 7);
+    }
+}
+
+/* Every f16 and bf16 that is finite, as weight and as gradient. */
+static void all_halves(void **state) {
+    NEEDS_LEVEL(state);
+    enum { N = 1 << 16 };
+    static uint16_t halves[N], zeros[N], ones[N];
     static double exact[3][N];
-    for (int which = -1; which < N_SPECIALS; which++)
-        for (size_t planted = 0; planted < 60; planted++) {
-            for (size_t t = 0; t < 3; t++)
-                for (size_t i = 0; i < N; i++) {
-                    const bool is_planted = which >= 0 && i % 20 == planted / 3 && t == planted % 3;
-                    const bool is_stalled = t == 2 && i % 4 == 1;
-                    put_bits(narrow[t], BP_F32, i,
-                             is_planted ? special_bits(BP_F32, (special)which)
-                                        : ordinary_bits(BP_F32, is_stalled ? 1 : t, i));
-                    exact[t][i] = (double)narrow[t][i];
-                }
-            bp_tensor f32[3], f64[3];
+    for (size_t d = 2; d < N_DTYPES; d++)
+        for (size_t i = 0; i < N; i++) {
+            const uint64_t one = d == 2 ? 0x3c00 : 0x3f80;
+            halves[i] = (uint16_t)i;
+            ones[i] = (uint16_t)one;
+            exact[0][i] = decode(all_dtypes[d], i);
+            exact[1][i] = 0;
+            exact[2][i] = 1;
+            if (i + 1 < N) continue;
+            const void *data[] = {halves, zeros, ones};
+            bp_tensor given[3], f64[3];
             for (size_t t = 0; t < 3; t++) {
-                f32[t] = bp_tensor_matrix(narrow[t], BP_F32, N, 0);
+                given[t] = bp_tensor_matrix(data[t], all_dtypes[d], N, 0);
                 f64[t] = bp_tensor_matrix(exact[t], BP_F64, N, 0);
             }
-            bp_update_stats fast = {0}, plain = {0};
-            bp_update_stats_add(&fast, &f32[0], &f32[1], &f32[2]);
-            bp_update_stats_add(&plain, &f64[0], &f64[1], &f64[2]);
-            assert_memory_equal(&fast, &plain, sizeof plain);
-            assert_true(plain.stalled > N / 6 && plain.sum_squares_change > 0);
+            for (size_t t = 0; t < 3; t++) {
+                bp_update_stats fast = {0}, plain = {0};
+                bp_update_stats_add(&fast, &given[t], &given[(t + 1) % 3], &given[(t + 2) % 3]);
+                bp_update_stats_add(&plain, &f64[t], &f64[(t + 1) % 3], &f64[(t + 2) % 3]);
+                assert_memory_equal(&fast, &plain, sizeof plain);
+            }
         }
 }
 
@@ -163,7 +226,9 @@ int main(void) {
         cmocka_unit_test(sums_against_plain_code),
         cmocka_unit_test(gradient_descent_has_a_positive_effect),
         cmocka_unit_test(non_finite_values_are_counted_not_summed),
-        cmocka_unit_test(both_ways_give_the_same_bits),
+        AT_EACH_LEVEL(each_level_has_its_loops),
+        AT_EACH_LEVEL(all_ways_give_the_same_bits),
+        AT_EACH_LEVEL(all_halves),
         cmocka_unit_test(a_sign_of_zero_is_a_move),
         cmocka_unit_test(each_tensor_has_its_own_strides),
         cmocka_unit_test(other_sizes_are_ignored),
