@@ -492,10 +492,7 @@ static void close_child(bp_runlog_writer *writer) {
         writer->segments.sink.close(writer->segments.sink.context);
     }
     if (writer->transport.ring) {
-        /* The ring is not mapped in a child, and its file must not be emptied under the parent. */
-        writer->ring.header = NULL;
-        writer->io->close(writer->io->context, writer->ring.file);
-        writer->ring.file = -1;
+        writer->ring.header = NULL;                        /* not mapped in a child */
         memset(&writer->budget, 0, sizeof writer->budget); /* the thread may have been at it */
     }
     release(writer);

@@ -116,14 +116,14 @@ class FullDisk(Limits):
         for transport, options in TRANSPORTS.items():
             with self.subTest(transport):
                 run, filler = self.fresh(self.disk), self.fill(1000 << 10)
-                words = ("steps=3000", "layers=4", "pace_us=100")
+                words = ("steps=2000", "layers=3", "pace_us=100")
                 process = self.start(run, *words, *options)
-                self.page.wait_for(process, TRAINING, 1500)
+                self.page.wait_for(process, TRAINING, 1000)
                 filler.unlink()
                 told = self.end(process, *words)
                 log = self.look(run)
                 self.assertIn(os.strerror(errno.ENOSPC), told)
-                self.assertEqual((log["last"], log["end"]), (2999, 1), log)
+                self.assertEqual((log["last"], log["end"]), (1999, 1), log)
                 self.assertGreaterEqual(log["lost"], log["missing"])
                 self.assertEqual(log["missing"] > 0, transport == "direct")
                 shutil.rmtree(run)

@@ -80,6 +80,9 @@ class Killer:
             self.read(run / part)
 
     def read(self, log):
+        if not any(path.stat().st_size for path in log.glob("*.bplog")):
+            self.counts["logs killed before their first byte"] += 1
+            return
         first, second = check(log), check(log)
         self.counts["logs read twice"] += 1
         self.counts["second reading differs"] += first != second
