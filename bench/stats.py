@@ -8,7 +8,7 @@
 All sides read the same number of normally distributed elements, from 1 KiB to 64 MiB of f32. `sum`
 is a plain vectorised f32 sum: no statistics of f32 can be faster than it from memory. A round gives
 each side a turn of about --seconds; a ratio is that of two turns of one round. One JSON line a
-result, then two tables.
+result, then the tables. On a busy machine take short turns and look at the fastest ones.
 """
 
 import argparse
@@ -114,7 +114,9 @@ def measure(n, arguments):
             many.append(float(ours.ask("many", 1)) / (n // 64))
     ours.close()
     ns = {side: spread([1e9 * t / n for t in values]) for side, values in times.items()}
-    ratio = {f"{side} against {other}": spread([b / a for a, b in zip(times[side], times[other])])
+    ratio = {f"{side} against {other}": {
+                 **spread([b / a for a, b in zip(times[side], times[other])]),
+                 "of_fastest_turns": min(times[other]) / min(times[side])}
              for side, other in [*((side, "sum") for side in sides if side != "sum"),
                                  ("f16", "f32"), ("bf16", "f32"), ("f32", "torch nine"),
                                  ("f32+exponents", "torch nine"), ("f32", "torch norm"),
@@ -131,12 +133,13 @@ def size_of(n):
 
 def table(results):
     sides = list(results[0]["ns_an_element"])
-    print(f"\nns an element, median; level {results[0]['level']}\n")
-    print(f"| f32 bytes | {' | '.join(sides)} |")
-    print("| --- |" + " --- |" * len(sides))
-    for r in results:
-        cells = (f"{r['ns_an_element'][side]['median']:.3f}" for side in sides)
-        print(f"| {size_of(r['elements'])} | {' | '.join(cells)} |")
+    for which in ("median", "min"):
+        print(f"\nns an element, {which}; level {results[0]['level']}\n")
+        print(f"| f32 bytes | {' | '.join(sides)} |")
+        print("| --- |" + " --- |" * len(sides))
+        for r in results:
+            cells = (f"{r['ns_an_element'][side][which]:.3f}" for side in sides)
+            print(f"| {size_of(r['elements'])} | {' | '.join(cells)} |")
     names = list(results[0]["speed_ratio"])
     print("\nspeed of one side in that of the other: median (min–max)\n")
     print(f"| ratio | {' | '.join(size_of(r['elements']) for r in results)} |")
@@ -145,13 +148,16 @@ def table(results):
         cells = (f"{q['median']:.2f} ({q['min']:.2f}–{q['max']:.2f})"
                  for q in (r["speed_ratio"][name] for r in results))
         print(f"| {name} | {' | '.join(cells)} |")
-    print("\n| target | reached |\n| --- | --- |")
+    print("\n| target | reached: medians | fastest turns of both (a busy machine) |\n| --- | --- | --- |")
     for side, other, target, first, last in TARGETS:
         met = [r for r in results if first <= r["elements"] <= last]
-        medians = [r["speed_ratio"][f"{side} against {other}"]["median"] for r in met]
-        if medians:
+        ratios = [r["speed_ratio"][f"{side} against {other}"] for r in met]
+        medians = [ratio["median"] for ratio in ratios]
+        fastest = [ratio["of_fastest_turns"] for ratio in ratios]
+        if met:
             print(f"| {side} ≥ {target} × {other}, {size_of(met[0]['elements'])} … "
-                  f"{size_of(met[-1]['elements'])} | {min(medians):.2f} … {max(medians):.2f} |")
+                  f"{size_of(met[-1]['elements'])} | {min(medians):.2f} … {max(medians):.2f} | "
+                  f"{min(fastest):.2f} … {max(fastest):.2f} |")
 
 
 def main():

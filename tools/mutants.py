@@ -255,6 +255,8 @@ def mutants(text: str) -> list[Mutant]:
         last = bisect.bisect_right(line_starts, end - 1)
         begin = line_starts[line - 1]
         stop = line_starts[last] if last < len(line_starts) else len(text)
+        if "prefetch" in text[begin:stop].lower():
+            continue  # a hint: nothing can notice it
         after = squeezed(text[begin:start] + new + text[end:stop])
         result.append(Mutant(start, end, new, what, line, what if what[:5] == "drop:" else after))
     return result

@@ -104,6 +104,15 @@ static void add_rows(const bp_units *units, const sample_view *view) {
     add_few(view, &rest, n - whole, &rows, whole > 0, units->samples == 0);
 }
 
+/* The first value becomes the shift of a unit that holds nothing yet. */
+static double begun(const bp_units *units, size_t unit, bp_dtype dtype, const uint8_t *first) {
+    if (units->samples == 0) {
+        bp_block_to_f64(dtype, first, 1, &units->shift[unit]);
+        units->sum[unit] = units->sum_squares[unit] = 0;
+    }
+    return units->shift[unit];
+}
+
 /* A unit has many values a sample: first the whole rounds of 16 of every sample, then what is left
  * of each; value i of a sample adds to lane i mod 16. */
 static void add_planes(const bp_units *units, const sample_view *view, bp_dtype dtype) {
@@ -112,11 +121,8 @@ static void add_planes(const bp_units *units, const sample_view *view, bp_dtype 
         double numbers[3][BP_LANES] = {{0}};
         const bp_columns lanes = {numbers[0], numbers[1], numbers[2]};
         const uint8_t *plane = view->at + u * n * view->size;
-        if (units->samples == 0) {
-            bp_block_to_f64(dtype, plane, 1, &units->shift[u]);
-            units->sum[u] = units->sum_squares[u] = 0;
-        }
-        for (size_t j = 0; j < BP_LANES; j++) lanes.shift[j] = units->shift[u];
+        const double shift = begun(units, u, dtype, plane);
+        for (size_t j = 0; j < BP_LANES; j++) lanes.shift[j] = shift;
         const bp_rows rounds = {.at = plane,
                                 .row_bytes = (ptrdiff_t)(BP_LANES * view->size),
                                 .group_bytes = view->sample_bytes,
@@ -127,9 +133,38 @@ static void add_planes(const bp_units *units, const sample_view *view, bp_dtype 
                               .row_bytes = view->sample_bytes,
                               .n_rows = view->n_samples,
                               .n_groups = 1};
-        if (whole < n) add_few(view, &lanes, n - whole, &rest, whole > 0, false);
+        if (whole < n) add_few(view, &lanes, n - whole, &rest, true, false);
         units->sum[u] += bp_lanes_total(lanes.sum);
         units->sum_squares[u] += bp_lanes_total(lanes.squares);
+    }
+}
+
+/* The same with fewer than 16 values, of as many units at once as have a round. */
+static void add_small_planes(const bp_units *units, const sample_view *view, bp_dtype dtype) {
+    const size_t n = (size_t)units->n_inner, at_once = BP_LANES / n;
+    for (size_t first = 0, some; first < units->n_units; first += some) {
+        const size_t left = (size_t)units->n_units - first;
+        some = left < at_once ? left : at_once;
+        double numbers[3][BP_LANES] = {{0}};
+        const bp_columns columns = {numbers[0], numbers[1], numbers[2]};
+        const uint8_t *planes = view->at + first * n * view->size;
+        for (size_t u = 0; u < some; u++) {
+            const double shift = begun(units, first + u, dtype, planes + u * n * view->size);
+            for (size_t j = 0; j < n; j++) columns.shift[u * n + j] = shift;
+        }
+        const bp_rows rows = {.at = planes,
+                              .row_bytes = view->sample_bytes,
+                              .n_rows = view->n_samples,
+                              .n_groups = 1};
+        const bool reaches_back = (first + some) * n >= BP_LANES;
+        add_few(view, &columns, some * n, &rows, reaches_back, false);
+        for (size_t u = 0; u < some; u++) {
+            double sum[BP_LANES] = {0}, squares[BP_LANES] = {0};
+            memcpy(sum, columns.sum + u * n, n * sizeof *sum);
+            memcpy(squares, columns.squares + u * n, n * sizeof *squares);
+            units->sum[first + u] += bp_lanes_total(sum);
+            units->sum_squares[first + u] += bp_lanes_total(squares);
+        }
     }
 }
 
@@ -233,8 +268,10 @@ BP_GUARDED void add_samples(bp_units *units, const bp_tensor *tensor) {
         walk(units, tensor, add_neighbours);
     else if (units->n_inner == 1)
         add_rows(units, &view);
-    else
+    else if (units->n_inner >= BP_LANES)
         add_planes(units, &view, tensor->dtype);
+    else
+        add_small_planes(units, &view, tensor->dtype);
     if (tensor->dtype == BP_F64 && any_looks_dead(units)) walk(units, tensor, add_traces);
     units->samples += view.n_samples;
     units->non_finite |= !all_finite(units->sum_squares, units->n_units);

@@ -224,6 +224,29 @@ static void wide_ranges(void **state) {
             }
 }
 
+/* Two powers of two, in one block and in two: every distance that a window just holds or not. */
+static void two_octaves(void **state) {
+    const bp_level *level = level_under_test(state);
+    for (size_t d = 0; d < N_DTYPES; d++) {
+        const bp_dtype dtype = all_dtypes[d];
+        const layout l = layout_of(dtype);
+        const int64_t most = ((int64_t)1 << (l.bits - 1 - l.mantissa_bits)) - 2;
+        for (int64_t first = 1; first <= most; first += most / 3 - 1)
+            for (int64_t distance = -140; distance <= 140; distance++) {
+                const int64_t second = first + distance;
+                if (second < 1 || second > most) continue;
+                for (size_t i = 0; i < BLOCK + 64; i++) {
+                    const int64_t exponent = i < BLOCK || i % 3 ? first : second;
+                    put_bits(pages, dtype, i, (uint64_t)exponent << l.mantissa_bits);
+                }
+                assert_same(level, dtype, pages, BLOCK + 64);
+                for (size_t i = BLOCK; i < BLOCK + 64; i++)
+                    put_bits(pages, dtype, i, (uint64_t)second << l.mantissa_bits);
+                assert_same(level, dtype, pages, BLOCK + 64);
+            }
+    }
+}
+
 static void every_16_bit_pattern(void **state) {
     const bp_level *level = level_under_test(state);
     static uint16_t patterns[65536];
@@ -250,6 +273,7 @@ int main(void) {
         AT_EACH_LEVEL(any_alignment),
         AT_EACH_LEVEL(any_bits),
         AT_EACH_LEVEL(wide_ranges),
+        AT_EACH_LEVEL(two_octaves),
         AT_EACH_LEVEL(every_16_bit_pattern),
     };
     return cmocka_run_group_tests(tests, open_pages, close_pages);

@@ -273,7 +273,7 @@ static void compare_bits(size_t d, size_t n_units, size_t n_inner, int which) {
 
 static void bits_of_the_definition(void **state) {
     NEEDS_LEVEL(state);
-    const size_t unit_counts[] = {1, 2, 15, 16, 17, 33, 64}, inner[] = {1, 2, 15, 16, 17, 49};
+    const size_t unit_counts[] = {1, 2, 15, 16, 17, 33, 64}, inner[] = {1, 2, 7, 15, 16, 17, 49};
     for (size_t d = 0; d < N_DTYPES; d++)
         for (size_t c = 0; c < sizeof unit_counts / sizeof *unit_counts; c++)
             for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)

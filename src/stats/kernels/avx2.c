@@ -30,15 +30,14 @@ static inline sums load_sums(const bp_run *run) {
     return s;
 }
 
-/* False where one is not finite. */
+/* False where an element was not finite: then its square is not, nor their sum. Finite elements may
+ * come to that, too (f64). */
 static inline bool store_sums(bp_run *run, const sums *s) {
     const __m256d infinity = _mm256_set1_pd(__builtin_inf());
     __m256d finite = _mm256_castsi256_pd(_mm256_set1_epi64x(-1));
     for (size_t i = 0; i < 4; i++) {
         _mm256_store_pd(run->sum + 4 * i, s->sum[i]);
         _mm256_store_pd(run->squares + 4 * i, s->squares[i]);
-        const __m256d sum = _mm256_and_pd(s->sum[i], MAGNITUDE_F64);
-        finite = _mm256_and_pd(finite, _mm256_cmp_pd(sum, infinity, _CMP_LT_OQ));
         finite = _mm256_and_pd(finite, _mm256_cmp_pd(s->squares[i], infinity, _CMP_LT_OQ));
     }
     return _mm256_movemask_pd(finite) == 0xf;

@@ -66,7 +66,7 @@ ALWAYS_INLINE __m256i add_sixteen(__m256i digits[4], const uint8_t *at, bool is_
 }
 
 static inline __m256i *plane_of(bp_planes *planes, int32_t i) {
-    return (__m256i *)(void *)planes->plane[i];
+    return (__m256i *)planes->plane[i];
 }
 
 ALWAYS_INLINE void add_vectors(bp_planes *planes, const uint8_t *at, size_t n, bool is_f64,

@@ -8,7 +8,7 @@
 /* For what is compiled once a format. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-#define NOT_FINITE 0x99      /* fpclass: quiet NaN, Inf, -Inf, signalling NaN */
+#define NAN_OR_INF 0x09      /* fpclass: of a result, so the NaN is quiet; of a square */
 #define LEAST_MAGNITUDE 0x0a /* range: the smaller magnitude, sign cleared */
 #define MAGNITUDE_F32 _mm512_set1_epi32(0x7fffffff)
 #define MAGNITUDE_F64 _mm512_set1_epi64(0x7fffffffffffffff)
@@ -29,16 +29,15 @@ static inline sums load_sums(const bp_run *run) {
                   {_mm512_load_pd(run->squares), _mm512_load_pd(run->squares + 8)}};
 }
 
-/* False where one is not finite. */
+/* False where an element was not finite: then its square is not, nor their sum. Finite elements may
+ * come to that, too (f64). */
 static inline bool store_sums(bp_run *run, const sums *s) {
     for (size_t i = 0; i < 2; i++) {
         _mm512_store_pd(run->sum + 8 * i, s->sum[i]);
         _mm512_store_pd(run->squares + 8 * i, s->squares[i]);
     }
-    return !(_mm512_fpclass_pd_mask(s->sum[0], NOT_FINITE) |
-             _mm512_fpclass_pd_mask(s->sum[1], NOT_FINITE) |
-             _mm512_fpclass_pd_mask(s->squares[0], NOT_FINITE) |
-             _mm512_fpclass_pd_mask(s->squares[1], NOT_FINITE));
+    return !(_mm512_fpclass_pd_mask(s->squares[0], NAN_OR_INF) |
+             _mm512_fpclass_pd_mask(s->squares[1], NAN_OR_INF));
 }
 
 /* --- f32 -------------------------------------------------------------------------------------- */
@@ -252,27 +251,26 @@ static inline void sum_f16(sums *s, float buffer[32], __m512 x, __m512 y, bool i
 ALWAYS_INLINE bp_verdict add_halves(bp_run *after, const bp_run *before, const bp_rounds *rounds,
                                     bool is_bf16) {
     const uint16_t *at = rounds->elements;
-    _Alignas(64) float buffers[2][32];
+    _Alignas(64) float buffer[32];
     sums s = load_sums(before);
     extremes_f16 e = no_extremes_f16();
     __m512 x, y;
-    size_t i = 0;
-    for (; i + 2 <= rounds->n; i += 2, at += 2 * BP_LANES) {
+    for (const uint16_t *end = at + rounds->n / 2 * 2 * BP_LANES; at < end; at += 2 * BP_LANES) {
         PREFETCH(at, rounds->last);
         widen(at, is_bf16, &x, &y);
         extend_f16(&e, _mm512_loadu_si512(at), x, y);
-        sum_f16(&s, buffers[i / 2 % 2], x, y, is_bf16);
+        sum_f16(&s, buffer, x, y, is_bf16);
     }
-    if (i < rounds->n) { /* twice the same 16 elements, one of them summed */
+    if (rounds->n % 2) { /* twice the same 16 elements, one of them summed */
         uint16_t twice[32];
         memcpy(twice, at, sizeof twice / 2);
         memcpy(twice + 16, at, sizeof twice / 2);
         widen(twice, is_bf16, &x, &y);
         extend_f16(&e, _mm512_loadu_si512(twice), x, y);
-        _mm512_store_ps(buffers[0], x);
-        _mm512_store_ps(buffers[1], y);
-        sum_f32(&s, 0, buffers[0]);
-        sum_f32(&s, 1, is_bf16 ? buffers[1] : buffers[0] + 8);
+        _mm512_store_ps(buffer, x);
+        _mm512_store_ps(buffer + 16, y);
+        sum_f32(&s, 0, buffer);
+        sum_f32(&s, 1, is_bf16 ? buffer + 16 : buffer + 8);
     }
     const __m512 least = _mm512_min_ps(e.least[0], e.least[1]);
     const __m512i magnitude = _mm512_set1_epi16(INT16_MAX);

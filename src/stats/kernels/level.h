@@ -38,7 +38,7 @@ typedef struct bp_rounds {
 typedef enum bp_verdict {
     BP_BLOCK_PLAIN,
     BP_BLOCK_SMALL,      /* something is zero or subnormal */
-    BP_BLOCK_NOT_FINITE, /* a sum or square is not: *after is worth nothing */
+    BP_BLOCK_NOT_FINITE, /* a sum of squares is not: *after is worth nothing */
 } bp_verdict;
 
 /* *after := *before and the rounds. */

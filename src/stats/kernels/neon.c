@@ -21,14 +21,14 @@ static inline sums load_sums(const bp_run *run) {
     return s;
 }
 
-/* False where one is not finite. */
+/* False where an element was not finite: then its square is not, nor their sum. Finite elements may
+ * come to that, too (f64). */
 static inline bool store_sums(bp_run *run, const sums *s) {
     const float64x2_t infinity = vdupq_n_f64(__builtin_inf());
     uint64x2_t finite = vdupq_n_u64(UINT64_MAX);
     for (size_t i = 0; i < 8; i++) {
         vst1q_f64(run->sum + 2 * i, s->sum[i]);
         vst1q_f64(run->squares + 2 * i, s->squares[i]);
-        finite = vandq_u64(finite, vcltq_f64(vabsq_f64(s->sum[i]), infinity));
         finite = vandq_u64(finite, vcltq_f64(s->squares[i], infinity));
     }
     return vgetq_lane_u64(finite, 0) & vgetq_lane_u64(finite, 1) & 1;
