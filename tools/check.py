@@ -224,7 +224,7 @@ def check_threads() -> Count:
                "-Dc_args=-DBP_VECTORISED=")
     if not set_up("thread", *options):
         return Count(0, 1)
-    suites = ("--suite=runlog", "--suite=watch")
+    suites = ("--suite=runlog", "--suite=watch", "--no-suite=slow")
     return meson_tests("thread", *suites, env={"TSAN_OPTIONS": "halt_on_error=1"}, built=False)
 
 

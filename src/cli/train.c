@@ -148,9 +148,11 @@ static int end_session(bp_session *session, bp_view *view) {
     if (!saved) bp_say_error(NULL, &error);
     /* A watch that went blind has said so: its log is not what the run was for. */
     bool blind = session->watch && bp_watch_status(session->watch, NULL) != BP_OK;
-    bool closed = bp_session_close(session, &error) == BP_OK;
-    if (!closed && !blind) bp_say_error(NULL, &error);
-    return saved && (closed || blind) ? code : BP_EXIT_FAILED;
+    const bp_status closed = bp_session_close(session, &error);
+    if (closed != BP_OK && !blind) bp_say_error(NULL, &error);
+    /* A log that is longer than it should be is a whole one. */
+    const bool whole = closed == BP_OK || closed == BP_ERROR_LIMIT;
+    return saved && (whole || blind) ? code : BP_EXIT_FAILED;
 }
 
 /* Of several processes rank 0 speaks. */

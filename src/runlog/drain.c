@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define RETRY_SECONDS 0.1 /* after trouble; a disk that is full stays so for a while */
+#define PASS_SECONDS 1.0  /* at least one pass in so many, whatever else is done */
 #define LAST_TRIES 5u     /* passes with trouble in a row, once the run has ended */
 #define CLOSE_SLICES 400
 #define LEAST_SLICES 40
@@ -109,14 +110,15 @@ static void finish(bp_drain *drain) {
     drain->io->wake(drain->io->context, &drain->done);
 }
 
-/* While old segments are thinned, records still come. False: the thinning must wait. */
+/* While old segments are thinned, records still come; they wait in the ring as long as they may,
+ * for each makes the log longer. False: the thinning must wait. */
 static bool go_on(void *context) {
     bp_drain *drain = context;
     const bp_ring_header *header = drain->ring->header;
     const uint64_t head = atomic_load_explicit(&header->head, memory_order_acquire);
     const uint64_t capacity = drain->ring->n_bytes - BP_RING_HEADER_BYTES;
     const double now = drain->io->steady_clock(drain->io->context);
-    if (now - drain->passed_at >= BP_DRAIN_SECONDS || head - drain->writer->settled > capacity / 4)
+    if (now - drain->passed_at >= PASS_SECONDS || head - drain->writer->settled > capacity / 4)
         (void)pass(drain);
     return atomic_load(&drain->closing) == 0 && drain->n_failed == 0;
 }

@@ -3,6 +3,7 @@
 #include "runlog/levels.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #define MAGIC \
     "\x89"    \
     "BPPYR\r\n"
+#define BASE_AT 28 /* in a header */
 #define FOLDER "pyramid"
 #define NAME_BYTES 96
 #define MEMORY_BYTES ((uint64_t)256 << 20)
@@ -32,15 +34,19 @@ static void make_header(const bp_pyramid *pyramid, unsigned shift,
     bp_put_u32(header + 12, (uint32_t)pyramid->quantity);
     bp_put_u64(header + 16, bp_runlog_reader_run(pyramid->reader));
     bp_put_u32(header + 24, shift);
-    bp_put_u32(header + 28, pyramid->base_bits);
+    bp_put_u32(header + BASE_AT, pyramid->base_bits);
     bp_put_u32(header + 32, pyramid->n_rows);
     bp_put_u32(header + 36, (uint32_t)bp_column_element_bytes(pyramid->quantity));
 }
 
-/* The name has the quantity, for who looks at the folder, and the steps of a bin. */
-static void make_path(const bp_pyramid *pyramid, char *path, unsigned k) {
+/* The name has the quantity, for who looks at the folder, and the level. */
+static bool make_path(bp_pyramid *pyramid, unsigned k) {
+    char *path = bp_allocate(&pyramid->allocator, pyramid->path_bytes, 1);
+    pyramid->levels[k].path = path;
+    if (!path) return false;
     snprintf(path, pyramid->path_bytes, "%s/%s-%u.pyramid", pyramid->folder,
              bp_quantity_name(pyramid->quantity), k);
+    return true;
 }
 
 static size_t slot_bytes(const bp_pyramid *pyramid, unsigned k) {
@@ -52,9 +58,6 @@ static bool begin_level(bp_pyramid *pyramid, unsigned k) {
     bp_level *level = &pyramid->levels[k];
     uint8_t header[BP_STORE_HEADER_BYTES];
     level->shift = k == 0 ? 0 : pyramid->base_bits + (k - 1) * BP_LEVEL_BITS;
-    if (!level->path) level->path = bp_allocate(&pyramid->allocator, pyramid->path_bytes, 1);
-    if (!level->path) return false;
-    make_path(pyramid, level->path, k);
     make_header(pyramid, level->shift, header);
     bp_store_init(&level->store, pyramid->io, &pyramid->allocator,
                   pyramid->in_memory ? NULL : level->path, header, slot_bytes(pyramid, k));
@@ -66,7 +69,7 @@ static bool begin_level(bp_pyramid *pyramid, unsigned k) {
 static void end_levels(bp_pyramid *pyramid) {
     for (unsigned k = 0; k < BP_LEVELS; k++) {
         bp_level *level = &pyramid->levels[k];
-        if (level->path) bp_store_close(&level->store);
+        bp_store_close(&level->store);
         bp_cells_finish(&level->cells, &pyramid->allocator);
     }
     bp_cells_finish(&pyramid->column, &pyramid->allocator);
@@ -306,6 +309,23 @@ static bp_status choose_base(bp_pyramid *pyramid, bp_error *error) {
     return open_reader(pyramid, error);
 }
 
+/* What is kept goes on as it was begun, also when the log was thinned since: what it has to be is
+ * checked with the rest of its header. False when there is none. */
+static bool keep_base(bp_pyramid *pyramid) {
+    const bp_io *io = pyramid->io;
+    uint8_t header[BP_STORE_HEADER_BYTES];
+    const int file = io->open(io->context, pyramid->levels[0].path,
+                              O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+    if (file < 0) return false;
+    const bool whole = io->read_at(io->context, file, header, sizeof header, 0) == sizeof header;
+    io->close(io->context, file);
+    if (!whole) return false;
+    const uint32_t bits = bp_get_u32(header + BASE_AT);
+    if (bits < BP_LEVEL_BITS || bits > MAX_BASE_BITS) return false;
+    pyramid->base_bits = bits;
+    return true;
+}
+
 static outcome reserve(bp_pyramid *pyramid) {
     size_t wanted = 2 * slot_bytes(pyramid, 1);
     if (wanted < READ_BYTES) wanted = READ_BYTES;
@@ -345,7 +365,8 @@ static bool make_folder(const bp_pyramid *pyramid) {
 static outcome begin(bp_pyramid *pyramid, bp_status *status, bp_error *error) {
     end_levels(pyramid);
     *status = open_reader(pyramid, error);
-    if (*status == BP_OK) *status = choose_base(pyramid, error);
+    if (*status == BP_OK && (pyramid->in_memory || !keep_base(pyramid)))
+        *status = choose_base(pyramid, error);
     if (*status != BP_OK) return GOOD;
     outcome done = reserve(pyramid);
     if (done == GOOD) done = begin_levels(pyramid);
@@ -381,6 +402,8 @@ static bool allocate(bp_pyramid *pyramid, const char *run) {
     if (!pyramid->run || !pyramid->folder || !pyramid->table) return false;
     bp_log16_fill_table(pyramid->table);
     snprintf(pyramid->folder, pyramid->folder_bytes, "%s/%s", run, FOLDER);
+    for (unsigned k = 0; k < BP_LEVELS; k++)
+        if (!make_path(pyramid, k)) return false;
     return true;
 }
 

@@ -15,7 +15,7 @@
 #define BUSY_TRIES 200
 #define BUSY_SECONDS 0.01
 #define UNFINISHED_SECONDS 60.0 /* a ring without a header may be one that is just being made */
-#define STRAY_SECONDS 3600.0    /* a ring whose folder became another one */
+#define STRAY_SECONDS 3600.0    /* a ring whose folder has no segment of its run any more */
 #define MOST_SWEPT 64           /* so that opening a run takes bounded time */
 
 /* --- a segment in memory -------------------------------------------------------------------- */
@@ -340,14 +340,10 @@ static void sweep_ring(salvage *job, double age_seconds) {
         if (age_seconds > UNFINISHED_SECONDS) bp_dead_ring_remove(&job->ring, NULL);
         return;
     }
-    const bool stands = stat(header->about.folder, &found) == 0;
-    const bool is_gone = !stands && (errno == ENOENT || errno == ENOTDIR);
-    const bool is_another = stands && !is_folder_of(header->about.folder, &header->about);
-    if (is_gone || (is_another && age_seconds > STRAY_SECONDS)) {
-        bp_dead_ring_remove(&job->ring, NULL);
+    if (stat(header->about.folder, &found) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR) bp_dead_ring_remove(&job->ring, NULL);
         return;
     }
-    if (!stands || is_another) return;
     char named[BP_RING_PATH_BYTES];
     job->folder = header->about.folder;
     /* A folder with the note of another ring may have an owner that lives. */

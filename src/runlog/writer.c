@@ -379,20 +379,13 @@ static bp_status go_on(bp_runlog_writer *writer, int64_t step, bp_error *error) 
     return BP_OK;
 }
 
-/* Where files must stay small, so do segments: half of the limit leaves room for the last record.
- */
-static uint64_t allowed_segment_bytes(uint64_t wished) {
-    const uint64_t most = bp_io_file_limit() / 2;
-    return wished < most ? wished : most;
-}
-
 static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
-                               const bp_runlog_options *options, bp_error *error) {
+                               uint64_t max_log_bytes, bp_error *error) {
     bp_status status;
     writer->memory = writer->first_memory = open_memory(writer, model, &status);
     if (!writer->memory) return fail_model(writer, status, error);
     bp_segment_writer *segments = &writer->segments;
-    bp_budget_init(&writer->budget, writer->folder, options->max_log_bytes);
+    bp_budget_init(&writer->budget, writer->folder, max_log_bytes);
     segments->io = writer->io;
     segments->folder = writer->folder;
     segments->path = writer->path;
@@ -401,7 +394,9 @@ static bp_status open_segments(bp_runlog_writer *writer, const bp_model *model,
     if (segments->segment_bytes == 0)
         segments->segment_bytes =
             bp_budget_segment_bytes(&writer->budget, segments->memory.model_bytes);
-    segments->segment_bytes = allowed_segment_bytes(segments->segment_bytes);
+    /* Half of it, for the last record may be a long one. */
+    const uint64_t most = bp_io_file_limit() / 2;
+    if (segments->segment_bytes > most) segments->segment_bytes = most;
     const int trouble = bp_segment_writer_start(segments, writer->hot->sequence);
     return trouble ? bp_fail_os(error, trouble, "cannot begin the run log %s", writer->path)
                    : BP_OK;
@@ -422,7 +417,7 @@ static bp_status open_first(bp_runlog_writer *writer, const char *folder, const 
     bp_status status = options->resumes ? BP_OK : check_folder(folder, &writer->allocator, error);
     if (status == BP_OK) status = salvage(writer, error);
     if (status == BP_OK && options->resumes) status = go_on(writer, options->resume_step, error);
-    return status == BP_OK ? open_segments(writer, model, options, error) : status;
+    return status == BP_OK ? open_segments(writer, model, options->max_log_bytes, error) : status;
 }
 
 /* --- the ring ------------------------------------------------------------------------------- */

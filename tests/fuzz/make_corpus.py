@@ -36,6 +36,47 @@ def npz(method: int, *members: tuple[str, bytes], comment: bytes = b"", zip64: b
     return out.getvalue()
 
 
+def varint(value: int) -> bytes:
+    more = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
+    return bytes([byte | 0x80 for byte in more[:-1]] + more[-1:])
+
+
+def runlogs() -> dict[str, bytes]:
+    """As tests/fuzz/runlog.c takes them: a file, or records that it frames."""
+    log = (HERE.parents[1] / "golden/runlog-1/log-000001.bplog").read_bytes()
+    records, at = [], 96
+    while at < len(log):
+        kind, _, length = struct.unpack_from("<HHI", log, at + 4)
+        records.append((kind, log[at + 36 : at + 36 + length]))
+        at += 36 + length
+    model = next(payload for kind, payload in records if kind == 1)
+
+    def framed(how: int, *parts: tuple[int, bytes]) -> bytes:
+        frames = (struct.pack("<BBH", kind, 0, len(data)) + data for kind, data in parts)
+        return bytes([how]) + b"".join(frames)
+
+    amounts = struct.pack("<d", 0.01), struct.pack("<2d", 0.5, 60)
+    events = [
+        (3, varint(1) + varint(2) + varint(7) + varint(9)),
+        (6, varint(1) + varint(3)),
+        (7, varint(300) + varint(200) + b"\1\3\1"),
+        (8, varint(4) + varint(6) + b"step-4"),
+        (9, varint(4) + varint(1) + b"\3new" + model[model.index(b"\3out") + 4 :]),
+        (10, varint(9) + b"\2" + varint(10) + amounts[0] + b"\7" + varint(93) + amounts[1]),
+        (11, struct.pack("<d", 1.7e9) + varint(20) + varint(3) + struct.pack("<3d", 1, float("nan"), -2)),
+        (12, varint(10) + varint(0) + varint(99) + varint(90)),
+        (77, b"later"),
+    ]
+    return {
+        "file": b"\0" + log,
+        "cut": b"\0" + log[:-7],
+        "old": framed(1, *records),
+        "data": framed(3, *records),
+        "events": framed(3, (1, model), *events, *records[1:]),
+        "resumed": framed(7, (1, model), events[1], *records[1:], events[6]),
+    }
+
+
 def seeds() -> dict[str, dict[str, bytes]]:
     numbers = bytes(range(48))
     floats = struct.pack("<6f", 1, -2, 3.5, 0, 1e-42, float("inf"))
@@ -84,7 +125,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "open": b'a,b\n"1,2\n',
         "returns": b"a\rb,c\r\n1,2\r",
     }
-    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs, "ring": rings()}
+    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs, "ring": rings(), "runlog": runlogs()}
 
 
 def rings() -> dict[str, bytes]:

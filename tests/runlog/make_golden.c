@@ -150,14 +150,13 @@ static void write_begin(const char *folder, const bp_io *io) {
     bp_model_close(model);
 }
 
-static int writes_left = -1; /* until one fails; negative: none */
+static bool is_full; /* the next write finds no room */
 
 static ssize_t failing_write(void *context, int file, const void *bytes, size_t n_bytes) {
-    if (writes_left >= 0 && writes_left-- == 0) {
-        errno = ENOSPC;
-        return -1;
-    }
-    return bp_io_system.write(context, file, bytes, n_bytes);
+    const bool fails = is_full;
+    is_full = false;
+    errno = ENOSPC;
+    return fails ? -1 : bp_io_system.write(context, file, bytes, n_bytes);
 }
 
 /* Resumed from the checkpoint; one step finds no room on the disk; the budget is small. */
@@ -174,7 +173,7 @@ static void write_rest(const char *folder, bp_io io) {
     golden_grow(model);
     bp_runlog_writer *writer = open_writer(folder, model, &options);
     put_grown_step(writer, GOLDEN_GROWN + 1);
-    writes_left = 0;
+    is_full = true;
     if (bp_runlog_writer_loss(writer, GOLDEN_GROWN + 2, 0.5, &error) == BP_OK)
         fail_msg("the disk was not full");
     put_grown_step(writer, GOLDEN_GROWN + 3);

@@ -107,11 +107,30 @@ static void wait_for_thread(const char *folder) {
     }
 }
 
-static void write_within(bool direct) {
+/* The log's size whenever something is written into it, by whatever thread. */
+typedef struct measured {
     char folder[FIXTURE_PATH_BYTES];
+    unsigned n_writes, every;
+    uint64_t most;
+} measured;
+
+static ssize_t measured_write(void *context, int file, const void *bytes, size_t n_bytes) {
+    measured *log = context;
+    const ssize_t n = bp_io_system.write(NULL, file, bytes, n_bytes);
+    if (log->n_writes++ % log->every) return n;
+    const uint64_t now = thin_folder_bytes(log->folder);
+    if (now > log->most) log->most = now;
+    return n;
+}
+
+static void write_within(bool direct) {
+    measured log = {.every = direct ? 16 : 1};
+    char *const folder = log.folder;
     static given found;
     bp_error error;
-    const bp_io io = thin_io();
+    bp_io io = thin_io();
+    io.write = measured_write;
+    io.context = &log;
     const bp_runlog_options options = {.io = &io,
                                        .direct = direct,
                                        .max_log_bytes = MAX_BYTES,
@@ -120,18 +139,14 @@ static void write_within(bool direct) {
     fixture_make_folder(folder);
     bp_runlog_writer *writer = open_writer(folder, &options);
     assert_int_equal(bp_runlog_writer_transport(writer).ring, !direct);
-    uint64_t most = 0;
     for (int64_t step = 0; step < STEPS; step++) {
         put_step(writer, step);
-        if (step % 100) continue;
-        if (!direct) nap(1000000);
-        const uint64_t bytes = thin_folder_bytes(folder);
-        if (bytes > most) most = bytes;
+        if (!direct && step % 2000 == 0) nap(20000000); /* some segments at once */
     }
     if (!direct) wait_for_thread(folder);
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
-    assert_true(most > MAX_BYTES / 2);
-    assert_true(most <= MAX_BYTES + SEGMENT_BYTES);
+    assert_true(log.most > MAX_BYTES / 2);
+    assert_true(log.most <= MAX_BYTES + SEGMENT_BYTES);
     assert_true(thin_folder_bytes(folder) <= MAX_BYTES);
     const uint64_t n_thinned = thin_assert_reads(folder);
     read_all(&found, folder);
@@ -189,8 +204,28 @@ static void a_budget_below_one_segment_is_told_at_the_end(void **state) {
     }
 }
 
+/* Many segments wait in the ring: on close all are written, thinned or not. */
+static void what_is_in_the_ring_is_written_at_the_end(void **state) {
+    (void)state;
+    enum { MANY = 3000 };
+    char folder[FIXTURE_PATH_BYTES];
+    static given found;
+    bp_error error;
+    const bp_io io = thin_io();
+    const bp_runlog_options options = {.io = &io, .segment_bytes = 20000};
+    fixture_make_folder(folder);
+    bp_runlog_writer *writer = open_writer(folder, &options);
+    for (int64_t step = 0; step < MANY; step++)
+        assert_int_equal(fixture_put_step(writer, step, &error), BP_OK);
+    assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
+    assert_int_equal(thin_assert_reads(folder), 0);
+    read_all(&found, folder);
+    for (int64_t step = 0; step < MANY; step++) assert_int_equal(found.full[step], 1);
+    fixture_remove_folder(folder);
+}
+
 static ssize_t slow_read(void *context, int file, void *bytes, size_t n_bytes) {
-    nap(2000000);
+    nap(20000000);
     return bp_io_system.read(context, file, bytes, n_bytes);
 }
 
@@ -202,14 +237,18 @@ static void records_come_while_old_segments_are_thinned(void **state) {
     bp_io io = thin_io();
     io.read = slow_read;
     const bp_runlog_options options = {
-        .io = &io, .ring_bytes = 1 << 20, .max_log_bytes = 6 << 20, .segment_bytes = 3 << 20};
+        .io = &io, .ring_bytes = 2 << 20, .max_log_bytes = 6 << 20, .segment_bytes = 3 << 20};
     fixture_make_folder(folder);
     bp_runlog_writer *writer = open_writer(folder, &options);
     int64_t step = 0;
-    while (access(fixture_segment(path, folder, 5), F_OK) != 0) {
+    bool is_due = false;
+    while (access(fixture_segment(path, folder, 4), F_OK) != 0) {
         if (fixture_put_step(writer, step++, &error) != BP_OK) fail_msg("%s", error.text);
-        if (step % 140 == 0) nap(5000000); /* 4 MB a second */
-        assert_true(step < 1000000);
+        if (step % 140) continue;
+        is_due = is_due || access(fixture_segment(path, folder, 3), F_OK) == 0;
+        if (is_due) nap(20000000); /* 1 MB a second */
+        while (!is_due && thin_folder_bytes(folder) + (256 << 10) < (uint64_t)step * 140)
+            nap(1000000);
     }
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
     assert_true(thin_assert_reads(folder) > 0);
@@ -234,7 +273,10 @@ static void a_resumed_run_thins_what_was_there(void **state) {
     options.resumes = true;
     options.resume_step = again;
     writer = open_writer(folder, &options);
-    for (int64_t step = again; step < STEPS; step++) put_step(writer, step);
+    for (int64_t step = again; step < STEPS; step++) {
+        put_step(writer, step);
+        if (step == again + 2500) assert_true(thin_folder_bytes(folder) <= MAX_BYTES);
+    }
     assert_int_equal(bp_runlog_writer_close(writer, BP_RUN_FINISHED, &error), BP_OK);
     assert_true(thin_folder_bytes(folder) <= MAX_BYTES);
     assert_true(thin_assert_reads(folder) > 0);
@@ -283,6 +325,7 @@ int main(void) {
         cmocka_unit_test(a_long_run_stays_within_through_the_ring),
         cmocka_unit_test(segments_are_small_against_the_budget),
         cmocka_unit_test(a_budget_below_one_segment_is_told_at_the_end),
+        cmocka_unit_test(what_is_in_the_ring_is_written_at_the_end),
         cmocka_unit_test(records_come_while_old_segments_are_thinned),
         cmocka_unit_test(a_resumed_run_thins_what_was_there),
         cmocka_unit_test(a_killed_run_within_a_budget_is_whole),

@@ -10,8 +10,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { STEPS = 30 };
 
@@ -54,6 +56,7 @@ static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t
     static slow_disk disk;
     static bp_io io;
     io = slow_io(&disk);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
     const bp_runlog_options options = {
         .io = &io, .ring_folder = ring_folder, .ring_bytes = ring_bytes};
     bp_runlog_writer *writer;
@@ -354,27 +357,32 @@ static void owners(void **state) {
     assert_int_equal(unlink(file), 0);
 }
 
-/* In another container the process cannot be seen, but its lock can. */
+static int hiding_open(void *context, const char *path, int flags, mode_t mode) {
+    if (strcmp(path, context) != 0) return bp_io_system.open(NULL, path, flags, mode);
+    errno = ENOENT;
+    return -1;
+}
+
+/* From another container the process cannot be seen, but its lock can. */
 static void an_owner_that_cannot_be_seen(void **state) {
     (void)state;
     killed_run run;
-    char other[FIXTURE_PATH_BYTES];
+    char stat[64];
     uint64_t n;
     const pid_t child = start_run(&run, 10, STEPS, 65536);
-    snprintf(other, sizeof other, "%s/backprobe-%u-%u-1-ab", ring_folder, (unsigned)geteuid(),
-             1u << 30);
-    assert_int_equal(link(run.ring, other), 0); /* two names: not taken for a ring of ours */
-    assert_int_equal(unlink(run.ring), 0);
-    char note[FIXTURE_PATH_BYTES + 8], line[FIXTURE_PATH_BYTES + 2];
-    snprintf(note, sizeof note, "%s/ring", run.folder);
-    snprintf(line, sizeof line, "%s\n", other);
-    fixture_write_file(note, (const uint8_t *)line, strlen(line));
-    assert_int_equal(bp_runlog_salvage(&bp_io_system, run.folder, NULL, &n, NULL), BP_OK);
+    snprintf(stat, sizeof stat, "/proc/%d/stat", (int)child);
+    bp_io io = bp_io_system;
+    io.open = hiding_open;
+    io.context = stat;
+    assert_int_equal(bp_runlog_salvage(&io, run.folder, NULL, &n, NULL), BP_OK);
     assert_int_equal(n, 0);
-    assert_true(stands(other));
+    bp_salvage_sweep(&io, ring_folder, NULL);
+    assert_true(stands(run.ring));
+    assert_int_equal(n_segments(&run), 1);
     kill_run(child);
+    assert_int_equal(bp_runlog_salvage(&io, run.folder, NULL, &n, NULL), BP_OK);
+    assert_true(n >= STEPS - 10);
     assert_whole(&run);
-    assert_false(stands(other));
     remove_run(&run);
 }
 
@@ -684,6 +692,57 @@ static void the_next_run_sweeps(void **state) {
     remove_run(&run);
 }
 
+static void make_old(const char *path, time_t seconds) {
+    const struct timespec then = {time(NULL) - seconds, 0}, times[2] = {then, then};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* One that was being made when its process was killed is told from one that is being made. */
+static void rings_without_a_header(void **state) {
+    (void)state;
+    char path[FIXTURE_PATH_BYTES];
+    snprintf(path, sizeof path, "%s/backprobe-%u-%u-1-ab", ring_folder, (unsigned)geteuid(),
+             1u << 30);
+    fixture_write_file(path, (const uint8_t *)"", 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_true(stands(path));
+    make_old(path, 100);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_false(stands(path));
+}
+
+/* Two rings for one folder: what the one tells, the other need not. */
+static void an_orphan_beside_the_ring(void **state) {
+    (void)state;
+    killed_run run;
+    char orphan[FIXTURE_PATH_BYTES];
+    make_killed(&run, 10);
+    snprintf(orphan, sizeof orphan, "%s/backprobe-%u-%u-1-ab", ring_folder, (unsigned)geteuid(),
+             1u << 30);
+    fixture_bytes ring = fixture_read_file(run.ring);
+    fixture_write_file(orphan, ring.bytes, ring.length);
+    assert_int_equal(chmod(orphan, 0600), 0);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL); /* whichever came first */
+    assert_false(stands(run.ring));
+    assert_false(stands(orphan));
+    assert_int_equal(n_segments(&run), 2);
+    assert_whole(&run);
+    /* Of a folder that has another run by now, a ring is kept for a while. */
+    fixture_write_file(orphan, ring.bytes, ring.length);
+    assert_int_equal(chmod(orphan, 0600), 0);
+    remove_run(&run);
+    assert_int_equal(mkdir(run.folder, 0700), 0);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_true(stands(orphan));
+    make_old(orphan, 2 * 3600);
+    bp_salvage_sweep(&bp_io_system, ring_folder, NULL);
+    assert_false(stands(orphan));
+    assert_int_equal(rmdir(run.folder), 0);
+    bp_release(NULL, ring.bytes, ring.length + 1, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_run_is_read_whole),
@@ -704,6 +763,8 @@ int main(void) {
         cmocka_unit_test(every_failing_call_and_allocation),
         cmocka_unit_test(salvagers_race),
         cmocka_unit_test(the_next_run_sweeps),
+        cmocka_unit_test(rings_without_a_header),
+        cmocka_unit_test(an_orphan_beside_the_ring),
     };
     if (!mkdtemp(ring_folder)) return 1;
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,11 +15,10 @@ import subprocess
 import tempfile
 import unittest
 
-from support import HOST, TRAINING, Page, rings
+from support import HOST, TRAINING, Page, rings, shim
 
-SHIM = os.environ["SHIM"]
 TRANSPORTS = {"ring": (), "direct": ("writer=1", "direct=1")}
-HOUR_MS = "3600000"
+HOUR_MS = 3600000
 
 
 class Limits(unittest.TestCase):
@@ -58,11 +57,6 @@ class Limits(unittest.TestCase):
     def assert_complete(self, log, steps):
         self.assertEqual((log["last"], log["missing"], log["lost"], log["places"], log["end"]),
                          (steps - 1, 0, 0, 0, 1), log)
-
-    def shim(self, paths, fault, at=1, calls=""):
-        return {"LD_PRELOAD": SHIM, "TORTURE_PATHS": paths, "TORTURE_AT": str(at),
-                "TORTURE_FOREVER": "1", "TORTURE_FAULT": str(fault), "TORTURE_CALLS": calls,
-                "TORTURE_FREEZE_MS": HOUR_MS}
 
 
 class FullDisk(Limits):
@@ -122,14 +116,14 @@ class FullDisk(Limits):
         for transport, options in TRANSPORTS.items():
             with self.subTest(transport):
                 run, filler = self.fresh(self.disk), self.fill(1000 << 10)
-                words = ("steps=3000", "layers=4", "pace_us=100")
+                words = ("steps=2000", "layers=3", "pace_us=100")
                 process = self.start(run, *words, *options)
-                self.page.wait_for(process, TRAINING, 1500)
+                self.page.wait_for(process, TRAINING, 1000)
                 filler.unlink()
                 told = self.end(process, *words)
                 log = self.look(run)
                 self.assertIn(os.strerror(errno.ENOSPC), told)
-                self.assertEqual((log["last"], log["end"]), (2999, 1), log)
+                self.assertEqual((log["last"], log["end"]), (1999, 1), log)
                 self.assertGreaterEqual(log["lost"], log["missing"])
                 self.assertEqual(log["missing"] > 0, transport == "direct")
                 shutil.rmtree(run)
@@ -187,7 +181,7 @@ class NoSharedMemory(Limits):
                 with self.subTest(f"{calls}, {errno.errorcode[reason]}"):
                     run = self.fresh()
                     process = self.start(run, "steps=50",
-                                         environment=self.shim("/dev/shm", reason, 1, calls))
+                                         environment=shim(["/dev/shm"], reason, calls=calls))
                     self.assertEqual(self.end(process, "steps=50"), "")
                     self.assert_complete(self.look(run), 50)
 
@@ -199,8 +193,8 @@ class StandingDisk(Limits):
         for at in (8, 14):
             with self.subTest(at):
                 run = self.fresh()
-                told = self.end(self.start(run, *words, environment=self.shim(
-                    str(run), "freeze", at, "write,fsync,fdatasync")), *words)
+                told = self.end(self.start(run, *words, environment=shim(
+                    [run], "freeze", at, calls="write,fsync,fdatasync", freeze_ms=HOUR_MS)), *words)
                 self.assertIn("hangs", told)
                 self.assert_complete(self.look(run), 600)
 

@@ -14,6 +14,15 @@ RING_HEAD_BYTES = 16384
 STARTING, OPENING, TRAINING, CLOSING, CLOSED = range(5)
 
 
+def shim(paths, fault, at=1, forever=True, **more):
+    """The environment of a process whose calls on these paths fail (shim.c). A sanitizer's library
+    would like to stand before it."""
+    return {"LD_PRELOAD": os.environ["SHIM"], "TORTURE_PATHS": ":".join(map(str, paths)),
+            "TORTURE_AT": str(at), "TORTURE_FAULT": str(fault), "TORTURE_FOREVER": str(int(forever)),
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
+            **{f"TORTURE_{key.upper()}": str(value) for key, value in more.items()}}
+
+
 def rings(folder, whole=True):
     """The rings of a run folder, or of those below a folder: their heads name it."""
     found, name = [], f"{folder}\0" if whole else f"{folder}/"

@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -170,17 +171,23 @@ typedef struct lying_clocks {
     double steady, steady_jump; /* the same */
 } lying_clocks;
 
+static pthread_mutex_t clock_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static double lying_wall(void *context) {
     lying_clocks *clocks = context;
-    clocks->wall += clocks->wall_jump;
+    pthread_mutex_lock(&clock_lock);
+    const double now = clocks->wall += clocks->wall_jump;
     clocks->wall_jump *= -1.5;
-    return clocks->wall;
+    pthread_mutex_unlock(&clock_lock);
+    return now;
 }
 
 static double lying_steady(void *context) {
     lying_clocks *clocks = context;
-    clocks->steady += clocks->steady_jump;
-    return clocks->steady;
+    pthread_mutex_lock(&clock_lock);
+    const double now = clocks->steady += clocks->steady_jump;
+    pthread_mutex_unlock(&clock_lock);
+    return now;
 }
 
 static void clocks_that_lie(void **state) {

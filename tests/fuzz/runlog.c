@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A segment of a run log. The first byte says how the rest is taken: as the file itself, or as
+ * records (type, numbers skipped, length, payload) that are framed here with good checksums, which
+ * a fuzzer would hardly find. */
+#include "model/model.h"
+#include "property.h"
+#include "runlog/frame.h"
+#include "runlog/reader.h"
+
+#include <string.h>
+
+enum { FRAMED = 1, NUMBERS_DATA = 2, REWINDS = 4 };
+#define A_FILE "/dev/null" /* exists, and is never opened */
+
+/* --- a file in memory ------------------------------------------------------------------------ */
+
+typedef struct memory_file {
+    const uint8_t *bytes;
+    size_t length, position[2];
+    bool is_open[2];
+} memory_file;
+
+static int memory_open(void *context, const char *path, int flags, mode_t mode) {
+    memory_file *file = context;
+    (void)path, (void)flags, (void)mode;
+    const int handle = file->is_open[0] ? 1 : 0;
+    PROPERTY(!file->is_open[handle]);
+    file->is_open[handle] = true;
+    file->position[handle] = 0;
+    return handle;
+}
+
+static ssize_t memory_read(void *context, int handle, void *bytes, size_t n_bytes) {
+    memory_file *file = context;
+    const size_t rest = file->length - file->position[handle], n = n_bytes < rest ? n_bytes : rest;
+    memcpy(bytes, file->bytes + file->position[handle], n);
+    file->position[handle] += n;
+    return (ssize_t)n;
+}
+
+static int memory_close(void *context, int handle) {
+    memory_file *file = context;
+    PROPERTY(file->is_open[handle]);
+    file->is_open[handle] = false;
+    return 0;
+}
+
+/* --- framing ---------------------------------------------------------------------------------- */
+
+static void put_frame(bp_writer *out, unsigned type, uint64_t sequence, const uint8_t *payload,
+                      size_t n_bytes) {
+    uint8_t header[BP_FRAME_HEADER_BYTES];
+    const bp_frame frame = {.type = (uint16_t)type,
+                            .n_bytes = (uint32_t)n_bytes,
+                            .payload_crc = bp_crc32c(0, payload, n_bytes),
+                            .sequence = sequence,
+                            .offset = out->length};
+    bp_frame_put(header, &frame, (bp_segment_id){1, 1});
+    bp_write_bytes(out, header, sizeof header);
+    bp_write_bytes(out, payload, n_bytes);
+}
+
+static void frame_records(bp_writer *out, uint8_t how, const uint8_t *bytes, size_t n_bytes) {
+    uint8_t header[BP_SEGMENT_HEADER_BYTES];
+    uint64_t sequence = 0;
+    const bp_segment_header begin = {.major = BP_RUNLOG_MAJOR,
+                                     .compatible = how & REWINDS ? BP_RUNLOG_REWINDS : 0,
+                                     .incompatible =
+                                         how & NUMBERS_DATA ? BP_RUNLOG_NUMBERS_DATA : 0,
+                                     .id = {1, 1}};
+    bp_segment_header_put(header, &begin);
+    for (int i = 0; i < BP_SEGMENT_HEADER_COPIES; i++) bp_write_bytes(out, header, sizeof header);
+    bp_cursor cursor;
+    bp_cursor_init(&cursor, bytes, n_bytes);
+    while (cursor.length - cursor.position >= 4) {
+        const unsigned type = bp_read_u8(&cursor);
+        sequence += bp_read_u8(&cursor) % 4;
+        const size_t said = bp_read_u16(&cursor), left = cursor.length - cursor.position;
+        const size_t n = said < left ? said : left;
+        put_frame(out, type, sequence, bp_read_bytes(&cursor, n), n);
+        sequence += how & NUMBERS_DATA ? bp_runlog_is_data(type) : 1;
+    }
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static void check_record(const bp_runlog_reader *reader, const bp_record *record) {
+    PROPERTY(record->step >= 0);
+    PROPERTY(record->n_layers == bp_model_n_layers(bp_runlog_reader_model(reader)));
+    for (unsigned q = 0; q < BP_N_QUANTITIES; q++)
+        for (uint32_t row = 0; row <= record->n_layers; row++) {
+            const bool has = bp_record_has(record, (bp_quantity)q, row);
+            const double value = bp_record_get(record, (bp_quantity)q, row);
+            PROPERTY(has || value != value);
+            PROPERTY(!has || record->columns >> q & 1);
+        }
+}
+
+static void check_event(const bp_event *event) {
+    if (event->kind == BP_EVENT_FINDING)
+        PROPERTY(event->as.finding.since_step <= event->as.finding.step);
+    if (event->kind == BP_EVENT_CHECKPOINT) PROPERTY(!strchr(event->as.checkpoint.file, '/'));
+    if (event->kind == BP_EVENT_WATCH) PROPERTY(event->as.watch.watch_seconds >= 0);
+}
+
+/* Entries; each takes a byte of the file at least. */
+static void read_all(memory_file *file, const bp_io *io) {
+    bp_runlog_reader *reader;
+    bp_runlog_entry entry;
+    bp_error error = {.status = BP_OK};
+    size_t n = 0;
+    const bp_status status = bp_runlog_reader_open_through(&reader, io, A_FILE, NULL, &error);
+    if (status != BP_OK) {
+        check_refusal(status, &error);
+        return;
+    }
+    do {
+        PROPERTY(bp_runlog_reader_next_entry(reader, &entry, &error) == BP_OK);
+        if (entry.record) check_record(reader, entry.record);
+        if (entry.event) check_event(entry.event);
+        PROPERTY(n++ <= file->length);
+    } while (entry.record || entry.event);
+    PROPERTY(bp_runlog_reader_damage(reader)->lost_bytes <= 2 * file->length);
+    bp_runlog_reader_close(reader);
+}
+
+/* A column that is picked out has the steps in their order, as records have. */
+static void read_columns(const bp_io *io, bp_quantity quantity) {
+    bp_runlog_reader *reader;
+    bp_column column;
+    bool found;
+    if (bp_runlog_reader_open_through(&reader, io, A_FILE, NULL, NULL) != BP_OK) return;
+    const uint32_t n_layers = bp_model_n_layers(bp_runlog_reader_model(reader));
+    const uint32_t n_rows = bp_column_rows(quantity, n_layers);
+    double *elements = malloc(n_rows * sizeof *elements);
+    PROPERTY(elements);
+    for (;;) {
+        PROPERTY(bp_runlog_reader_next_column(reader, quantity, &column, &found, NULL) == BP_OK);
+        if (!found) break;
+        PROPERTY(column.step >= 0);
+        (void)!bp_column_spread(&column, elements, n_rows);
+    }
+    free(elements);
+    bp_runlog_reader_close(reader);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
+    if (n_bytes == 0) return 0;
+    const uint8_t how = bytes[0];
+    bp_writer framed = {0};
+    memory_file file = {.bytes = bytes + 1, .length = n_bytes - 1};
+    if (how & FRAMED) {
+        const size_t capacity = 2 * BP_SEGMENT_HEADER_BYTES + 10 * n_bytes;
+        bp_writer_init(&framed, malloc(capacity), capacity);
+        PROPERTY(framed.bytes);
+        frame_records(&framed, how, bytes + 1, n_bytes - 1);
+        PROPERTY(!framed.cut);
+        file.bytes = framed.bytes;
+        file.length = framed.length;
+    }
+    bp_io io = bp_io_system;
+    io.open = memory_open;
+    io.read = memory_read;
+    io.close = memory_close;
+    io.context = &file;
+    read_all(&file, &io);
+    read_columns(&io, BP_Q_LOSS);
+    read_columns(&io, BP_Q_GRADIENT_RMS);
+    PROPERTY(!file.is_open[0] && !file.is_open[1]);
+    free(framed.bytes);
+    return 0;
+}
