@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the drivers of this folder share."""
 
+import contextlib
 import mmap
 import os
 import pathlib
@@ -40,7 +41,8 @@ def sweep(folder):
     """A run elsewhere, which clears away what dead runs left; rings that may be just begun it leaves
     alone, so those below the folder are made old."""
     for path in rings(folder) + rings(folder, whole=False):
-        os.utime(path, (0, 0))
+        with contextlib.suppress(FileNotFoundError):  # another run may be sweeping
+            os.utime(path, (0, 0))
     with tempfile.TemporaryDirectory(prefix="backprobe-sweep-") as other:
         subprocess.run([HOST, "train", other, "steps=1"], check=True, stdout=subprocess.DEVNULL)
 
