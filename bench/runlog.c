@@ -27,6 +27,8 @@
 #define COLD_BYTES                                                                 \
     ((size_t)16 << 20) /* of the work between steps: more than a core's own caches \
                         */
+#define LARGE_RING_BYTES \
+    ((uint64_t)64 << 20) /* so that nothing is dropped when no time is between steps */
 #define BUSY_BYTES ((size_t)1 << 20)
 
 static const bp_quantity quantities[QUANTITIES] = {BP_Q_ACTIVATION_RMS, BP_Q_WEIGHT_RMS,
@@ -174,7 +176,7 @@ static bp_model *open_model(uint32_t n_layers) {
 }
 
 static void open_log(bench_log *log, const char *side, const char *folder, uint32_t n_layers,
-                     bool can_freeze) {
+                     uint64_t ring_bytes, bool can_freeze) {
     static char path[4096];
     bp_error error = {.text = "out of memory"};
     *log = (bench_log){.is_frame = strcmp(side, "frame") == 0, .n_layers = n_layers};
@@ -193,7 +195,7 @@ static void open_log(bench_log *log, const char *side, const char *folder, uint3
         return;
     }
     const bool direct = strcmp(side, "direct") == 0;
-    const bp_runlog_options options = {.io = &log->io, .direct = direct};
+    const bp_runlog_options options = {.io = &log->io, .direct = direct, .ring_bytes = ring_bytes};
     log->model = open_model(n_layers);
     must(bp_runlog_writer_open(&log->writer, folder, log->model, &options, &error), &error);
     const bp_runlog_transport transport = bp_runlog_writer_transport(log->writer);
@@ -216,7 +218,7 @@ static double values_of(uint32_t n_layers, int64_t n_steps) {
 static void write_log(const char *side, const char *folder, uint32_t n_layers, int64_t n_steps) {
     bench_log log;
     double seconds = 0;
-    open_log(&log, side, folder, n_layers, false);
+    open_log(&log, side, folder, n_layers, LARGE_RING_BYTES, false);
     for (int64_t step = 0; step < n_steps; step++) {
         prepare(&log, step);
         const double begin = bench_seconds();
@@ -280,7 +282,7 @@ static void pace(const char *side, const char *folder, uint32_t n_layers, int64_
     pthread_t thread;
     const bool busy = strcmp(disk, "busy") == 0, frozen = strcmp(disk, "frozen") == 0;
     double whole = pause * (double)n_steps, *seconds = need((size_t)n_steps * sizeof *seconds);
-    open_log(&log, side, folder, n_layers, frozen);
+    open_log(&log, side, folder, n_layers, 0, frozen);
     snprintf(path, sizeof path, "%s/busy", folder);
     if (busy && pthread_create(&thread, NULL, keep_busy, path) != 0) fail("cannot start a thread");
     if (frozen && pthread_create(&thread, NULL, freeze, &whole) != 0) fail("cannot start a thread");
