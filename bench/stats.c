@@ -83,6 +83,11 @@ static void open_buffers(buffers *b, size_t n) {
         b->small[i] = bp_tensor_matrix(b->f32 + i * SMALL, BP_F32, SMALL, 0);
 }
 
+static void close_buffers(buffers *b) {
+    void *const blocks[] = {b->f32, b->zeros, b->f64, b->f16, b->bf16, b->small, b->summaries};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
+}
+
 /* --- the floor -------------------------------------------------------------------------------- */
 
 /* Sums in 128 lanes: wide enough for any vectors, and enough of them to hide an addition's time. */
@@ -171,5 +176,6 @@ int main(int argc, char **argv) {
         }
         fflush(stdout);
     }
+    close_buffers(&b);
     return feof(stdin) ? 0 : 2;
 }
