@@ -230,8 +230,10 @@ static fixture_reading read_log(const char *path, const bp_io *io) {
         reading.given[record->step] = true;
         reading.n_given++;
     }
-    assert_int_equal(bp_runlog_reader_next(reader, &record, &reading.error), BP_OK);
-    assert_null(record);
+    if (bp_runlog_reader_end(reader) != BP_RUN_OPEN) { /* else somebody may be writing */
+        assert_int_equal(bp_runlog_reader_next(reader, &record, &reading.error), BP_OK);
+        assert_null(record);
+    }
     reading.damage = *bp_runlog_reader_damage(reader);
     reading.end = bp_runlog_reader_end(reader);
     bp_record_finish(&expected, NULL);
