@@ -40,7 +40,7 @@ typedef struct bp_watch_options {
     {(uint32_t)sizeof(bp_watch_options), \
      NULL,                               \
      0,                                  \
-     0.02,                               \
+     0.01,                               \
      {NULL, NULL},                       \
      NULL,                               \
      NULL,                               \

@@ -55,7 +55,7 @@ static const bp_option options[] = {
     {"every", 0, BP_OPTION_INTEGER, "N", NULL, 1, 1000000000,
      "full statistics at every N-th step, whatever they cost", AT(every)},
     {"budget", 0, BP_OPTION_TEXT, "SHARE", NULL, 0, 0,
-     "full statistics as often as this share of the time pays for: 2%, unless told otherwise; the "
+     "full statistics as often as this share of the time pays for: 1%, unless told otherwise; the "
      "loss and a check for NaN at every step",
      AT(budget)},
     {"max-log", 0, BP_OPTION_TEXT, "SIZE", NULL, 0, 0,

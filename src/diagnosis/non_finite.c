@@ -57,6 +57,7 @@ static void look_forward(bp_diagnosis *d, const bp_record *record) {
                              .n_nan = isnan(loss) ? 1u : 0u,
                              .n_inf = isnan(loss) ? 0u : 1u};
     found->largest_before = largest_of(record, BP_Q_ACTIVATION_MAX, d->n_layers);
+    found->is_watched = bp_record_has(record, BP_Q_ACTIVATION_NAN, d->n_layers);
 }
 
 static void look_backward(bp_diagnosis *d, const bp_record *record) {

@@ -294,8 +294,13 @@ static void text_non_finite(const bp_diagnosis *d, bp_text *text, bp_text *note)
     else if (strcmp(bad->place, "parameter") == 0)
         bp_text_add(text, "%llu parameters are not finite: an update before this step made them so",
                     (unsigned long long)n);
-    else if (!bad->layer)
+    else if (!bad->layer && bad->is_watched)
         bp_text_add(text, "the last layer's outputs are finite and the loss of them is not");
+    else if (!bad->layer)
+        bp_text_add(text,
+                    "the loss is not finite; the layers were not watched at this step, and were "
+                    "finite at step %lld",
+                    (long long)d->full_step);
     else if (!bad->is_watched)
         bp_text_add(text,
                     "%llu values are not finite; the layers before it were not watched at this "

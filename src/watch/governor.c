@@ -7,9 +7,7 @@
  * caches) shows in the step's length; a page fault or a neighbour's noise does, too. Beyond this
  * multiple of our calls it is noise. */
 #define MOST_BESIDE 2.0
-/* The shortest of the recent plain steps: noise only lengthens one. It forgets slowly, because a
- * network may grow. */
-#define FORGET 1.02
+#define OUTLIER 2.0 /* a plain step that took so many times the usual was held up */
 #define LEARN_AFTER_STEPS 64
 #define RECENT 0.1 /* weight of the newest cost and loss in the running means */
 #define ALARM_DEVIATIONS 8.0
@@ -32,7 +30,7 @@ static bool is_nth(const bp_governor *g, int64_t step) {
 
 /* A step that is or was timed, one that may be full, and now and then. */
 bool bp_governor_wants_clock(const bp_governor *g, int64_t step) {
-    return g->timed || g->look > 0 || g->n_full == 0 || is_nth(g, step) ||
+    return g->timed || g->recovers || g->look > 0 || g->n_full == 0 || is_nth(g, step) ||
            g->n_since_read >= BP_GOVERNOR_CLOCK_STEPS;
 }
 
@@ -44,31 +42,53 @@ static double running(double mean, double newest) {
     return isnan(mean) ? newest : mean + RECENT * (newest - mean);
 }
 
+static double outlier(const bp_governor *g) {
+    return isnan(g->plain_step) ? (double)INFINITY : OUTLIER * g->plain_step;
+}
+
+/* How much longer than a plain step, as far as it can be the watch's doing. */
+static double longer(const bp_governor *g, double seconds, double most) {
+    const double beyond = seconds - g->plain_step;
+    return beyond > 0 ? fmin(beyond, most) : 0; /* no plain step was seen yet: NaN is not above 0 */
+}
+
 /* The step that just ended was full and took `seconds` with all that came with it. */
 static void settle_full(bp_governor *g, double seconds) {
-    double cost = g->called;
-    const double longer = seconds - g->plain_step; /* NaN: no plain step was seen yet */
-    if (longer > cost) cost = fmin(longer, MOST_BESIDE * cost);
-    if (!isnan(g->plain_step) && !g->knows_beside &&
-        g->called > 0) { /* the steps before cost as much */
-        g->knows_beside = true;
+    const double cost = fmax(g->called, longer(g, seconds, MOST_BESIDE * g->called));
+    if (!isnan(g->plain_step) && !g->knows_beside && g->called > 0) {
+        g->knows_beside = true; /* the steps before cost as much */
         g->watching *= cost / g->called;
         g->full_cost = cost;
     }
     g->watching += cost;
-    g->full_cost = running(g->full_cost, cost);
+    g->last_called = g->called;
+    g->full_cost = running(g->full_cost, cost + g->recovery_cost);
+}
+
+/* The light step behind a full one finds its caches full of what the statistics read. */
+static void settle_recovery(bp_governor *g, double seconds) {
+    const double cost = longer(g, seconds, MOST_BESIDE * g->last_called);
+    g->watching += cost;
+    g->recovery_cost += RECENT * (cost - g->recovery_cost);
+}
+
+static void settle_plain(bp_governor *g, double seconds) {
+    const double each = seconds / (double)g->n_since_read;
+    if (seconds > 0) g->plain_step = running(g->plain_step, fmin(each, outlier(g)));
 }
 
 /* With a clock that goes back, or tells no number, time stands still. */
 static void settle(bp_governor *g, double now) {
     if (!isfinite(now) || now < g->read) now = g->read;
     const double seconds = now - g->read;
-    if (g->full) settle_full(g, seconds);
-    if (!g->full && g->timed) g->watching += g->called * BP_GOVERNOR_TIMED_STEPS;
-    if (!g->full && !g->timed && g->n_since_read > 0 && seconds > 0) {
-        const double each = seconds / (double)g->n_since_read;
-        g->plain_step = isnan(g->plain_step) ? each : fmin(each, FORGET * g->plain_step);
-    }
+    if (g->full)
+        settle_full(g, seconds);
+    else if (g->recovers)
+        settle_recovery(g, seconds);
+    else if (g->timed)
+        g->watching += g->called * BP_GOVERNOR_TIMED_STEPS;
+    else if (g->n_since_read > 0)
+        settle_plain(g, seconds);
     g->read = now;
     g->n_since_read = 0;
 }
@@ -86,9 +106,11 @@ static bool is_paid(const bp_governor *g) {
 void bp_governor_begin(bp_governor *g, int64_t step, double now) {
     const bool reads = bp_governor_wants_clock(g, step);
     if (reads) settle(g, now);
+    g->recovers = reads && g->full;
     g->n_since_read++;
     g->called = 0;
     g->full = g->every > 0 ? is_nth(g, step) : reads && is_paid(g);
+    if (g->full) g->recovers = false;
     if (g->look > 0) g->look--;
     if (g->full)
         g->n_full++;

@@ -20,16 +20,19 @@ typedef struct bp_governor {
     double budget; /* share of the run's time, 0 ... 1 */
     double opened; /* steady clock, seconds; likewise read: the last reading */
     double read;
-    double watching;   /* seconds so far: in our calls and what they cost the host beside */
-    double called;     /* seconds in our calls in this step */
-    double plain_step; /* seconds of a step without statistics; NaN before the first */
-    double full_cost;  /* expected of the next full step; NaN before the first */
+    double watching;      /* seconds so far: in our calls and what they cost the host beside */
+    double called;        /* seconds in our calls in this step */
+    double plain_step;    /* seconds of a step without statistics; NaN before the first */
+    double full_cost;     /* expected of the next full step; NaN before the first */
+    double last_called;   /* seconds in our calls in the last full step */
+    double recovery_cost; /* running: of the light step behind a full one */
     double loss_mean, loss_deviation; /* running; the mean is NaN before the first */
     int64_t n_since_read;             /* steps begun since the last reading */
     int64_t look;                     /* steps that an alarm wants to be full */
     uint64_t n_full, n_light;
     bool knows_beside; /* a full step was compared with a plain one */
     bool full;         /* the current step is */
+    bool recovers;     /* it is the first behind a full one */
     bool timed;        /* our calls in it are */
 } bp_governor;
 

@@ -251,10 +251,9 @@ static void plan_wants(bp_watch *watch) {
     for (uint32_t layer = 0; layer <= watch->n_layers; layer++) {
         const bp_layer *spec = bp_model_layer(watch->model, layer);
         watch->wanted_full[layer] = all;
-        /* Between full steps: the tripwire for non-finite values, where they end up. */
-        watch->wanted_light[layer] = spec && spec->id == watch->n_layers
-                                         ? BIT(BP_ROLE_ACTIVATION) | BIT(BP_ROLE_ERROR_OUTPUT)
-                                         : 0;
+        /* Between full steps: the tripwire. What is not finite before the loss shows in the loss. */
+        watch->wanted_light[layer] =
+            spec && spec->id == watch->n_layers ? BIT(BP_ROLE_ERROR_OUTPUT) : 0;
     }
     /* A layer's input is read where a block begins: what comes back by the branch. */
     for (uint32_t id = 1; id <= watch->n_layers; id++) {

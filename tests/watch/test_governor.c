@@ -16,6 +16,8 @@
 typedef struct host {
     bp_governor governor;
     double now, plain, called, beside;
+    double after; /* what the step behind a full one takes longer */
+    bool was_full;
     int64_t step;
     double watched; /* seconds that watching really took */
     uint64_t n_readings;
@@ -32,6 +34,11 @@ static bool take_step(host *h) {
     h->n_readings += reads;
     bp_governor_begin(&h->governor, h->step++, reads ? h->now : (double)NAN);
     h->now += h->plain;
+    if (h->was_full && !h->governor.full) {
+        h->now += h->after;
+        h->watched += h->after;
+    }
+    h->was_full = h->governor.full;
     if (h->governor.full) {
         bp_governor_charge(&h->governor, h->called);
         h->now += h->called + h->beside;
@@ -63,7 +70,8 @@ static void the_budget_is_spent_and_not_overspent(void **state) {
         for (double cost = 0.1; cost < 20; cost *= 10)
             for (double budget = 0.005; budget < 0.1; budget *= 4) {
                 const double full = plain * cost;
-                host h = open_host(0, budget, plain, full / 2, full / 2);
+                host h = open_host(0, budget, plain, full / 2, full / 4);
+                h.after = full / 4;
                 run_for(&h, fmax(40, 400 * plain));
                 const double paid = budget * (h.now - 1000) + BP_GOVERNOR_FREE_SECONDS;
                 /* What the first ones cost beside is not known at once. */

@@ -24,7 +24,7 @@ typedef struct host {
     bp_watch *watch;
     char folder[64];
     int n_messages, n_findings;
-    float planted; /* in the last layer's activation */
+    float planted; /* in the last layer's error signal */
     int n_asked;   /* tensors that the last step was asked for */
 } host;
 
@@ -105,15 +105,17 @@ static void tell_step(host *h, int64_t step, double loss) {
     const bp_tensor tg = bp_tensor_matrix(g, BP_F32, 4, 4);
     h->n_asked = 0;
     for (uint32_t layer = 0; layer <= 2; layer++) {
-        if (layer == 2 && h->planted != 0) x[17] = h->planted;
         if (!bp_plan_wants(&plan, layer, BP_ROLE_ACTIVATION)) continue;
         o->tensor(o->context, layer, BP_ROLE_ACTIVATION, 0, &tx);
         h->n_asked++;
     }
     o->scalar(o->context, BP_METRIC_LOSS, loss);
+    if (h->planted != 0) delta[17] = h->planted;
     for (uint32_t layer = 2; layer >= 1; layer--) {
-        if (bp_plan_wants(&plan, layer, BP_ROLE_ERROR_OUTPUT))
+        if (bp_plan_wants(&plan, layer, BP_ROLE_ERROR_OUTPUT)) {
             o->tensor(o->context, layer, BP_ROLE_ERROR_OUTPUT, 0, &td);
+            h->n_asked++;
+        }
         if (bp_plan_wants(&plan, layer, BP_ROLE_PARAMETER))
             o->tensor(o->context, layer, BP_ROLE_PARAMETER, BP_SLOT_WEIGHT, &tw);
         if (bp_plan_wants(&plan, layer, BP_ROLE_UPDATE))
@@ -176,7 +178,7 @@ static void between_full_steps_the_loss_alone_is_kept(void **state) {
     open_host(&h, 4, NULL);
     for (int64_t step = 0; step < 8; step++) {
         tell_step(&h, step, 1 + (double)step);
-        assert_int_equal(h.n_asked, step % 4 == 0 ? 3 : 1); /* else the tripwire's */
+        assert_int_equal(h.n_asked, step % 4 == 0 ? 5 : 1); /* else the tripwire's */
     }
     assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
     bp_runlog_reader *reader = read_back(&h);
@@ -202,10 +204,9 @@ static void the_tripwire_of_a_light_step_is_kept(void **state) {
     bp_runlog_reader *reader = read_back(&h);
     for (int64_t step = 0; step < 8; step++) {
         const bp_record *r = next_step(reader, step);
-        assert_int_equal(bp_record_has(r, BP_Q_ACTIVATION_NAN, 2),
-                         step == 0 || step == 3 || step == 5);
-        if (step == 3) assert_true(bp_record_get(r, BP_Q_ACTIVATION_NAN, 2) == 1);
-        if (step == 5) assert_true(bp_record_get(r, BP_Q_ACTIVATION_INF, 2) == 1);
+        assert_int_equal(bp_record_has(r, BP_Q_ERROR_NAN, 2), step == 0 || step == 3 || step == 5);
+        if (step == 3) assert_true(bp_record_get(r, BP_Q_ERROR_NAN, 2) == 1);
+        if (step == 5) assert_true(bp_record_get(r, BP_Q_ERROR_INF, 2) == 1);
         assert_true(isnan(bp_record_get(r, BP_Q_LOSS, 0)) == (step == 6));
     }
     bp_runlog_reader_close(reader);
@@ -250,14 +251,14 @@ static void a_leap_of_the_loss_brings_full_steps_back(void **state) {
     int64_t step = 0;
     for (int n_light = 0; n_light < 100; step++) {
         tell_step(&h, step, 1);
-        n_light = h.n_asked == 3 ? 0 : n_light + 1;
+        n_light = h.n_asked == 5 ? 0 : n_light + 1;
         assert_true(step < 1000000);
     }
     tell_step(&h, step++, 100);
     assert_int_equal(h.n_asked, 1);
     for (int i = 0; i < 16; i++) {
         tell_step(&h, step++, 1);
-        assert_int_equal(h.n_asked, 3);
+        assert_int_equal(h.n_asked, 5);
     }
     assert_int_equal(bp_watch_close(h.watch, BP_RUN_FINISHED, NULL), BP_OK);
     close_host(&h);
