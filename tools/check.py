@@ -218,14 +218,14 @@ def check_sanitizers() -> Count:
 
 
 def check_threads() -> Count:
-    """What may run beside a training: the suites whose code starts threads or is called by several."""
+    """What runs beside a training: the tests in which threads meet."""
     # The loader picks among clones of a function before the sanitizer is awake: there are none.
     options = ("--buildtype=debugoptimized", "-Db_lundef=false", "-Db_sanitize=thread",
                "-Dc_args=-DBP_VECTORISED=")
     if not set_up("thread", *options):
         return Count(0, 1)
-    suites = ("--suite=runlog", "--suite=watch", "--no-suite=slow")
-    return meson_tests("thread", *suites, env={"TSAN_OPTIONS": "halt_on_error=1"}, built=False)
+    env = {"TSAN_OPTIONS": "halt_on_error=1"}
+    return meson_tests("thread", "--suite=threads", env=env, built=False)
 
 
 def build_release() -> bool:
@@ -292,7 +292,7 @@ STAGES = [
     Stage("warnings", check_warnings, "build with warnings as errors"),
     Stage("tidy", check_tidy, "clang-tidy finds nothing in the library, the command, the binding"),
     Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests"),
-    Stage("threads", check_threads, "thread sanitizer, the suites runlog and watch"),
+    Stage("threads", check_threads, "thread sanitizer, the tests in which threads meet"),
     Stage("python", check_python, "the installed Python package"),
     Stage("readme", check_readme, "the README's commands, with the installed command"),
 ]
