@@ -251,7 +251,8 @@ static void plan_wants(bp_watch *watch) {
     for (uint32_t layer = 0; layer <= watch->n_layers; layer++) {
         const bp_layer *spec = bp_model_layer(watch->model, layer);
         watch->wanted_full[layer] = all;
-        /* Between full steps: the tripwire. What is not finite before the loss shows in the loss. */
+        /* Between full steps: the tripwire. What is not finite before the loss shows in the loss.
+         */
         watch->wanted_light[layer] =
             spec && spec->id == watch->n_layers ? BIT(BP_ROLE_ERROR_OUTPUT) : 0;
     }
