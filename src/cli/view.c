@@ -252,20 +252,17 @@ static void put_speed(const bp_session *session) {
     printf(session->end == BP_RUN_STOPPED ? ": %s\n" : "\n", session->stop_reason);
 }
 
-/* "1.9% of the time; 1 of 24 steps in full" */
+/* "0.2 s, 1.8% of the time; 312 of 9000 steps in full" */
 static void put_watching(const bp_session *session) {
-    char share[32], distance[32];
+    char seconds[32], percent[32];
     if (!session->watch) return;
     const bp_event_watch cost = bp_watch_cost(session->watch);
     if (!(cost.run_seconds > 0) || cost.full_steps == 0) return;
-    printf("  watching   %s%% of the time",
-           bp_number_text(share, sizeof share, 100 * cost.watch_seconds / cost.run_seconds, 2));
-    const double steps = (double)(cost.full_steps + cost.light_steps);
-    bp_number_text(distance, sizeof distance, steps / (double)cost.full_steps, 2);
-    if (cost.light_steps > 0)
-        printf("; 1 of %s steps in full\n", distance);
-    else
-        printf("; every step in full\n");
+    printf("  watching   %s s, %s%% of the time",
+           bp_number_text(seconds, sizeof seconds, cost.watch_seconds, 2),
+           bp_number_text(percent, sizeof percent, 100 * cost.watch_seconds / cost.run_seconds, 2));
+    printf("; %" PRIu64 " of %" PRIu64 " steps in full\n", cost.full_steps,
+           cost.full_steps + cost.light_steps);
 }
 
 static void end_text(bp_view *view, bp_session *session) {

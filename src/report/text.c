@@ -161,17 +161,17 @@ static const char *end_words(bp_run_end end) {
     return (unsigned)end < sizeof words / sizeof *words ? words[end] : NULL;
 }
 
-/* " · watching took 1.8% of the time, 1 of 30 steps in full" */
+/* " · watching took 0.2 s, 1.8% of the time, 312 of 9000 steps in full" */
 static void put_watching(bp_page *page, const bp_event_watch *watching) {
-    char share[32];
+    char seconds[32], percent[32];
     if (!watching || watching->full_steps == 0 || !(watching->run_seconds > 0)) return;
-    const double percent = 100 * watching->watch_seconds / watching->run_seconds;
-    bp_page_add(page, BP_INK_DIM, " · watching took %s%% of the time",
-                bp_number_text(share, sizeof share, percent, 2));
-    const double steps = (double)(watching->full_steps + watching->light_steps);
+    const double fraction = watching->watch_seconds / watching->run_seconds;
+    bp_page_add(page, BP_INK_DIM, " · watching took %s s, %s%% of the time",
+                bp_number_text(seconds, sizeof seconds, watching->watch_seconds, 2),
+                bp_number_text(percent, sizeof percent, 100 * fraction, 2));
     if (watching->light_steps > 0)
-        bp_page_add(page, BP_INK_DIM, ", 1 of %s steps in full",
-                    bp_number_text(share, sizeof share, steps / (double)watching->full_steps, 2));
+        bp_page_add(page, BP_INK_DIM, ", %" PRIu64 " of %" PRIu64 " steps in full",
+                    watching->full_steps, watching->full_steps + watching->light_steps);
 }
 
 /* "390 steps · loss 2.31 → 0.05" */

@@ -42,7 +42,7 @@ class Check(CommandTest):
         self.assertEqual(result.stdout.count("\n"), 1)
         self.assertRegex(result.stdout, r"^net: no findings · 120 steps · loss [\d.]+ → [\d.]+ · "
                                         r"error signals keep within ×[\d.]+ over depth · "
-                                        r"watching took [\d.]+% of the time\n$")
+                                        r"watching took [\d.]+ s, [\d.]+% of the time\n$")
         self.assertEqual(result.stderr, "")
         [document] = self.document("net", code=0)
         self.assertEqual((document["findings"], document["end"]), ([], "finished"))
