@@ -24,6 +24,11 @@ extern "C" {
     X(TRAIN_ACCURACY, "train_accuracy", 5, REAL, NETWORK, "of the batch")                          \
     X(VALIDATION_LOSS, "validation_loss", 6, REAL, NETWORK, "after this update")                   \
     X(VALIDATION_ACCURACY, "validation_accuracy", 7, REAL, NETWORK, "after this update")           \
+    X(LOSS_SCALE, "loss_scale", 8, REAL, NETWORK,                                                  \
+      "factor of a loss scaler; gradients are told without")                                       \
+    X(GRADIENT_NORM, "gradient_norm", 9, LOG, NETWORK,                                             \
+      "of all gradients, as the optimiser gets them")                                              \
+    X(UNCLIPPED_NORM, "unclipped_norm", 10, LOG, NETWORK, "of all gradients before clipping")      \
     X(ACTIVATION_NORM, "activation_norm", 16, LOG, LAYER, "rms over samples of |x|")               \
     X(ACTIVATION_RMS, "activation_rms", 17, LOG, LAYER, "of the layer's output")                   \
     X(ACTIVATION_MAX, "activation_max", 18, LOG, LAYER, "largest finite magnitude")                \
@@ -48,11 +53,18 @@ extern "C" {
     X(BIAS_GRADIENT_RMS, "bias_gradient_rms", 66, LOG, LAYER, "of the biases' gradient")           \
     X(GRADIENT_NAN, "gradient_nan", 67, COUNT, LAYER, "NaN values, all parameters")                \
     X(GRADIENT_INF, "gradient_inf", 68, COUNT, LAYER, "infinite values, all parameters")           \
+    X(UNCLIPPED_RMS, "unclipped_rms", 69, LOG, LAYER, "of the weights' gradient before clipping")  \
     X(UPDATE_RMS, "update_rms", 80, LOG, LAYER, "of the weights' change w_after - w_before")       \
     X(EFFECT, "effect", 81, REAL, LAYER, "-<g, change of w>: first-order fall of the loss")        \
     X(UPDATE_BAD, "update_bad", 82, COUNT, LAYER, "parameters that the update made non-finite")    \
     X(STALLED, "stalled", 83, COUNT, LAYER, "parameters with g != 0 that the update did not move") \
-    X(PARAMETERS, "parameters", 84, COUNT, LAYER, "parameters that the update was given")
+    X(PARAMETERS, "parameters", 84, COUNT, LAYER, "parameters that the update was given")          \
+    X(ADAPTIVITY, "adaptivity", 85, LOG, LAYER,                                                    \
+      "mean of sqrt(v) / (sqrt(v) + eps): 1 = Adam normalises")                                    \
+    X(GRADIENT_COSINE, "gradient_cosine", 86, REAL, LAYER,                                         \
+      "of the weights' gradient and the last one")                                                 \
+    X(SHARD_WEIGHTS, "shard_weights", 87, COUNT, LAYER,                                            \
+      "of this rank; not measured where it has all")
 
 typedef enum bp_quantity_codec { BP_CODEC_REAL, BP_CODEC_LOG, BP_CODEC_COUNT } bp_quantity_codec;
 

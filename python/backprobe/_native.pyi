@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The binding of libbackprobe. Private: `backprobe.check` is the interface."""
+"""The binding of libbackprobe. Private: `backprobe.check` and `backprobe.watch` are the interface."""
 
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypedDict
+
+End = Literal["open", "finished", "interrupted", "stopped"]
 
 class Damage(TypedDict):
     lost_records: int
@@ -14,7 +17,178 @@ class Damage(TypedDict):
 class Run(TypedDict):
     findings: list[dict[str, Any]]
     damage: Damage
-    end: Literal["open", "finished", "interrupted", "stopped"]
+    end: End
 
 def version() -> str: ...
 def check(path: bytes, /) -> Run: ...
+
+# --- watching --------------------------------------------------------------------------------
+
+# What is wanted of a tensor at a site (bits of `what`).
+ACTIVATION: Final = 1  # its statistics
+SPREAD: Final = 2  # how much it varies over samples, too
+ERROR: Final = 4  # statistics of its gradient, when the backward pass brings it
+
+class Options(TypedDict, total=False):
+    run_folder: bytes | None  # exists; None keeps no log
+    every: int  # 0: by budget
+    budget: float
+    max_log_bytes: int
+    resume_step: int | None  # a run that goes on: steps done before
+
+class Layer(TypedDict, total=False):
+    """bp_layer by its words: "dense", "tanh", "batch_norm", …; what is left out is unknown."""
+
+    name: str  # required; the module's
+    kind: str  # required
+    activation: str
+    activation_slope: float
+    norm: str
+    norm_after_activation: bool
+    has_bias: bool
+    frozen: bool
+    fan_in: int
+    fan_out: int
+    output_shape: tuple[int, int, int]
+    weight_init: tuple[str, float]
+    bias_init: tuple[str, float]
+    kernel: int
+    stride: int
+    padding: int
+    drop_fraction: float
+    vocabulary: int
+    branch_scale: float
+    skip_from: int
+    n_branch: int
+    depth_in_blocks: int
+
+class Recipe(TypedDict, total=False):
+    """bp_recipe by its words; what is left out is unknown."""
+
+    loss: str
+    optimiser: str
+    learning_rate: float
+    momentum: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    nesterov: bool
+    alpha: float
+    weight_decay: float
+    batch: int
+    trivial_loss: float
+    chance_accuracy: float
+    n_outputs: int
+    unsupervised: bool
+
+class Probe:
+    """One watched model. Observations are kept by site (a place in the network where a tensor
+    passes) and by parameter until the step ends; only then they are told to the watch, merged over
+    micro-batches. So the network need not be known before the end of its first step, and what
+    turns out not to belong to a step can be forgotten. Nothing here raises for what a tensor is or
+    holds: what cannot be measured is counted in `not_measured`. Methods are called with the GIL
+    held, by any thread, one at a time; long work releases it."""
+
+    full: bool  # the current step is looked at in full; read-only; True before open()
+    step: int  # updates told so far; read-only
+    blind: str | None  # why the log is not written any more; read-only
+    not_measured: dict[str, int]  # reason -> how many tensors; a copy
+
+    # Called as a backward pass from a told loss begins, with its number (1, 2, …), in full steps.
+    on_backward: Callable[[int], None] | None
+
+    # --- in a step
+    def forward(self, site: int, tensor: Any, what: int, /) -> bool:
+        """An activation passes a site: summarised now; with ERROR, and where the tensor requires a
+        gradient, a tensor hook is registered on it that summarises its gradient. Rows (samples) are
+        its first dimension. False: not measured. Does nothing in light steps."""
+
+    def loss(self, tensor: Any, terms: int, /) -> None:
+        """The loss of a (micro-)batch, in every step: its value is read (a CPU tensor or a number;
+        else see put_loss), and a hook on it notes that its backward pass began and with which
+        factor (a loss scaler's, one over the micro-batches). A loss whose backward pass never comes
+        does not count. terms: that it is the mean of; 0 unknown."""
+
+    def fresh(self) -> None:
+        """To be called from on_backward: the gradients were zero as this pass began, so what was
+        observed in earlier backward passes of this step is forgotten."""
+
+    def forget(self) -> None:
+        """Forgets all that was observed in this step (paused, an exception, a skipped batch)."""
+
+    def gradients(self, gradients: Sequence[Any | None], /) -> None:
+        """All gradients as the backward pass left them, before clipping; in the order of `open`'s
+        parameters. Divided by the same factor as in before_update."""
+
+    def before_update(
+        self, parameters: Sequence[Any], gradients: Sequence[Any | None], factor: float, /
+    ) -> None:
+        """As the optimiser is about to get them. gradient / factor is the loss's own (1 unless the
+        optimiser unscales by itself). One pass over all: statistics, and the coordinate panel's
+        places before the update."""
+
+    def after_update(self, parameters: Sequence[Any], /) -> None: ...
+    def second_moments(
+        self, moments: Sequence[Any | None], epsilon: Sequence[float], correction: Sequence[float], /
+    ) -> None:
+        """Adam's v, its epsilon and 1 - beta2^t of each parameter: v / correction is v-hat."""
+
+    def end_step(
+        self,
+        learning_rate: float,
+        samples: int,
+        skipped: bool = False,
+        loss_scale: float = 1.0,
+        /,
+    ) -> bool:
+        """Tells the step to the watch and decides about the next one; returns whether that is
+        full. samples: of all micro-batches together; 0 unknown."""
+
+    # --- readings that the host made itself (a device, a shard)
+    def put_loss(self, value: float, factor: float, terms: int, /) -> None: ...
+    def put_summary(
+        self,
+        role: Literal["activation", "error", "unclipped", "parameter", "gradient"],
+        index: int,  # of the site, or of the parameter
+        numbers: tuple[int, int, int, int, int, float, float, float, float],
+        # count, nan, +inf, -inf, zero, min, max, sum, sum of squares (over finite elements)
+        /,
+    ) -> None: ...
+    def put_spread(self, site: int, variation: float, /) -> None: ...
+    def put_update(
+        self, parameter: int, numbers: tuple[int, float, float, int, int], cosine: float | None, /
+    ) -> None:
+        """elements looked at, sum of squared changes, effect of those, made non-finite, stalled."""
+
+    # --- the run
+    def open(
+        self,
+        layers: Sequence[Layer],
+        recipe: Recipe,
+        input_shape: tuple[int, int, int],
+        sites: Sequence[tuple[int, int, str]],  # site, layer (0 the input), role:
+        # "activation", "error_output", "error_pre_activation", "error_pre_norm", "error_input"
+        parameters: Sequence[tuple[int, str, int]],  # layer, slot, elements of which this rank
+        # holds a shard (0: it holds all); slot: "weight", "bias", "norm_gain", "norm_bias",
+        # "recurrent_weight", "recurrent_bias"
+        options: Options,
+        /,
+    ) -> None:
+        """The network is known: before before_update of its first step. Raises ValueError or
+        OSError as the C functions say; the probe stays unopened then."""
+
+    def validation(self, loss: float | None, accuracy: float | None, /) -> None: ...
+    def checkpoint(self, step: int, file: str, /) -> None: ...
+    def news(self) -> list[dict[str, Any]]:
+        """Findings that opened or changed since the last call, as in `Run`."""
+
+    def findings(self) -> list[dict[str, Any]]:
+        """All findings so far, flat, as in `Run`."""
+
+    def cost(self) -> dict[str, float]:
+        """full_steps, light_steps, watch_seconds, run_seconds, and mode, every, budget."""
+
+    def overview(self) -> dict[str, Any]:
+        """bp_diagnosis_overview; none before open()."""
+
+    def close(self, end: End, /) -> None: ...
