@@ -29,9 +29,9 @@ from .hooks import (
     LeafHook,
     LossHook,
     OutputHook,
-    tensor_in,
 )
 from .replay import tree
+from .structure import tensor_in
 from .watch import TrainingStopped
 
 End = Literal["finished", "interrupted", "stopped"]
@@ -155,7 +155,8 @@ class Probe:
         assert self._structure is not None
         modules: dict[torch.nn.Module, dict[str, tuple[int, int]]] = {}
         for use in self._structure.sites:
-            modules.setdefault(use.module, {})[use.place] = (use.site, use.what)
+            places = modules.setdefault(use.module, {})
+            places[use.place] = use.site, use.what | places.get(use.place, (0, 0))[1]
         for module, places in modules.items():
             hook = LeafHook(self, places.get("output"), places.get("input"))
             self._in_full.append((module.register_forward_hook(hook), hook))
@@ -458,14 +459,11 @@ class Probe:
             return None
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        yield from known.unseen
-        if not known.sites:
-            yield (
-                "activations and error signals: no module was called as it stands (the model is compiled, "
-                "or functions use its weights); parameters, gradients, updates and the loss are watched"
-            )
-        if not self._heard_loss:
-            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        if self._heard_loss:
+            yield from known.unseen
+            return
+        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss"))
 
     # --- what it says --------------------------------------------------------------------------
 
