@@ -90,13 +90,19 @@ void bp_history_note_loss(bp_diagnosis *d, int64_t step, double loss) {
     if (!d->non_finite.seen) note_loss(d, step, loss);
 }
 
+bool bp_loss_is_judged(const bp_diagnosis *d) {
+    return !bp_model_recipe(d->model)->unsupervised;
+}
+
 double bp_trivial_level(const bp_diagnosis *d) {
+    if (!bp_loss_is_judged(d)) return (double)NAN;
     const double trivial = bp_model_recipe(d->model)->trivial_loss;
     if (isfinite(trivial) && trivial > 0) return trivial;
     return d->history.first_mean > 0 ? d->history.first_mean : (double)NAN;
 }
 
 bool bp_loss_left_trivial(const bp_diagnosis *d) {
+    if (!bp_loss_is_judged(d)) return true;
     const double level = bp_trivial_level(d), first = d->history.first_mean;
     if (isnan(level)) return d->history.last_mean < first - 0.05 * fabs(first);
     return d->history.last_mean < 0.95 * level;

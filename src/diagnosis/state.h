@@ -211,10 +211,13 @@ void bp_text_layers(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 
 /* The trivial level of the loss, or the first window's mean where it is not known; NaN for a loss
- * that has no level (negative). */
+ * that has no level (negative) or tells nothing about learning. */
 double bp_trivial_level(const bp_diagnosis *d);
-/* The loss is below 0.95 of the trivial level (as a mean over the window up to now). */
+/* The loss is below 0.95 of the trivial level (as a mean over the window up to now). True for a
+ * loss that tells nothing about learning: nothing is said to be stuck by it. */
 bool bp_loss_left_trivial(const bp_diagnosis *d);
+/* The loss tells about learning at all. */
+bool bp_loss_is_judged(const bp_diagnosis *d);
 /* Update ratio of a layer's weights in this record: rms(update) / max(rms w, 0.1/sqrt(fan_in)). */
 double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer);
 

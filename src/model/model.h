@@ -12,6 +12,7 @@
 #define BP_MODEL_MAX_LAYERS 10000u
 /* Longest name or parent path that is kept whole. */
 #define BP_LAYER_NAME_BYTES 256
+#define BP_MODEL_ORIGIN_BYTES 32
 #define BP_MODEL_MAX_UNITS ((int64_t)1 << 31)
 
 /* Klambauer et al. 2017: with these, mean 0 and variance 1 are a fixed point of selu. */
