@@ -7,7 +7,13 @@ import tempfile
 import torch
 from data import text
 from outcome import Fault, Goal
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
 
 GOAL = Goal("loss", at_most=3.1)
 STEPS = 120
@@ -45,9 +51,10 @@ def main(watch, broken=None, steps=STEPS):
             output_dir=folder, max_steps=steps, per_device_train_batch_size=8,
             learning_rate=3.0 if broken == "rate" else 3e-3, warmup_steps=10,
             logging_steps=10, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True,
-            dataloader_pin_memory=False,
+            dataloader_pin_memory=False, seed=torch.initial_seed() % 2**31,
         )  # fmt: skip
         trainer = Trainer(model, arguments, train_dataset=dataset, callbacks=watch.huggingface())
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     return sum(losses[-3:]) / 3

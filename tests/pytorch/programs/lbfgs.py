@@ -24,11 +24,12 @@ def main(watch, broken=None, steps=STEPS):
         optimizer = torch.optim.LBFGS(model.parameters(), lr=100, max_iter=4)
     else:
         optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4, line_search_fn="strong_wolfe")
-    probe = watch(model, optimizer, loss_fn=F.cross_entropy)
+    probe = watch(model, optimizer)
 
     def closure():
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x), y)
+        probe.loss(loss)
         loss.backward()
         return loss
 

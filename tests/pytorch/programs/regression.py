@@ -48,10 +48,11 @@ def main(watch, broken=None, steps=STEPS):
         elif name.endswith("weight"):
             nn.init.kaiming_normal_(parameter)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-    probe = watch(net, optimizer, loss_fn=F.mse_loss)
+    probe = watch(net, optimizer)
     for _ in range(steps):
         index = torch.randint(len(images), (32,))
         loss = F.mse_loss(net(upper[index]), lower[index])
+        probe.loss(loss)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -64,10 +64,11 @@ def main(watch, broken=None, steps=STEPS):
         head = Normalised(net.head.parameters(), lr=1e-3, eps=1e-8, sign=1)
     else:
         head = torch.optim.Adam(net.head.parameters(), lr=2e-3)
-    probe = watch(net, [own, head], loss_fn=F.cross_entropy)
+    probe = watch(net, [own, head])
     for _ in range(steps):
         index = torch.randint(len(x), (32,))
         loss = F.cross_entropy(net(x[index]), y[index])
+        probe.loss(loss)
         own.zero_grad()
         head.zero_grad()
         loss.backward()
