@@ -82,7 +82,7 @@ static void put_code(bp_page *page, const bp_remedy *remedy) {
 
 static void put_edits(bp_page *page, const bp_report_run *run, const bp_remedy *remedy) {
     const char *edited = NULL;
-    if (run->network_text && run->edited)
+    if (remedy->n_edits > 0 && run->network_text && run->edited)
         edited = run->edited(run->context, remedy->edits, remedy->n_edits);
     if (edited) {
         bp_diff_print(page, BODY, run->network_text, edited);
