@@ -89,6 +89,10 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
                             !isnan(bp_model_recipe(d->model)->trivial_loss));
     bp_finding_add_evidence(slot, "learning_rate", "of the optimiser", 0, step,
                             bp_model_recipe(d->model)->learning_rate, true);
+    if (d->history.clipping > 0)
+        bp_finding_add_evidence(slot, "clipping",
+                                "largest norm of the gradients before / after they were clipped", 0,
+                                step, d->history.clipping, true);
     if (slot->narrow && slot->blamed_to - slot->blamed_from == 1)
         bp_finding_add_evidence(slot, "blamed_layer", "where most of the growth happens",
                                 bp_model_cut(d->model, slot->blamed_to), step,

@@ -91,6 +91,7 @@ typedef struct bp_history {
     int64_t largest_jump_step;
     double largest_loss;
     uint32_t n_out_of_bounds; /* records in a row up to now with a loss > 10 x trivial */
+    double clipping; /* largest norm of all gradients before / after they were clipped; 0 never */
     uint64_t nan_parameters;
     int64_t nan_since; /* -1: never */
     double largest_span;

@@ -311,6 +311,12 @@ uint32_t bp_model_cut(const bp_model *model, uint32_t cut) {
     return cut >= 1 && cut <= model->n_cuts ? model->cuts[cut] : 0;
 }
 
+uint32_t bp_model_output_layer(const bp_model *model) {
+    for (uint32_t id = model->n_layers; id >= 1; id--)
+        if (bp_model_layer(model, id)->output_shape[0] > 0) return id;
+    return model->n_layers;
+}
+
 bool bp_model_cut_is_normalised(const bp_model *model, uint32_t cut) {
     for (uint32_t id = bp_model_cut(model, cut - 1) + 1; id <= bp_model_cut(model, cut); id++)
         if (bp_model_layer(model, id)->norm != BP_NORM_NONE) return true;

@@ -50,6 +50,8 @@ int64_t bp_layer_n_parameters(const bp_layer *layer);
  * bp_model_cut(model, 0) is 0, the input. */
 uint32_t bp_model_n_cuts(const bp_model *model);
 uint32_t bp_model_cut(const bp_model *model, uint32_t cut);
+/* The last layer whose output has a shape: what a framework lists behind it was never called. */
+uint32_t bp_model_output_layer(const bp_model *model);
 /* True when between cut - 1 and cut a normalisation makes the weights' scale meaningless. */
 bool bp_model_cut_is_normalised(const bp_model *model, uint32_t cut);
 
