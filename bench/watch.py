@@ -321,8 +321,8 @@ def measure_watch(name, folder, arguments):
     while sum(own) < arguments.seconds or first is None or len(own) - first < 2:
         rounds.play()
         if first is None and sum(own) >= arguments.warm:
-            first, told = len(own), probe.cost()
-    cost, counted = probe.cost(), sum(own[first:])
+            first, told = len(own), probe.cost
+    cost, counted = probe.cost, sum(own[first:])
     probe.close()
     full = cost["full_steps"] - told["full_steps"]
     return {"network": what, "samples": samples, "rounds": len(own) - first, "turn_steps": steps,
@@ -366,14 +366,14 @@ def measure_overhead(optimiser, folder, arguments, layers=48):
     plain, light, full = (Twin(model, data, optimiser) for _ in range(3))
     # The one has nothing to spend once its free time is used up, the other all of the time.
     probes = [watched(light, folder + "-light", 1e-9), watched(full, folder + "-full", 1.0)]
-    while probes[0].cost()["light_steps"] < 100:
+    while probes[0].cost["light_steps"] < 100:
         light.train(10)
     steps = steps_of(plain.train, arguments.rival_turn)
     rounds = Rounds({"plain": plain.train, "light": light.train, "full": full.train}, steps)
-    before = [probe.cost() for probe in probes]
+    before = [probe.cost for probe in probes]
     for _ in range(3 * arguments.rival_rounds):
         rounds.play()
-    costs = [probe.cost() for probe in probes]
+    costs = [probe.cost for probe in probes]
     full_steps = [cost["full_steps"] - old["full_steps"] for cost, old in zip(costs, before)]
     for probe in probes:
         probe.close()

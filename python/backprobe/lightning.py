@@ -55,6 +55,11 @@ class BackprobeCallback(*_bases()):  # type: ignore[misc]
         self._saved = False
 
     @property
+    def probe(self) -> Probe | None:
+        """The one of a module that is watched as a whole."""
+        return self.probes.get("")
+
+    @property
     def findings(self) -> list[Finding]:
         return [finding for probe in self.probes.values() for finding in probe.findings]
 
