@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.compiler import is_compiling
 
+from .structure import tensor_in
+
 if TYPE_CHECKING:
     from .probe import Probe
-
-
-def tensor_in(value: object) -> torch.Tensor | None:
-    """The tensor that a module's argument or output is about: itself, or the first in it."""
-    if isinstance(value, torch.Tensor):
-        return value
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            found = tensor_in(item)
-            if found is not None:
-                return found
-    return None
 
 
 def _nothing() -> Callable[..., None]:

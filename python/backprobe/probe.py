@@ -29,9 +29,9 @@ from .hooks import (
     LeafHook,
     LossHook,
     OutputHook,
-    tensor_in,
 )
 from .replay import tree
+from .structure import tensor_in
 from .watch import TrainingStopped
 
 End = Literal["finished", "interrupted", "stopped"]
@@ -103,12 +103,12 @@ class Probe:
         self._telling = False
         self._any_mode = False
         self._heard_in_eval = False
-        self._per_sample_loss = False
         self._heard_loss = False
         self._loss_source: Literal["hook", "hand"] | None = None
         self._loss_in_output = False
         self._closures = False
         self._scaler: torch.amp.GradScaler | None = None
+        self._searching = True
         self._scale = 1.0
         self._skip_noted = False
         self._clips = False
@@ -155,7 +155,8 @@ class Probe:
         assert self._structure is not None
         modules: dict[torch.nn.Module, dict[str, tuple[int, int]]] = {}
         for use in self._structure.sites:
-            modules.setdefault(use.module, {})[use.place] = (use.site, use.what)
+            places = modules.setdefault(use.module, {})
+            places[use.place] = use.site, use.what | places.get(use.place, (0, 0))[1]
         for module, places in modules.items():
             hook = LeafHook(self, places.get("output"), places.get("input"))
             self._in_full.append((module.register_forward_hook(hook), hook))
@@ -236,9 +237,6 @@ class Probe:
         loss = tensor_in(output)
         if loss is None or not loss.requires_grad:
             return
-        if loss.numel() != 1:
-            self._per_sample_loss = True
-            return
         self._loss_source = "hook"
         self._take_loss(loss, loss_fn, args)
 
@@ -278,9 +276,9 @@ class Probe:
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
         self._marks = self._gradient_marks()
-        if self._structure is None:
+        if self._searching:
             self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
-        elif self._clips or self._scaler is not None:
+        if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
             self._native.gradients([p.grad for p in self._parameters])
 
     def _gradient_marks(self) -> int:
@@ -320,9 +318,10 @@ class Probe:
     def _before_update(self, optimiser: Optimizer) -> None:
         if self._began or not self._native.full:
             return
-        if self._structure is None and not self._open():
+        if self._structure is None and not (self._is_discovered() and self._open()):
             return
         self._began = True
+        self._searching = False
         if self._scaler is None:
             self._scaler = optimizers.scaler_above()
             if self._scaler is not None:
@@ -352,7 +351,8 @@ class Probe:
     def _look_for_skip(self) -> None:
         """A loss scaler that met an infinity does not call the optimiser, it only lowers its scale."""
         if self._scaler is None:
-            if self._overflowed and self._structure is None and self._open():
+            # It is not known before it calls the optimiser for the first time.
+            if self._overflowed and (self._structure is not None or self._open()):
                 self._end_step(True)
             return
         scale = optimizers.scale_of(self._scaler)
@@ -395,13 +395,18 @@ class Probe:
 
     # --- the network is known ------------------------------------------------------------------
 
-    def _open(self) -> bool:
-        """Ends the discovery. False where there was nothing yet to discover: no gradient."""
-        if self._discovery is None or all(p.grad is None for p in self._parameters):
+    def _is_discovered(self) -> bool:
+        """False where this step has shown nothing: it has no gradient, or it was in evaluation mode.
+        Who trains so is watched from the next step on."""
+        if all(p.grad is None for p in self._parameters):
             return False
-        if self._heard_in_eval and not self._discovery.sites:
-            self._any_mode = True  # who trains in evaluation mode is watched from the next step on
-            self._heard_in_eval = False
+        assert self._discovery is not None
+        self._any_mode = self._heard_in_eval and not self._discovery.sites
+        return not self._any_mode
+
+    def _open(self) -> bool:
+        """The network is known: the run begins. False where it had begun."""
+        if self._discovery is None:
             return False
         known = structure.describe(
             self._discovery, self._model, self._optimisers, objective=self._settings.objective
@@ -454,19 +459,11 @@ class Probe:
             return None
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        yield from known.unseen
-        if not known.sites:
-            yield (
-                "activations and error signals: no module was called as it stands (the model is compiled, "
-                "or functions use its weights); parameters, gradients, updates and the loss are watched"
-            )
-        if self._per_sample_loss and not self._heard_loss:
-            yield (
-                "the loss: the loss function gives one for each sample; call probe.loss(loss) with the one "
-                "that goes backward"
-            )
-        elif not self._heard_loss:
-            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        if self._heard_loss:
+            yield from known.unseen
+            return
+        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss"))
 
     # --- what it says --------------------------------------------------------------------------
 
