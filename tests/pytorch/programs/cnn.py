@@ -70,7 +70,7 @@ class HandWrittenLoss(nn.Module):
 
 
 def main(watch, broken=None, steps=STEPS):
-    x, y = fashion(1500)
+    x, y = fashion(1000)
     model = Net(norm=broken is None or broken == "log_softmax_by_hand")
     criterion = nn.CrossEntropyLoss()
     if broken == "log_softmax_by_hand":

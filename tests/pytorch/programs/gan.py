@@ -9,7 +9,7 @@ from outcome import Fault, Goal
 from torch import nn
 
 GOAL = Goal("distance", at_most=0.2)
-STEPS = 600
+STEPS = 450
 BROKEN = {
     "log_sigmoid_by_hand": Fault(
         "log(1 - sigmoid(x)) by hand and a hasty discriminator", "non-finite", since=(0, 300)
@@ -48,8 +48,8 @@ def main(watch, broken=None, steps=STEPS):
     loss_of = by_hand if broken else by_pytorch
     opt_g = torch.optim.Adam(G.parameters(), lr=2e-3, betas=(0.5, 0.999))
     opt_d = torch.optim.Adam(D.parameters(), lr=0.3 if broken else 2e-3, betas=(0.5, 0.999))
-    probe_g = watch(G, opt_g, objective="unsupervised")
-    probe_d = watch(D, opt_d, objective="unsupervised")
+    probe_g = watch(G, opt_g, objective="gan")
+    probe_d = watch(D, opt_d, objective="gan")
     for _ in range(steps):
         real = images[torch.randint(len(images), (32,))]
         fake = G(torch.randn(32, 16))

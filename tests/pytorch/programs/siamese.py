@@ -40,7 +40,7 @@ def main(watch, broken=None, steps=STEPS):
     else:
         model = Siamese()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    probe = watch(model, optimizer, objective="unsupervised")
+    probe = watch(model, optimizer, objective="contrastive")
     for _ in range(steps):
         i = torch.randint(len(x), (48,))
         j = torch.randint(len(x), (48,))
