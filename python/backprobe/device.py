@@ -26,26 +26,20 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import _native
-from .device_panel import AdaptivityResults, Panel, PanelResults, Spread, SpreadResults
-from .device_tiles import Arrived, Reading, Tile, Tiles, why_not, wide_of
+from .device_panel import Panel, Spread
+from .device_step import Call, Event, Loss, Merging, Scalar, Step
+from .device_tiles import Arrived, Tiles, why_not, wide_of
 
 QUEUED_STEPS = 64  # that were not told yet; the next one waits for the oldest
 QUEUED_FULL_STEPS = 4  # these hold more memory
 SCALARS = 16  # in one piece of pinned memory
-
-Scalar = float | Tensor  # a 0-dim tensor in memory of the host, complete when the step has arrived
-
-
-class Event(Protocol):
-    def query(self) -> bool: ...
-    def synchronize(self) -> None: ...
-
 
 class HasCome:
     """The event of a device that is never behind: the CPU."""
@@ -63,53 +57,6 @@ def recorded_event(device: torch.device) -> Event:
     event = torch.Event(device)
     event.record(torch.accelerator.current_stream(device))
     return event
-
-
-class Call:
-    """A tensor passed a site."""
-
-    def __init__(self, site: int, needs_error: bool) -> None:
-        self.site = site
-        self.needs_error = needs_error
-        self.backward: int | None = None  # number of the pass that brought its error signal
-        self.activation: Reading | None = None
-        self.error: Reading | None = None
-        self.loss: Loss | None = None  # of that pass
-
-
-class Loss:
-    def __init__(self, value: Scalar, terms: int) -> None:
-        self.value = value
-        self.terms = terms
-        self.backward: int | None = None
-        self.factor: Scalar = 1.0
-
-
-class Step:
-    """What was seen of one step, and then waits until its numbers have arrived."""
-
-    def __init__(self, full: bool) -> None:
-        self.full = full
-        self.losses: list[Loss] = []
-        self.calls: list[Call] = []
-        self.of_parameters: dict[str, dict[int, Reading]] = {}  # role -> parameter -> reading
-        self.factor: Scalar = 1.0
-        self.ends: tuple[float, int, Scalar | bool, Scalar] = (0.0, 0, False, 1.0)
-        self.seconds = 0.0  # that the host spent
-        self.events: list[Event] = []
-        self.tiles: dict[Tile, Tensor] = {}
-        self.panels: list[tuple[list[int], PanelResults]] = []
-        self.adaptivity: list[tuple[list[int], AdaptivityResults]] = []
-        self.spreads: list[SpreadResults] = []
-        self.pinned: list[Tensor] = []
-        self.then: list[Callable[[], None]] = []  # told behind it
-
-    def has_come(self) -> bool:
-        return all(event.query() for event in self.events)
-
-    def wait(self) -> None:
-        for event in self.events:
-            event.synchronize()
 
 
 class ErrorHook:
@@ -183,8 +130,7 @@ class DeviceStage:
         self._used_scalars = SCALARS
         self._every = 0
         self._number = 0  # of the current step
-        self._backwards = 0
-        self._last_loss: Loss | None = None
+        self._sites: list[int] = []  # of layers' outputs
         self._failure: Exception | None = None
         self._not_measured: dict[str, int] = {}
         self._now = Step(probe.full)
@@ -216,13 +162,14 @@ class DeviceStage:
         if not step.full or torch.is_inference_mode_enabled() or not self._can_measure(tensor):
             return False
         began = time.perf_counter()
-        call = Call(site, bool(what & _native.ERROR) and tensor.requires_grad)
+        rows = tensor.shape[0] if tensor.dim() else 1
+        call = Call(site, rows, bool(what & _native.ERROR) and tensor.requires_grad)
         station = self._station(tensor.device)
         if what & _native.ACTIVATION:
             [call.activation] = station.tiles.take([tensor])
         if what & _native.SPREAD:
             station.spread.add(site, tensor)
-        if call.needs_error:
+        if call.is_hooked:
             tensor.register_hook(ErrorHook(self, step, call))
         step.calls.append(call)
         step.seconds += time.perf_counter() - began
@@ -239,24 +186,20 @@ class DeviceStage:
         step = self._now
         loss = Loss(self._later(tensor), terms)
         if not isinstance(tensor, Tensor):
-            loss.backward = self._backwards
+            step.begin_pass(-1, loss)
         elif tensor.requires_grad:
             tensor.register_hook(LossHook(self, step, loss))
-        step.losses.append(loss)
 
     def fresh(self) -> None:
         """As the native probe's. Whether gradients that are there are all zero is not asked of a
         device: this is for gradients that are None."""
-        step, now = self._now, self._backwards
-        step.losses = [a for a in step.losses if a.backward is None or a.backward >= now]
-        step.calls = [a for a in step.calls if a.backward is None or a.backward >= now]
-        step.of_parameters.pop("unclipped", None)
+        self._now.forget_older_passes()
+        self._now.of_parameters.pop("unclipped", None)
 
     def forget(self) -> None:
         """As the native probe's. What a tile holds of the step is not told."""
         self._release(self._now)
         self._now, self._used_scalars = Step(self._now.full), SCALARS
-        self._last_loss = None
         for station in self._stations.values():
             station.spread.forget()
 
@@ -344,7 +287,6 @@ class DeviceStage:
         self._used_scalars = SCALARS
         self._pending.append(step)
         self._number += 1
-        self._last_loss = None
         self._tell_what_has_come()
         self._now = Step(self._next_is_full())
         return self._now.full
@@ -363,6 +305,7 @@ class DeviceStage:
     ) -> None:
         self._probe.open(layers, recipe, input_shape, sites, parameters, options)
         self._every = options.get("every", 0)
+        self._sites = [site for site, _, role in sites if role == "activation"]
         self._number = self._probe.step
 
     def validation(self, loss: float | None, accuracy: float | None, /) -> None:
@@ -397,19 +340,18 @@ class DeviceStage:
         if step is not self._now or not self._can_measure(gradient):
             return
         began = time.perf_counter()
-        call.backward, call.loss = self._backwards, self._last_loss
-        [call.error] = self._station(gradient.device).tiles.take([gradient])
+        [reading] = self._station(gradient.device).tiles.take([gradient])
+        call.errors.append((step.passes[-1] if step.passes else None, reading))
+        call.forgotten = False
         step.seconds += time.perf_counter() - began
 
     def _backward_began(self, step: Step, loss: Loss, gradient: Tensor) -> None:
         if step is not self._now or self._is_capturing():
             return
-        self._backwards += 1
-        loss.backward = self._backwards
         loss.factor = self._later(gradient)
-        self._last_loss = loss
-        if step.full and self.on_backward is not None:
-            self.on_backward(self._backwards)
+        begins = step.begin_pass(torch._C._current_graph_task_id(), loss)
+        if begins and step.full and self.on_backward is not None:
+            self.on_backward(len(step.passes))
 
     # --- measuring
 
@@ -418,8 +360,8 @@ class DeviceStage:
             self._stations[device] = Station(device)
         return self._stations[device]
 
-    def _count(self, reason: str) -> None:
-        self._not_measured[reason] = self._not_measured.get(reason, 0) + 1
+    def _count(self, reason: str, times: int = 1) -> None:
+        self._not_measured[reason] = self._not_measured.get(reason, 0) + times
 
     def _can_measure(self, tensor: Any) -> bool:
         if self._is_capturing():
@@ -515,47 +457,49 @@ class DeviceStage:
     def _tell(self, step: Step) -> None:
         probe = self._probe
         probe.observed(step.full, step.seconds)
-        for loss in step.losses:
-            if loss.backward is not None:
-                probe.put_loss(float(loss.value), float(loss.factor), loss.terms)
-        if step.full:
-            self._tell_tensors(step)
+        for each in step.passes:
+            if each.losses and not each.forgotten:
+                probe.put_loss(each.value(), each.factor(), each.terms())
         learning_rate, samples, skipped, loss_scale = step.ends
+        if step.full:
+            rows = self._tell_sites(step, arrived := Arrived(step.tiles))
+            self._tell_parameters(step, arrived)
+            samples = samples or next((rows[site] for site in self._sites if site in rows), 0)
         probe.end_step(learning_rate, samples, bool(skipped), float(loss_scale))
         for then in step.then:
             then()
         self._release(step)
 
-    def _tell_tensors(self, step: Step) -> None:
-        probe, arrived, factor = self._probe, Arrived(step.tiles), usable(step.factor)
-        for call in step.calls:
-            if call.needs_error and call.error is None:
-                continue  # its backward pass never came
-            if call.activation is not None:
-                probe.put_summary("activation", call.site, arrived.numbers(call.activation))
-            if call.error is not None:
-                scale = usable(call.loss.factor) if call.loss else 1.0
-                probe.put_summary("error", call.site, arrived.numbers(call.error, scale))
-        for role, readings in step.of_parameters.items():
-            scale = 1.0 if role == "parameter" else factor
-            for parameter, reading in readings.items():
-                probe.put_summary(role, parameter, arrived.numbers(reading, scale))
+    def _tell_sites(self, step: Step, arrived: Arrived) -> dict[int, int]:
+        """Returns how many samples passed each site."""
+        merging = Merging(step, arrived)
+        for role, site, numbers in merging.sites():
+            self._probe.put_summary(role, site, numbers)
         for spread in step.spreads:
             for site, variation in spread.readings():
-                probe.put_spread(site, variation)
+                self._probe.put_spread(site, variation)
+        if merging.without_factor:
+            self._count("a loss scale that is no factor", merging.without_factor)
+        return merging.rows
+
+    def _tell_parameters(self, step: Step, arrived: Arrived) -> None:
+        probe, factor = self._probe, float(step.factor)
+        if factor == 0 or not isfinite(factor):
+            self._count("a loss scale that is no factor")
+            return
+        for role, readings in step.of_parameters.items():
+            for parameter, reading in readings.items():
+                numbers = arrived.numbers(reading, 1.0 if role == "parameter" else factor)
+                probe.put_summary(role, parameter, numbers)
         for parameters, panel in step.panels:
-            for row, numbers, cosine in panel.readings(factor):
-                probe.put_update(parameters[row], numbers, cosine)
+            for row, update, cosine in panel.readings(factor):
+                probe.put_update(parameters[row], update, cosine)
         for parameters, adaptivity in step.adaptivity:
             for row, mean in adaptivity.readings():
                 probe.put_adaptivity(parameters[row], mean)
 
     def _release(self, step: Step) -> None:
+        """A graph that the user keeps keeps its hooks, and these the step, but not what it held."""
         self._free += step.pinned
-        step.pinned = []
-
-
-def usable(factor: Scalar) -> float:
-    """A factor by which can be divided; a loss scale that is 0 or not finite says nothing."""
-    number = float(factor)
-    return number if 0 < abs(number) < float("inf") else 1.0
+        for held in (step.pinned, step.calls, step.passes, step.tiles, step.panels, step.spreads):
+            held.clear()

@@ -15,6 +15,7 @@ from .device_tiles import copy_all, to_host, wide_of
 PLACES = 2048  # of a parameter, as in the library's own panel
 UNITS = 4096  # of an activation
 SAMPLES = 32  # fewer do not tell how much an activation varies
+MOST_SAMPLES = 128  # of one call
 
 Update = tuple[int, float, float, int, int]
 
@@ -177,8 +178,10 @@ class Spread:
         if tensor.dim() < 1 or tensor.numel() == 0:
             return False
         self._make_room(site)
-        samples = len(tensor)
-        values = tensor.detach().reshape(samples, -1)
+        every = -(-len(tensor) // MOST_SAMPLES)
+        values = tensor.detach()[::every]
+        values = values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)
+        samples = len(values)
         if values.shape[1] > UNITS:
             values = values.index_select(1, self._places_among(values.shape[1]))
         units = values.shape[1]
