@@ -34,7 +34,7 @@ from torch import Tensor
 
 from . import _native
 from .device_panel import Panel, Spread
-from .device_step import Call, Event, Loss, Merging, Scalar, Step
+from .device_step import Call, Event, Loss, Scalar, Step
 from .device_tiles import Arrived, Tiles, why_not, wide_of
 
 QUEUED_STEPS = 64  # that were not told yet; the next one waits for the oldest
@@ -360,8 +360,8 @@ class DeviceStage:
             self._stations[device] = Station(device)
         return self._stations[device]
 
-    def _count(self, reason: str, times: int = 1) -> None:
-        self._not_measured[reason] = self._not_measured.get(reason, 0) + times
+    def _count(self, reason: str) -> None:
+        self._not_measured[reason] = self._not_measured.get(reason, 0) + 1
 
     def _can_measure(self, tensor: Any) -> bool:
         if self._is_capturing():
@@ -457,30 +457,32 @@ class DeviceStage:
     def _tell(self, step: Step) -> None:
         probe = self._probe
         probe.observed(step.full, step.seconds)
-        for each in step.passes:
-            if each.losses and not each.forgotten:
+        arrived = Arrived(step.tiles)
+        for each in step.counting_passes():
+            if each is not None and each.losses:
                 probe.put_loss(each.value(), each.factor(), each.terms())
+            for call in step.calls:  # they belong to the pass that was told last
+                for reading in call.errors_of(each):
+                    probe.put_summary("error", call.site, arrived.numbers(reading))
         learning_rate, samples, skipped, loss_scale = step.ends
         if step.full:
-            rows = self._tell_sites(step, arrived := Arrived(step.tiles))
+            self._tell_activations(step, arrived)
             self._tell_parameters(step, arrived)
-            samples = samples or next((rows[site] for site in self._sites if site in rows), 0)
+            counts = map(step.samples_of, self._sites)
+            samples = samples or next((count for count in counts if count), 0)
         probe.end_step(learning_rate, samples, bool(skipped), float(loss_scale))
         for then in step.then:
             then()
         self._release(step)
 
-    def _tell_sites(self, step: Step, arrived: Arrived) -> dict[int, int]:
-        """Returns how many samples passed each site."""
-        merging = Merging(step, arrived)
-        for role, site, numbers in merging.sites():
-            self._probe.put_summary(role, site, numbers)
+    def _tell_activations(self, step: Step, arrived: Arrived) -> None:
+        for call in step.counting_calls():
+            if call.activation is not None:
+                numbers = arrived.numbers(call.activation)
+                self._probe.put_summary("activation", call.site, numbers)
         for spread in step.spreads:
             for site, variation in spread.readings():
                 self._probe.put_spread(site, variation)
-        if merging.without_factor:
-            self._count("a loss scale that is no factor", merging.without_factor)
-        return merging.rows
 
     def _tell_parameters(self, step: Step, arrived: Arrived) -> None:
         probe, factor = self._probe, float(step.factor)

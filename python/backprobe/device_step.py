@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step as an accelerator saw it, and what it comes to when its numbers have arrived: the same
-merging of micro-batches as the native probe does for tensors of the CPU (python/native/merge.c)."""
+"""One step as an accelerator saw it, and what of it counts: as the native probe sees steps of the CPU,
+who also merges micro-batches (python/native/stage.c, merge.c)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from .device_panel import AdaptivityResults, PanelResults, SpreadResults
-from .device_tiles import Arrived, Numbers, Reading, Tile
+from .device_tiles import Reading, Tile
 
 Scalar = float | Tensor  # a 0-dim tensor in memory of the host, complete when the step has arrived
 
@@ -65,10 +65,9 @@ class Call:
     errors: list[tuple[Pass | None, Reading]] = field(default_factory=list)
     forgotten: bool = False
 
-    def counting_errors(self) -> list[tuple[Pass | None, Reading]]:
-        if self.forgotten:
-            return []
-        return [each for each in self.errors if each[0] is None or not each[0].forgotten]
+    def errors_of(self, its_pass: Pass | None) -> list[Reading]:
+        """None: that came before any loss was told."""
+        return [] if self.forgotten else [r for each, r in self.errors if each is its_pass]
 
 
 @dataclass(eq=False)
@@ -115,92 +114,33 @@ class Step:
             if call.errors:
                 call.forgotten = all(each is not newest for each, _ in call.errors)
 
+    def counting_passes(self) -> list[Pass | None]:
+        """With None for error signals that came before any loss was told."""
+        passes: list[Pass | None] = [each for each in self.passes if not each.forgotten]
+        return [None, *passes] if any(call.errors_of(None) for call in self.calls) else passes
+
+    def counting_calls(self) -> Iterator[Call]:
+        """A call whose error signal is awaited and did not come was no training. One that needs no
+        gradient counts where none of the site got one: in the first pass of a re-entrant checkpoint
+        the same happens without a graph."""
+        passes = self.counting_passes()
+        learnt = [call for call in self.calls if any(map(call.errors_of, passes))]
+        sites = {call.site for call in learnt}
+        awaits = bool(self.passes or sites)
+        for call in self.calls:
+            if call.forgotten:
+                continue
+            if call in learnt if call.is_hooked and awaits else call.site not in sites:
+                yield call
+
+    def samples_of(self, site: int) -> int:
+        """A site that is called more often than there are passes sees each sample several times."""
+        rows = [call.rows for call in self.counting_calls() if call.site == site]
+        passes = sum(not each.forgotten for each in self.passes)
+        return round(sum(rows) * min(1.0, passes / len(rows))) if rows else 0
+
 
 def usable(factor: Scalar) -> float:
     """A factor by which can be divided; a loss scale that is 0 or not finite says nothing."""
     number = float(factor)
     return number if number != 0 and isfinite(number) else 1.0
-
-
-# --- numbers -----------------------------------------------------------------------------------
-
-
-def merged(numbers: Iterable[Numbers]) -> Numbers:
-    rows = list(zip(*numbers, strict=True))
-    counts = [sum(row) for row in rows[:5]]
-    return (*counts, min(rows[5]), max(rows[6]), sum(rows[7]), sum(rows[8]))  # type: ignore
-
-
-def averaged(numbers: Numbers, share: float) -> Numbers:
-    """All but the extremes times a share: a mean over calls."""
-    count, nan, positive, negative, zero, low, high, total, squares = numbers
-    bad = nan + positive + negative
-    count = bad + round((count - bad) * share)
-    zero = round(zero * share)
-    return count, nan, positive, negative, zero, low, high, total * share, squares * share
-
-
-# --- what a step comes to ----------------------------------------------------------------------
-
-
-class Merging:
-    """A step whose numbers have arrived, site by site."""
-
-    def __init__(self, step: Step, arrived: Arrived) -> None:
-        self._step = step
-        self._arrived = arrived
-        counting = [each for each in step.passes if not each.forgotten]
-        terms = [each.terms() for each in counting]
-        self._terms = sum(terms) if all(n > 0 for n in terms) else 0
-        self._n_passes = len(counting)
-        self._awaits = bool(step.passes) or any(call.errors for call in step.calls)
-        self._errors: dict[int, list[Numbers]] = {}
-        self._activations: dict[int, list[Numbers]] = {}
-        self.rows: dict[int, int] = {}  # of a site
-        self.without_factor = 0  # error signals
-        for call in step.calls:
-            self._add_errors(call)
-        for call in step.calls:
-            self._add_activation(call)
-
-    def sites(self) -> Iterable[tuple[str, int, Numbers]]:
-        """As native's put_summary takes them."""
-        fewest = min((len(found) for found in self._errors.values()), default=0)
-        passes = self._n_passes or fewest
-        for role, sites in (("activation", self._activations), ("error", self._errors)):
-            for site, found in sites.items():
-                numbers = merged(found)
-                if 0 < passes < len(found):
-                    share = passes / len(found)
-                    numbers = averaged(numbers, share)
-                    if role == "activation":
-                        self.rows[site] = round(self.rows[site] * share)
-                yield role, site, numbers
-
-    def _weight(self, its_pass: Pass | None) -> float:
-        if its_pass is not None and self._terms > 0:
-            return its_pass.terms() / self._terms
-        return 1 / max(1, self._n_passes)
-
-    def _add_errors(self, call: Call) -> None:
-        for its_pass, reading in call.counting_errors():
-            factor = its_pass.factor() if its_pass is not None else 1.0
-            if factor == 0 or not isfinite(factor):
-                self.without_factor += 1
-                continue
-            numbers = self._arrived.numbers(reading, factor / self._weight(its_pass))
-            self._errors.setdefault(call.site, []).append(numbers)
-
-    def _add_activation(self, call: Call) -> None:
-        """A call that needs no gradient counts where none of the site got one: in the first pass of
-        a re-entrant checkpoint the same happens without a graph."""
-        if call.activation is None or call.forgotten:
-            return
-        if call.is_hooked:
-            counts = bool(call.counting_errors()) or not self._awaits
-        else:
-            counts = call.site not in self._errors
-        if counts:
-            numbers = self._arrived.numbers(call.activation)
-            self._activations.setdefault(call.site, []).append(numbers)
-            self.rows[call.site] = self.rows.get(call.site, 0) + call.rows

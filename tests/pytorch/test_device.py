@@ -396,7 +396,7 @@ class StageTest(NumbersCase):
         self.assertEqual(len(summaries), 3 * 2 + 6 * 3)
         for site in range(3):
             self.assert_numbers(summaries["activation", site], run.activations[site])
-            self.assert_numbers(summaries["error", site], errors[site] / 4)
+            self.assert_numbers(summaries["error", site], errors[site])
         for index, weights in enumerate(before):
             self.assert_numbers(summaries["parameter", index], weights)
             self.assert_numbers(summaries["gradient", index], gradients[index] / 4)
@@ -497,7 +497,7 @@ class StageTest(NumbersCase):
         run.backward(0.75)
         run.update()
         self.assertEqual([call[3] for call in probe.of("put_loss")], [0.25, 0.75])
-        self.assertEqual(len(probe.of("put_summary")), 3 * 2 + 6 * 3)
+        self.assertEqual(len(probe.of("put_summary")), 2 * 3 * 2 + 6 * 3)
         self.assertEqual(numbers, [1, 2])
 
     def test_more_scalars_than_one_piece_holds(self):
