@@ -484,12 +484,15 @@ bp_status bp_watch_status(const bp_watch *watch, bp_error *error) {
 
 bp_event_watch bp_watch_cost(const bp_watch *watch) {
     const bp_governor *governor = &watch->governor;
+    /* A step that was decided about and did not begin is none yet. */
+    const uint64_t full = watch->has_decision && governor->full;
+    const uint64_t light = watch->has_decision && !governor->full;
     return (bp_event_watch){.step = watch->step.step,
                             .mode = governor->every > 0 ? BP_WATCH_EVERY : BP_WATCH_BUDGET,
                             .every = (uint64_t)governor->every,
                             .budget_fraction = governor->budget,
-                            .full_steps = watch->before.full_steps + governor->n_full,
-                            .light_steps = watch->before.light_steps + governor->n_light,
+                            .full_steps = watch->before.full_steps + governor->n_full - full,
+                            .light_steps = watch->before.light_steps + governor->n_light - light,
                             .watch_seconds = watch->before.watch_seconds + governor->watching,
                             .run_seconds =
                                 watch->before.run_seconds + bp_governor_run_seconds(governor)};
