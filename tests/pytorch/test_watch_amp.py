@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from watching import Watching, mlp, rms
 
 
-class Scaled(Watching):
+class Precision(Watching):
     def setUp(self):
         super().setUp()
         self.x, self.y = data.digits(64)
@@ -45,6 +45,8 @@ class Scaled(Watching):
             scaler.update()
             optimizer.zero_grad()
 
+
+class Scaled(Precision):
     def compare(self, optimizer, clip=None, parts=1):
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
         probe = self.watch(self.model, optimizer, loss_fn=self.criterion)
@@ -84,7 +86,7 @@ class Scaled(Watching):
             self.assertIsNone(record["loss_scale"])
 
 
-class Skipped(Scaled):
+class Skipped(Precision):
     def skips(self, fused, every=1):
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, fused=fused)
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -147,7 +149,7 @@ class Skipped(Scaled):
         self.assertIn("error[non-finite]", self.said)
 
 
-class HalfPrecision(Scaled):
+class HalfPrecision(Precision):
     def test_autocast(self):
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
         probe = self.watch(self.model, optimizer, loss_fn=self.criterion)
