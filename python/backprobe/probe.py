@@ -117,7 +117,6 @@ class Probe:
         self._scale: float | torch.Tensor = 1.0
         self._skip_noted = False
         self._clips = False
-        self._samples_ratio = 1.0
         self._foreign = self._foreign_before = 0
 
         # Of a step.
@@ -247,19 +246,15 @@ class Probe:
 
     def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
         self._heard_loss = True
-        rows = _rows(tensor_in(args))
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
-            samples = self._model_samples or rows
-            self._samples_ratio = samples / rows if rows else 1.0
-            self._samples.append(samples)
+            self._samples.append(self._model_samples or _rows(tensor_in(args)))
             self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
             return
         self._look_for_skip()
         self._light_losses += 1
         if self._light_losses > self._foreign:
-            self._samples.append(round(rows * self._samples_ratio) if rows else self._model_samples)
             self._native.loss(loss, 0)
 
     def backward_begins(self, number: int) -> None:
@@ -386,8 +381,10 @@ class Probe:
         if native.full:
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
-        assert self._rates is not None
-        full = native.end_step(self._rates.now(), sum(self._samples), skipped, self._scale)
+        assert self._rates is not None and self._structure is not None
+        # Where calls are seen the rows of those that count tell the samples.
+        samples = 0 if self._structure.sites else sum(self._samples)
+        full = native.end_step(self._rates.now(), samples, skipped, self._scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
         self._overflowed = self._began = False
@@ -562,9 +559,9 @@ class Probe:
             self.fail(error)
 
     def _loss_by_hand(self, loss: torch.Tensor | float) -> None:
-        twice = self._loss_source == "hook"  # the hook took this step's
+        twice = self._loss_source == "hook"  # which took this one
         self._loss_source = "hand"
-        if twice and self._samples:
+        if twice:
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
