@@ -146,6 +146,16 @@ typedef struct bp_verdict {
     uint32_t n_off; /* layers whose weights are off the critical value */
 } bp_verdict;
 
+/* Copies of the parameters, or what the optimisers of the ranks got, that were not equal. */
+typedef struct bp_rank_spread {
+    int64_t since;     /* the first record in which they were not; -1: never */
+    uint32_t n;        /* records since in which they were not */
+    double difference; /* the largest, relative, and where it was */
+    uint32_t layer, rank;
+    int64_t step;
+    uint8_t *layers; /* [n_layers + 1]: 1 where they were not */
+} bp_rank_spread;
+
 struct bp_diagnosis {
     bp_allocator allocator;
     const bp_model *model;
@@ -169,6 +179,9 @@ struct bp_diagnosis {
     double jump_ratio;                   /* the largest one where the series began */
     uint32_t jump_layer;
     bool out_by_jump; /* the loss is out of bounds since updates were larger than weights */
+    bp_rank_spread parameters, gradients; /* over the ranks */
+    uint32_t n_ranks;                     /* whose copies were compared; 0: of none */
+    uint32_t n_equal;                     /* records up to now in which all were equal */
     bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */
     uint32_t order[BP_N_PROBLEMS];        /* problems in the order of output */
     uint32_t n_order;
@@ -186,6 +199,7 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record);  /* vanis
 uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* exploding.c */
 uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record); /* non_finite.c */
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record);    /* weights.c */
+uint32_t bp_judge_ranks(bp_diagnosis *d, const bp_record *record);      /* ranks.c */
 
 /* sigma_w = rms * sqrt(fan_in) by the activation's critical value: 1 is right. NaN where it has no
  * meaning, before a normalisation among others. weights.c */
@@ -204,6 +218,10 @@ void bp_finding_sort(bp_diagnosis *d);
 /* --- text.c -------------------------------------------------------------------------------------
  */
 void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot); /* title, cause, note, symptoms */
+/* Of rank-mismatch (ranks.c). */
+void bp_text_ranks_title(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text);
+void bp_text_ranks(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
+                   bp_text *note);
 /* The lecture's table for this run (symptoms.c). */
 void bp_text_symptoms(bp_diagnosis *d, bp_finding_slot *slot);
 /* "1-4, 7" */
