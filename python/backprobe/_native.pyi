@@ -47,6 +47,7 @@ class Layer(TypedDict, total=False):
     name: str  # required; the module's
     kind: str  # required
     activation: str
+    activation_name: str  # path of the module that is the activation; left out for a function
     activation_slope: float
     norm: str
     norm_after_activation: bool
