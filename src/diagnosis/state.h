@@ -91,6 +91,7 @@ typedef struct bp_history {
     int64_t largest_jump_step;
     double largest_loss;
     uint32_t n_out_of_bounds; /* records in a row up to now with a loss > 10 x trivial */
+    double clipping; /* largest norm of all gradients before / after they were clipped; 0 never */
     uint64_t nan_parameters;
     int64_t nan_since; /* -1: never */
     double largest_span;
@@ -229,10 +230,13 @@ void bp_text_layers(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 
 /* The trivial level of the loss, or the first window's mean where it is not known; NaN for a loss
- * that has no level (negative). */
+ * that has no level (negative) or tells nothing about learning. */
 double bp_trivial_level(const bp_diagnosis *d);
-/* The loss is below 0.95 of the trivial level (as a mean over the window up to now). */
+/* The loss is below 0.95 of the trivial level (as a mean over the window up to now). True for a
+ * loss that tells nothing about learning: nothing is said to be stuck by it. */
 bool bp_loss_left_trivial(const bp_diagnosis *d);
+/* The loss tells about learning at all. */
+bool bp_loss_is_judged(const bp_diagnosis *d);
 /* Update ratio of a layer's weights in this record: rms(update) / max(rms w, 0.1/sqrt(fan_in)). */
 double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer);
 

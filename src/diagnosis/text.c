@@ -208,7 +208,7 @@ static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, b
                         ? "Adam rescales what arrives, and nothing arrives: healthy-looking "
                           "update ratios are rescaled noise"
                         : "Adam would not help: it rescales what arrives, and nothing arrives");
-    if (bp_loss_left_trivial(d) && slot->finding.open)
+    if (bp_loss_is_judged(d) && bp_loss_left_trivial(d) && slot->finding.open)
         bp_text_add(note,
                     "%sthe loss falls all the same: the late layers learn on features that "
                     "stay random",
@@ -238,7 +238,7 @@ static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, b
                    "only \xc3\x97",
                    exp(span), " over the layers");
     }
-    if (d->history.largest_jump > 10) {
+    if (bp_loss_is_judged(d) && d->history.largest_jump > 10) {
         number(text, "; the loss jumped by \xc3\x97", d->history.largest_jump, " at step ");
         bp_text_add(text, "%lld", (long long)d->history.largest_jump_step);
     } else if (d->history.largest_loss > 10 * bp_trivial_level(d)) {
