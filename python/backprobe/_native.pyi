@@ -14,9 +14,21 @@ class Damage(TypedDict):
     torn_tail: bool
     first: str | None
 
+class Rank(TypedDict):
+    """What the log of one of several processes gave."""
+
+    rank: int
+    first: int | None
+    last: int | None
+    records: int
+    missing: int  # steps that others have between first and last
+    end: End
+    error: str | None  # why it takes no part
+
 class Run(TypedDict):
     findings: list[dict[str, Any]]
     damage: Damage
+    ranks: list[Rank]  # empty: of one process
     end: End
 
 def version() -> str: ...
@@ -40,6 +52,7 @@ class Options(TypedDict, total=False):
     budget: float
     max_log_bytes: int
     resume_step: int | None  # a run that goes on: steps done before
+    ranks: int  # processes that train together; above 1 their full steps are common ones
 
 class Layer(TypedDict, total=False):
     """bp_layer by its words: "dense", "tanh", "batch_norm", …; what is left out is unknown."""
@@ -124,7 +137,7 @@ class Probe:
 
     def gradients(self, gradients: Sequence[Any | None], /) -> None:
         """All gradients as the backward pass left them, before clipping; in the order of `open`'s
-        parameters. Divided by the same factor as in before_update."""
+        parameters. They are divided by end_step's loss_scale: whoever unscales does it later."""
 
     def before_update(
         self, parameters: Sequence[Any], gradients: Sequence[Any | None], factor: float, /
