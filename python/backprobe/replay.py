@@ -33,10 +33,10 @@ def check(path: str | os.PathLike[str]) -> list[Finding]:
             DamagedLogWarning,
             stacklevel=2,
         )
-    return _tree(run["findings"])
+    return tree(run["findings"])
 
 
-def _tree(flat: list[dict[str, Any]]) -> list[Finding]:
+def tree(flat: list[dict[str, Any]]) -> list[Finding]:
     """Nests the consequences below their parents, and keeps the order."""
     children: dict[int, list[int]] = {}
     for index, row in enumerate(flat):

@@ -1,0 +1,766 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A watched model: its hooks' calls become steps, its steps findings. `backprobe.watch` makes one."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fnmatch
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch.optim import Optimizer
+
+from . import _native, losses, optimizers, run_folder, structure
+from .finding import Finding
+from .hooks import (
+    AfterStep,
+    Backward,
+    BeforeStep,
+    BeginHook,
+    Closure,
+    DiscoveryHook,
+    Hook,
+    LeafHook,
+    LossHook,
+    OutputHook,
+)
+from .replay import tree
+from .structure import tensor_in
+from .watch import TrainingStopped
+
+End = Literal["finished", "interrupted", "stopped"]
+
+_EVERYTHING = _native.ACTIVATION | _native.SPREAD | _native.ERROR
+_FOR_EVER = 1 << 30  # more than anybody pauses
+_SEVERITIES = ("hint", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What watch() was asked for, checked."""
+
+    run: str | bool | None = None
+    objective: str = "supervised"
+    budget: float = 0.01
+    every: int | None = None
+    ignore: tuple[str, ...] = ()
+    on_error: Literal["warn", "stop"] = "warn"
+    on_finding: Callable[[Finding], object] | None = None
+    name: str | None = None
+    max_log_bytes: int | None = None
+
+
+class Probe:
+    """One watched model, from `backprobe.watch` to `close`. Use it as a context manager, or close it;
+    a program that ends without has it closed."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        outer: torch.nn.Module,
+        optimisers: Sequence[Optimizer],
+        loss_fn: torch.nn.Module | None,
+        settings: Settings,
+    ) -> None:
+        self.deaf = 0
+        """Above 0: nothing is heard."""
+        self.news: list[Finding] = []
+        """To be told."""
+        self._model = model
+        self._outer = outer
+        self._optimisers = tuple(optimisers)
+        self._loss_fn = loss_fn
+        self._settings = settings
+        self._quiet = int(os.environ.get("RANK", "0") or 0) > 0
+
+        self._native = _native.Probe()
+        self._native.on_backward = Backward(self)
+        self._discovery: structure.Discovery | None = structure.Discovery(model)
+        self._structure: structure.Structure | None = None
+        self._parameters: list[torch.Tensor] = [
+            p for o in self._optimisers for g in o.param_groups for p in g["params"]
+        ]
+        self._rates: optimizers.Rates | None = None
+        self._moments: optimizers.Moments | None = None
+        self._resume: tuple[int, str | None] | None = None
+
+        # Of the run.
+        self.run_folder: str | None = None
+        """Where the log is; None before the first step, and where none is kept."""
+        self.unseen: tuple[str, ...] = ()
+        """Which evidence there is not, and why."""
+        self._closed = False
+        self._failure: str | None = None
+        self._told_blind = False
+        self._told: dict[tuple[str, int], str] = {}
+        self._kept: list[dict[str, Any]] = []
+        self._telling = False
+        self._any_mode = False
+        self._heard_in_eval = False
+        self._heard_loss = False
+        self._loss_source: Literal["hook", "hand"] | None = None
+        self._loss_in_output = False
+        self._closures = False
+        self._scaler: torch.amp.GradScaler | None = None
+        self._searching = True
+        self._scale = 1.0
+        self._skip_noted = False
+        self._clips = False
+        self._samples_ratio = 1.0
+        self._foreign = self._foreign_before = 0
+
+        # Of a step.
+        self._samples: list[int] = []
+        self._model_samples = 0
+        self._backwards = 0
+        self._foreign_now = 0
+        self._light_losses = 0
+        self._marks = 0
+        self._overflowed = False
+        self._began = False
+        self._in_closure = False
+        self._by_hand: float | None = None
+
+        self._always: list[tuple[Any, Hook]] = []
+        self._in_full: list[tuple[Any, Hook]] = []
+        self._before: list[tuple[Any, Hook]] = []
+        self._hang_always()
+        self._hang_discovery()
+        _open.add(self)
+
+    # --- hooks on and off ----------------------------------------------------------------------
+
+    def _hang_always(self) -> None:
+        after = AfterStep(self)
+        self._always = [(o.register_step_post_hook(after), after) for o in self._optimisers]
+        if self._loss_fn is not None:
+            hook = LossHook(self)
+            self._always.append((self._loss_fn.register_forward_hook(hook), hook))
+
+    def _hang_discovery(self) -> None:
+        hook = DiscoveryHook(self)
+        self._in_full = [(m.register_forward_hook(hook), hook) for _, m in structure.leaves(self._model)]
+        self._hang_frame()
+        if self._loss_fn is None:
+            output = OutputHook(self)
+            self._always.append((self._outer.register_forward_hook(output), output))
+
+    def _hang_leaves(self) -> None:
+        assert self._structure is not None
+        modules: dict[torch.nn.Module, dict[str, tuple[int, int]]] = {}
+        for use in self._structure.sites:
+            places = modules.setdefault(use.module, {})
+            places[use.place] = use.site, use.what | places.get(use.place, (0, 0))[1]
+        for module, places in modules.items():
+            hook = LeafHook(self, places.get("output"), places.get("input"))
+            self._in_full.append((module.register_forward_hook(hook), hook))
+        self._hang_frame()
+
+    def _hang_frame(self) -> None:
+        """What frames a full step."""
+        begin = BeginHook(self)
+        self._in_full.append((self._model.register_forward_pre_hook(begin, with_kwargs=True), begin))
+        if not self._before:
+            before = BeforeStep(self)
+            self._before = [(o.register_step_pre_hook(before), before) for o in self._optimisers]
+
+    def _take_down(self, hooks: list[tuple[Any, Hook]]) -> None:
+        for handle, hook in hooks:
+            hook.probe = None
+            handle.remove()
+        hooks.clear()
+
+    def _let_go(self, *, of_optimisers: bool) -> None:
+        """All hooks off. An optimiser that is calling its hooks right now must keep them: those are
+        dead from here on."""
+        self._take_down(self._in_full)
+        kept = []
+        for handle, hook in self._always + self._before:
+            hook.probe = None
+            if of_optimisers or not isinstance(hook, (AfterStep, BeforeStep)):
+                handle.remove()
+            else:
+                kept.append((handle, hook))
+        self._always = kept
+        self._before = []
+
+    # --- what hooks call -----------------------------------------------------------------------
+
+    def listens(self) -> bool:
+        """Whether what passes now is training."""
+        if self.deaf or not torch.is_grad_enabled():
+            return False
+        if self._model.training or self._any_mode:
+            return True
+        self._heard_in_eval = True
+        return False
+
+    def passes(self, site: tuple[int, int], tensor: torch.Tensor | None) -> None:
+        if tensor is not None:
+            self._native.forward(site[0], tensor, site[1])
+
+    def discovers(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
+        if self._discovery is None:
+            return
+        for site, tensor in self._discovery.called(module, args, output):
+            self._native.forward(site, tensor, _EVERYTHING)
+
+    def begins(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """The model's forward pass begins, in a full step."""
+        self._look_for_skip()
+        if not self.listens():
+            return
+        tensor = tensor_in(args)
+        if tensor is None:
+            tensor = tensor_in(kwargs)
+        self._model_samples = _rows(tensor)
+
+    def gave(self, output: object) -> None:
+        """The model gave its output, which may hold the loss."""
+        if self._loss_source == "hand":
+            return
+        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+        if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
+            self._loss_source = "hook"
+            self._take_loss(loss, None, ())
+
+    def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
+        """The loss function gave the loss."""
+        if self._loss_source == "hand":
+            return
+        loss = tensor_in(output)
+        if loss is None or not loss.requires_grad:
+            return
+        self._loss_source = "hook"
+        self._take_loss(loss, loss_fn, args)
+
+    def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
+        self._heard_loss = True
+        rows = _rows(tensor_in(args))
+        if self._native.full:
+            if self._discovery is not None:
+                self._discovery.loss_is(loss, loss_fn, args)
+            samples = self._model_samples or rows
+            self._samples_ratio = samples / rows if rows else 1.0
+            self._samples.append(samples)
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
+            return
+        self._look_for_skip()
+        self._light_losses += 1
+        if self._light_losses > self._foreign:
+            self._samples.append(round(rows * self._samples_ratio) if rows else self._model_samples)
+            self._native.loss(loss, 0)
+
+    def backward_begins(self, number: int) -> None:
+        """In a full step. Gradients that are zero now belong to no pass before."""
+        if self._gradients_are_zero():
+            self._native.fresh()
+            del self._samples[:-1]
+            self._foreign_now = number - 1
+        self._backwards = number
+
+    def _gradients_are_zero(self) -> bool:
+        # The last layers' are seldom all zero where there are any.
+        for parameter in reversed(self._parameters):
+            gradient = parameter.grad
+            if gradient is not None and bool(gradient.any()):
+                return False
+        return True
+
+    def backward_ended(self) -> None:
+        """In a full step: gradients as they are before anybody clips them."""
+        self._marks = self._gradient_marks()
+        if self._searching:
+            self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
+        if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
+            self._native.gradients([p.grad for p in self._parameters])
+
+    def _gradient_marks(self) -> int:
+        """Changes when a gradient is replaced or written to. Unscaling does not show here."""
+        return sum(id(g) + g._version for p in self._parameters if (g := p.grad) is not None)
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def steps(
+        self, optimiser: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """An optimiser is about to step."""
+        self._leave_closure()
+        if self.deaf:
+            return None
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self._before_update(optimiser)
+            return None
+        self._closures = True
+        heard = Closure(self, optimiser, closure)
+        if len(args) > 1:
+            return (args[0], heard, *args[2:]), kwargs
+        return args, {**kwargs, "closure": heard}
+
+    def closed_once(self, optimiser: Optimizer) -> None:
+        """The closure was called for the first time in this step."""
+        self._before_update(optimiser)
+        self._in_closure = True
+        self.deaf += 1
+
+    def _leave_closure(self) -> None:
+        if self._in_closure:
+            self._in_closure = False
+            self.deaf -= 1
+
+    def _before_update(self, optimiser: Optimizer) -> None:
+        if self._began or not self._native.full:
+            return
+        if self._structure is None and not (self._is_discovered() and self._open()):
+            return
+        self._began = True
+        self._searching = False
+        if self._scaler is None:
+            self._scaler = optimizers.scaler_above()
+            if self._scaler is not None:
+                self._scale = optimizers.scale_of(self._scaler) or 1.0
+        gradients = [p.grad for p in self._parameters]
+        if self._backwards:
+            self._clips = self._marks != self._gradient_marks()
+        factor = optimizers.inner_factor(optimiser) or 1.0
+        self._native.before_update(self._parameters, gradients, factor)
+
+    def stepped(self, optimiser: Optimizer) -> None:
+        """An optimiser has stepped."""
+        self._leave_closure()
+        if optimiser is not self._optimisers[-1] or self._structure is None:
+            return
+        if self.deaf:
+            self._native.forget()
+            return
+        if self._native.full and self._began:
+            self._native.after_update(self._parameters)
+            if self._moments:
+                self._native.second_moments(*self._moments.now(self._native.step + 1))
+        skipped = self._scaler is not None and any(optimizers.found_inf(o) for o in self._optimisers)
+        self._skip_noted = skipped
+        self._end_step(skipped)
+
+    def _look_for_skip(self) -> None:
+        """A loss scaler that met an infinity does not call the optimiser, it only lowers its scale."""
+        if self._scaler is None:
+            # It is not known before it calls the optimiser for the first time.
+            if self._overflowed and (self._structure is not None or self._open()):
+                self._end_step(True)
+            return
+        scale = optimizers.scale_of(self._scaler)
+        if scale is None or scale == self._scale:
+            return
+        if scale < self._scale and not self._skip_noted:
+            self._end_step(True)
+        self._skip_noted = False
+        self._scale = scale
+
+    def _end_step(self, skipped: bool) -> None:
+        native, first = self._native, self._discovery is not None
+        if self._by_hand is not None:  # told after its backward pass
+            native.put_loss(self._by_hand, 1.0, 0)
+        if native.full:
+            self._foreign = min(self._foreign_before, self._foreign_now)
+            self._foreign_before = self._foreign_now
+        assert self._rates is not None
+        full = native.end_step(self._rates.now(), sum(self._samples), skipped, self._scale)
+        self._samples.clear()
+        self._backwards = self._foreign_now = self._light_losses = self._marks = 0
+        self._overflowed = self._began = False
+        self._by_hand = None
+        if first:
+            self._discovery = None
+            self._take_down(self._in_full)
+        if full and not self._in_full:
+            self._hang_leaves()
+        elif not full and self._in_full:
+            self._take_down(self._in_full)
+        if not full and not self._closures and self._before:
+            self._take_down(self._before)
+        if first:
+            self._say_where()
+        if native.blind is not None and not self._told_blind:
+            self._told_blind = True
+            self._say(f"the log is not written any more ({native.blind}); watching and training go on")
+        if native.news() and not self._quiet:
+            self.news += self._worth_telling()
+
+    # --- the network is known ------------------------------------------------------------------
+
+    def _is_discovered(self) -> bool:
+        """False where this step has shown nothing: it has no gradient, or it was in evaluation mode.
+        Who trains so is watched from the next step on."""
+        if all(p.grad is None for p in self._parameters):
+            return False
+        assert self._discovery is not None
+        self._any_mode = self._heard_in_eval and not self._discovery.sites
+        return not self._any_mode
+
+    def _open(self) -> bool:
+        """The network is known: the run begins. False where it had begun."""
+        if self._discovery is None:
+            return False
+        known = structure.describe(
+            self._discovery, self._model, self._optimisers, objective=self._settings.objective
+        )
+        recipe = {**known.recipe, **optimizers.recipe(self._optimisers)}
+        if self._samples and sum(self._samples):
+            recipe.setdefault("batch", sum(self._samples))
+        self._parameters = [p for _, p, _, _ in known.parameters]
+        self._native.open(
+            known.layers,
+            recipe,
+            known.input_shape,
+            [(use.site, use.layer, use.role) for use in known.sites],
+            [(layer, slot, 0) for _, _, layer, slot in known.parameters],
+            self._options(),
+        )
+        self._structure = known
+        self._rates = optimizers.Rates(self._optimisers)
+        self._moments = optimizers.Moments(self._optimisers, self._parameters)
+        self.unseen = tuple(self._not_seen(known))
+        return True
+
+    def _options(self) -> dict[str, Any]:
+        settings = self._settings
+        options: dict[str, Any] = {"budget": settings.budget, "every": settings.every or 0}
+        if settings.max_log_bytes is not None:
+            options["max_log_bytes"] = settings.max_log_bytes
+        if self._resume is not None:
+            options["resume_step"] = self._resume[0]
+        self.run_folder = self._make_folder()
+        options["run_folder"] = None if self.run_folder is None else os.fsencode(self.run_folder)
+        return options
+
+    def _make_folder(self) -> str | None:
+        settings = self._settings
+        if settings.run is False or self._quiet:
+            return None
+        try:
+            if self._resume is not None and self._resume[1] is not None:
+                if os.path.isdir(self._resume[1]):
+                    return self._resume[1]
+                self._say(f"{self._resume[1]} is gone; the log begins anew")
+                self._resume = None
+            if isinstance(settings.run, str):
+                return run_folder.make(settings.run)
+            return run_folder.make_numbered(settings.name or run_folder.name_of_script())
+        except OSError as error:
+            self._told_blind = True
+            self._say(f"no log is kept ({error}); watching and training go on")
+            return None
+
+    def _not_seen(self, known: structure.Structure) -> Iterator[str]:
+        if self._heard_loss:
+            yield from known.unseen
+            return
+        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss"))
+
+    # --- what it says --------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            _print(f"backprobe: {text}")
+
+    def _say_where(self) -> None:
+        assert self._structure is not None
+        n = len(self._structure.layers)
+        where = f"log in {_shown(self.run_folder)}" if self.run_folder else "no log is kept"
+        line = f"watching {n} layer{'s' * (n != 1)}, {where}"
+        if self.unseen:
+            line += "; not seen: " + "; ".join(self.unseen)
+        self._say(line)
+
+    def _worth_telling(self) -> list[Finding]:
+        """Roots that opened or became worse since they were told."""
+        worth = []
+        for finding in self.findings:
+            key = finding.problem, finding.since_step
+            before = self._told.get(key)
+            worse = before is None or _SEVERITIES.index(finding.severity) > _SEVERITIES.index(before)
+            if finding.open and worse:
+                self._told[key] = finding.severity
+                worth.append(finding)
+        return worth
+
+    def tell(self) -> None:
+        """Tells the news. What it raises is meant to come through: TrainingStopped, or what the
+        user's callback raised."""
+        news, self.news = self.news, []
+        for finding in news:
+            if self._settings.on_finding is None:
+                _print(str(finding))
+            else:
+                self._telling = True
+                try:
+                    self._settings.on_finding(finding)
+                finally:
+                    self._telling = False
+            if finding.severity == "error" and self._settings.on_error == "stop":
+                self.close("stopped")
+                raise TrainingStopped(finding)
+
+    def fail(self, error: BaseException) -> None:
+        """An error of ours: the watch is over, the training is not."""
+        if self._failure is not None:
+            return
+        self.deaf += _FOR_EVER
+        step = self._native.step
+        self._failure = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(Exception):
+            self._let_go(of_optimisers=False)
+        with contextlib.suppress(Exception):
+            self._native.close("interrupted")
+        with contextlib.suppress(Exception):
+            self._say(f"stopped watching at step {step} ({self._failure}); the training goes on")
+
+    # --- for users -----------------------------------------------------------------------------
+
+    def loss(self, loss: torch.Tensor | float) -> None:
+        """Tells the loss of a (micro-)batch, best between the forward and the backward pass: then
+        the factor that a loss scaler or an accumulation puts on it is seen, too. Afterwards, or as
+        a number, its value alone is taken. Replaces what `loss_fn` or the model's output gave."""
+        if not self.listens():
+            return
+        try:
+            self._loss_by_hand(loss)
+        except Exception as error:
+            self.fail(error)
+
+    def _loss_by_hand(self, loss: torch.Tensor | float) -> None:
+        twice = self._loss_source == "hook"  # the hook took this step's
+        self._loss_source = "hand"
+        if twice and self._samples:
+            return
+        if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+            self._heard_loss = True
+            self._native.put_loss(float(loss), 1.0, 0)
+            return
+        self._by_hand = float(loss.detach())
+        loss.register_hook(_Came(self))
+        self._take_loss(loss, None, ())
+
+    def backward_came(self) -> None:
+        """The backward pass of a loss that was told by hand began behind that."""
+        self._by_hand = None
+
+    def validation(
+        self, *, loss: float | torch.Tensor | None = None, accuracy: float | torch.Tensor | None = None
+    ) -> None:
+        """Tells an evaluation on held-out data, after the last step. accuracy: 0 … 1."""
+        if self._structure is None or self.deaf >= _FOR_EVER:
+            return
+        self._native.validation(
+            None if loss is None else float(loss), None if accuracy is None else float(accuracy)
+        )
+
+    @property
+    def step(self) -> int:
+        """Steps seen so far; findings are as of the last one."""
+        return self._native.step
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found so far: the roots, with what follows from them in `consequences`."""
+        rows = self._kept if self._closed or self._structure is None else self._native.findings()
+        return [f for f in tree(rows) if not self._is_ignored(f)]
+
+    def _is_ignored(self, finding: Finding) -> bool:
+        for entry in self._settings.ignore:
+            problem, colon, pattern = entry.partition(":")
+            if entry == finding.problem:
+                return True
+            if colon and problem != finding.problem:
+                continue
+            names = finding.layers
+            if names and all(fnmatch.fnmatchcase(n, pattern if colon else entry) for n in names):
+                return True
+        return False
+
+    @property
+    def blind(self) -> str | None:
+        """Why nothing is watched, or logged, any more; None as long as all is well."""
+        return self._failure or self._native.blind
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is heard inside: for forward and backward passes that are no training. A step that
+        is made inside is not counted."""
+        self.deaf += 1
+        try:
+            yield
+        finally:
+            self.deaf -= 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: with it the log of a resumed run goes on where it was."""
+        return {"version": 1, "step": self.step, "run_folder": self.run_folder}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on with the run of `state`; before the first step."""
+        if self._structure is not None:
+            raise RuntimeError(
+                f"load_state_dict() came after {self.step} steps; call it before the first, or pass "
+                "resume= to watch()"
+            )
+        step, folder = check_state(state)
+        self._resume = step, folder
+
+    def close(self, end: End = "finished") -> None:
+        """Ends the watch: hooks off, the log complete. Findings stay."""
+        if self._closed:
+            return
+        self._closed = True
+        _open.discard(self)
+        forget_watched(self._model)
+        dead = self.deaf >= _FOR_EVER
+        self.deaf += _FOR_EVER
+        self._let_go(of_optimisers=not self._telling)
+        if dead and self._failure is None:  # the child of a fork
+            return
+        if self._structure is not None:
+            with contextlib.suppress(Exception):
+                self._kept = self._native.findings()
+        if self._failure is None:
+            try:
+                self._native.close(end)
+            except (OSError, ValueError) as error:
+                self._say(f"the log could not be finished ({error})")
+            if self._structure is not None:
+                self._say(self._summary())
+        self._discovery = None
+
+    def _summary(self) -> str:
+        found = self.findings
+        where = f"; backprobe check {_shown(self.run_folder)}" if self.run_folder and found else ""
+        return f"{self.step} steps watched, {_counted(found)}{where}"
+
+    def silence(self) -> None:
+        """In the child of a fork: the run is the parent's."""
+        self.deaf += _FOR_EVER
+        self._quiet = True
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(_end_by(kind))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a Probe cannot be pickled or copied; keep probe.state_dict()")
+
+    def __repr__(self) -> str:
+        if self._structure is None:
+            return "<backprobe.Probe: before the first step>"
+        state = "closed" if self._closed else self.blind or "watching"
+        found = self.findings
+        lines = [
+            f"<backprobe.Probe: {state}, {self.step} steps, {len(self._structure.layers)} layers, "
+            f"{_counted(found)}, {_shown(self.run_folder) if self.run_folder else 'no log'}>"
+        ]
+        lines += [f"  {f.severity}[{f.problem}]: {f.title}"[:100] for f in found[:12]]
+        lines += [f"  not seen: {text}"[:100] for text in self.unseen[:6]]
+        return "\n".join(lines)
+
+
+class _Came:
+    """On a loss that was told by hand."""
+
+    __slots__ = ("_probe",)
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = weakref.ref(probe)
+
+    def __call__(self, gradient: torch.Tensor) -> None:
+        probe = self._probe()
+        if probe is not None:
+            probe.backward_came()
+
+
+# --- small words -------------------------------------------------------------------------------
+
+
+def _rows(tensor: torch.Tensor | None) -> int:
+    return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
+
+
+def _is_finite(gradient: torch.Tensor | None) -> bool:
+    if gradient is None:
+        return True
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return bool(torch.isfinite(values).all())
+
+
+def _shown(folder: str | None) -> str:
+    if folder is None:
+        return ""
+    relative = os.path.relpath(folder)
+    return folder if relative.startswith("..") else relative
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    n = len(findings)
+    return "nothing found" if n == 0 else f"{n} finding{'s' * (n != 1)}"
+
+
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _end_by(kind: type[BaseException] | None) -> End:
+    if kind is None:
+        return "finished"
+    return "interrupted" if issubclass(kind, KeyboardInterrupt) else "stopped"
+
+
+def check_state(state: Mapping[str, Any]) -> tuple[int, str | None]:
+    """What state_dict() gave."""
+    step = state.get("step") if isinstance(state, Mapping) else None
+    if not isinstance(step, int) or step < 0 or state.get("version") != 1:
+        raise ValueError(f"expected what probe.state_dict() gave, found {state!r:.80}")
+    folder = state.get("run_folder")
+    return step, folder
+
+
+# --- all probes of the process -----------------------------------------------------------------
+
+_open: weakref.WeakSet[Probe] = weakref.WeakSet()
+_watched: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
+
+
+def note_watched(model: torch.nn.Module, place: str) -> None:
+    _watched[model] = place
+
+
+def forget_watched(model: torch.nn.Module) -> None:
+    _watched.pop(model, None)
+
+
+def where_watched(model: torch.nn.Module) -> str | None:
+    return _watched.get(model)
+
+
+@atexit.register
+def _close_all() -> None:
+    error = getattr(sys, "last_value", None)
+    for probe in list(_open):
+        with contextlib.suppress(Exception):
+            probe.close(_end_by(None if error is None else type(error)))
+
+
+def _in_child() -> None:
+    for probe in list(_open):
+        probe.silence()
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,713 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the first step shows of a network: its layers in forward order, where their activations and
+error signals pass, which parameters are theirs.
+
+`Discovery` listens to the calls of leaf modules and reads the autograd graph of the first loss;
+`describe` makes of it what the diagnosis understands. Neither touches the model.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from . import initialisers, losses
+from . import graph as graphs
+from .layers import Call, Finder, Layer, Member, Places
+from .modules import (
+    fans_of,
+    kind_of,
+    leaves,
+    look,
+    plain_name,
+    slot_of,
+    square_kernel_of,
+    tensor_in,
+    tensors_in,
+)
+
+__all__ = ["Discovery", "Site", "SiteUse", "Structure", "describe", "leaves", "tensor_in"]
+
+ACTIVATION, SPREAD, ERROR = 1, 2, 4  # bits of `what`, as in _native
+MAX_LAYERS = 10_000
+MAX_NAME_BYTES = 256
+MAX_CALLS = 100_000
+MAX_UNITS = 2**31
+NAMED = 4  # so many names stand in a sentence
+
+Place = Literal["output", "input"]
+
+
+@dataclass
+class Site:
+    """A place where a tensor passes: what a leaf module returns, or what it is given."""
+
+    module: nn.Module
+    name: str
+    place: Place
+
+
+@dataclass
+class SiteUse:
+    """What is read at a site from now on. A site may have several uses: all its `what` together
+    are asked for."""
+
+    site: int
+    module: nn.Module
+    place: Place
+    what: int
+    layer: int
+    role: str
+
+
+@dataclass
+class Structure:
+    layers: list[dict[str, Any]]
+    recipe: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    sites: list[SiteUse]
+    parameters: list[tuple[str, nn.Parameter, int, str]]
+    unseen: list[str]
+
+
+@dataclass
+class _Heard:
+    """A call as it is heard, with nodes of the graph: kept until the loss is known."""
+
+    call: Call
+    inputs: list[tuple[Any, int]]
+    outputs: list[tuple[Any, int]]
+    first: tuple[Any, int] | None  # of the tensor that the site "output" shows
+    first_input: tuple[Any, int] | None
+    reads_integers: bool
+
+
+def _key(tensor: Tensor) -> tuple[Any, int] | None:
+    node = tensor.grad_fn
+    return None if node is None else (node, tensor.output_nr)
+
+
+class Discovery:
+    """Listens to one step. No tensor is held; nodes of the graph are, until the loss is known."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.sites: list[Site] = []
+        self.names = {id(module): plain_name(name) for name, module in leaves(model)}
+        self._number: dict[tuple[int, Place], int] = {}
+        self._heard: list[_Heard] = []
+        self._made_by: dict[tuple[Any, int], bool] = {}  # -> the maker has parameters
+        self._plain: dict[int, weakref.ref[Tensor]] = {}  # outputs without a gradient
+        self._has_parameters: dict[int, bool] = {}
+        self._last: tuple[Any, int] | None = None
+        self.was_called: set[int] = set()
+        self.calls: list[Call] = []
+        self.flow: graphs.Flow | None = None
+        self.passing: dict[int, list[graphs.Tensor]] = {}  # site -> tensors of the first loss
+        self.input_site: int | None = None
+        self.input_shape: tuple[int, ...] = ()
+        self.facts: dict[str, Any] = {}
+        self.loss_was_seen = False
+        self.cut_short = False
+
+    # --- listening
+
+    def called(
+        self, module: nn.Module, args: tuple[Any, ...], output: object
+    ) -> list[tuple[int, Tensor]]:
+        """A leaf module was called: notes order, nodes of the graph and shapes. Returns sites and
+        tensors to be observed: its output; its input where that is no earlier output, or that of a
+        module without parameters (which may be used at several places)."""
+        given, returned = tensor_in(args), tensor_in(output)
+        if returned is None:
+            return []
+        self.was_called.add(id(module))
+        passed: list[tuple[int, Tensor]] = []
+        in_place = returned is given
+        is_identity = in_place and not getattr(module, "inplace", False)
+        if given is not None and not in_place and self._is_new(given):
+            passed.append((self._site(module, "input"), given))
+            self._note_input(module, given)
+        if not is_identity:
+            passed.append((self._site(module, "output"), returned))
+        if self.flow is None and len(self._heard) < MAX_CALLS:
+            self._hear(module, args, given, output, returned, in_place and not is_identity)
+        return passed
+
+    def _site(self, module: nn.Module, place: Place) -> int:
+        number = self._number.get((id(module), place))
+        if number is None:
+            number = self._number[id(module), place] = len(self.sites)
+            self.sites.append(Site(module, self.names.get(id(module), ""), place))
+        return number
+
+    def _is_new(self, tensor: Tensor) -> bool:
+        if not tensor.is_floating_point():
+            return False
+        key = _key(tensor)
+        if key is not None:
+            return not self._made_by.get(key, False)
+        known = self._plain.get(id(tensor))
+        return known is None or known() is not tensor
+
+    def _note_input(self, module: nn.Module, tensor: Tensor) -> None:
+        if self.input_site is None and tensor.grad_fn is None and self.flow is None:
+            self.input_site = self._site(module, "input")
+
+    def _hear(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        given: Tensor | None,
+        output: object,
+        returned: Tensor,
+        in_place: bool,
+    ) -> None:
+        call = Call(module, self.names.get(id(module), ""), len(self._heard), tuple(returned.shape))
+        call.in_place = in_place
+        if given is not None:
+            call.input_shape = tuple(given.shape)
+            call.input_is_float = given.is_floating_point()
+        inputs = [key for key in map(_key, tensors_in(args)) if key is not None]
+        outputs = [key for key in map(_key, tensors_in(output)) if key is not None]
+        trained = self._has_parameters.get(id(module))
+        if trained is None:
+            trained = next(module.parameters(), None) is not None
+            self._has_parameters[id(module)] = trained
+        for key in outputs:
+            self._made_by.setdefault(key, trained)
+        if returned.grad_fn is None:
+            self._plain[id(returned)] = weakref.ref(returned)
+        else:
+            self._last = _key(returned)
+        integers = given is not None and not given.is_floating_point()
+        first_input = _key(given) if given is not None and not in_place else None
+        self._heard.append(_Heard(call, inputs, outputs, _key(returned), first_input, integers))
+
+    # --- the loss
+
+    def loss_is(self, loss: Tensor, loss_fn: object | None, args: tuple[Any, ...]) -> None:
+        """Reads the graph of the first loss that depends on a called module, before the backward
+        pass frees it."""
+        if self.flow is not None or loss.grad_fn is None:
+            return
+        if not self.facts:
+            self.facts = losses.facts_of(loss_fn, args, loss)
+            self.facts.setdefault("loss", "other")
+        self.loss_was_seen = True
+        self._read(loss.grad_fn)
+
+    def finish(self) -> None:
+        """Without a loss the last call that was heard stands for it: its nodes still are there."""
+        if self.flow is None and self._last is not None:
+            self._read(self._last[0])
+        self._drop_nodes()
+
+    def _read(self, root: Any) -> None:
+        graph = graphs.walk(root, look)
+        number = graph.number
+        regions = []
+        for heard in self._heard:
+            call = heard.call
+            call.inputs = [(number[n], i) for n, i in heard.inputs if n in number]
+            call.outputs = [(number[n], i) for n, i in heard.outputs if n in number]
+            if heard.first is not None and heard.first[0] in number:
+                first = (number[heard.first[0]], heard.first[1])
+                call.outputs.remove(first)
+                call.outputs.insert(0, first)
+            elif call.outputs:
+                call.known_by_first = False
+            regions.append(graphs.Region(call.inputs, call.outputs, call.in_place))
+        if not any(region.outputs for region in regions):
+            return  # of what is watched nothing takes part
+        self.cut_short = graph.cut_short
+        self.flow = graphs.Flow(graph, regions)
+        self.calls = [heard.call for heard in self._heard]
+        self._note_passing(number)
+        self.flow.from_sources(self._sources())
+        self._drop_nodes()
+        graph.forget_nodes()
+
+    def _note_passing(self, number: dict[Any, int]) -> None:
+        for heard in self._heard:
+            call = heard.call
+            places: tuple[tuple[Place, tuple[Any, int] | None], ...] = (
+                ("output", heard.first),
+                ("input", heard.first_input),
+            )
+            for place, key in places:
+                site = self._number.get((id(call.module), place))
+                if site is None or key is None or key[0] not in number or not call.outputs:
+                    continue
+                tensors = self.passing.setdefault(site, [])
+                tensor = (number[key[0]], key[1])
+                if tensor not in tensors:
+                    tensors.append(tensor)
+
+    def _sources(self) -> list[int]:
+        """Calls that read the data. A table looked up by places instead of tokens (positions) has
+        no batch."""
+        assert self.flow is not None
+        first = [k for k in self.flow.first_calls() if self.flow.is_vertex(k)]
+        shapes = {k: self.calls[k].input_shape for k in first}
+        tables = [k for k in first if self._heard[k].reads_integers and shapes[k]]
+        if len(tables) < 2:
+            return first
+        largest = max(tables, key=lambda k: math.prod(shapes[k]))
+        batch = shapes[largest][0]
+        return [
+            k
+            for k in first
+            if k not in tables
+            or shapes[k] == shapes[largest]
+            or (shapes[k][0] == batch and len(shapes[k]) >= len(shapes[largest]))
+        ]
+
+    def _drop_nodes(self) -> None:
+        self._heard = []
+        self._made_by = {}
+        self._plain = {}
+        self._last = None
+
+
+# --- describing -----------------------------------------------------------------------------------
+
+
+def describe(
+    discovery: Discovery, model: nn.Module, optimizers: object, *, objective: str
+) -> Structure:
+    """Once, before the first update. optimizers: one, or several in a sequence."""
+    discovery.finish()
+    return _Description(discovery, model, _list_of(optimizers), objective).made()
+
+
+def _list_of(optimizers: object) -> list[torch.optim.Optimizer]:
+    if isinstance(optimizers, Iterable):
+        return list(optimizers)
+    return [optimizers]  # type: ignore[list-item]
+
+
+class _Description:
+    def __init__(
+        self,
+        discovery: Discovery,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        objective: str,
+    ) -> None:
+        self.discovery = discovery
+        self.model = model
+        self.objective = objective
+        self.trained = {
+            id(p)
+            for optimizer in optimizers
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if p.requires_grad
+        }
+        self.unseen: list[str] = []
+        self.registered = [(plain_name(name), module) for name, module in leaves(model)]
+        self.site_of: dict[int, int] = {}  # id of a layer -> where its output is seen
+        self.places: Places | None = None
+
+    # --- which layers there are
+
+    def made(self) -> Structure:
+        layers = self._layers_in_flow() if self.discovery.flow is not None else []
+        layers = self._with_the_others(layers)
+        if len(layers) > MAX_LAYERS:
+            self.unseen.append(
+                f"of {len(layers)} layers only the first {MAX_LAYERS} are told to the diagnosis"
+            )
+            del layers[MAX_LAYERS:]
+        self._name_all(layers)
+        self._say_what_is_unseen(layers)
+        parameters = self._parameters(layers)
+        return Structure(
+            layers=[self._as_dict(layer, layers, k) for k, layer in enumerate(layers)],
+            recipe=self._recipe(),
+            input_shape=_shape3(self._input_shape()[1:]),
+            sites=self._uses(layers),
+            parameters=parameters,
+            unseen=self.unseen,
+        )
+
+    def _is_frozen(self, module: nn.Module) -> bool:
+        """False for a module without parameters, which follows what it belongs to."""
+        parameters = list(module.parameters())
+        return bool(parameters) and not any(id(p) in self.trained for p in parameters)
+
+    def _layers_in_flow(self) -> list[Layer]:
+        flow, calls = self.discovery.flow, self.discovery.calls
+        assert flow is not None
+        self.places = Places(flow, self.discovery.passing)
+        finder = Finder(flow, calls, self._is_frozen)
+        layers = finder.modules()
+        layers += finder.sums(self.places.seen_with)
+        layers += finder.without_parameters()
+        for layer in layers:
+            self._find_site(layer)
+        layers.sort(key=lambda layer: layer.order)
+        layers = finder.find_branches(layers)
+        finder.set_depths(layers, lambda layer: id(layer) in self.site_of)
+        return layers
+
+    def _find_site(self, layer: Layer) -> None:
+        """Where the layer's output is seen; where it is not, the nearest place before it."""
+        assert self.places is not None
+        ends = [layer.output, *layer.fallback]
+        for end in ends:
+            exact = self.places.site_of(end, (0, 1))
+            if exact is not None:
+                self._settle(layer, end, exact)
+                return
+        for end in ends:
+            near = self.places.site_of(end, (2,))
+            if near is not None:
+                self._settle(layer, end, near)
+                return
+
+    def _settle(self, layer: Layer, end: list[graphs.Tensor], site: int) -> None:
+        self.site_of[id(layer)] = site
+        if end is not layer.output:
+            layer.pre_activation = [] if layer.pre_activation == end else layer.pre_activation
+            layer.pre_norm = [] if layer.pre_norm == end else layer.pre_norm
+        layer.output = end
+
+    # --- those that the loss does not show
+
+    def _with_the_others(self, layers: list[Layer]) -> list[Layer]:
+        """All modules with parameters that have no layer yet get one: never called, called outside
+        the graph (frozen before anything is trained), or parameters of a module's own."""
+        covered = {id(m.module) for layer in layers for m in layer.members}
+        owned = {
+            id(p) for layer in layers for m in layer.members for p in m.module.parameters()
+        }
+        others: list[Layer] = []
+        for name, module in self.registered:
+            if id(module) in covered or next(module.parameters(), None) is None:
+                continue
+            others.append(self._lone_layer(name, module))
+            owned.update(id(p) for p in module.parameters())
+        for name, parameter in self.model.named_parameters():
+            if id(parameter) not in owned:
+                others.append(Layer(plain_name(name), "other", order=(math.inf, 0)))
+                self._free[plain_name(name)] = parameter
+                owned.add(id(parameter))
+        return self._inserted(layers, others)
+
+    @property
+    def _free(self) -> dict[str, nn.Parameter]:
+        """Parameters of modules that have children: by the name of their layer."""
+        if not hasattr(self, "_free_parameters"):
+            self._free_parameters: dict[str, nn.Parameter] = {}
+        return self._free_parameters
+
+    def _lone_layer(self, name: str, module: nn.Module) -> Layer:
+        kind = kind_of(module)
+        layer = Layer(name, kind.word if kind.part in ("operator", "norm") else "other")
+        layer.members = [Member(name, module, kind)]
+        if kind.part == "norm":
+            layer.norm = kind.word
+        if kind.part == "activation":
+            layer.kind, layer.activation, layer.slope = "activation", kind.word, kind.slope
+        return layer
+
+    def _inserted(self, layers: list[Layer], others: list[Layer]) -> list[Layer]:
+        """Each before the layer that follows it in the order of registration, but neither behind
+        the last layer nor into the branch of a residual block."""
+        if not layers:
+            return others
+        position = {id(module): k for k, (_, module) in enumerate(self.registered)}
+        first: dict[int, int] = {}  # registration -> place in layers
+        for place, layer in enumerate(layers):
+            for member in layer.members:
+                first[position.get(id(member.module), -1)] = place
+        branch_from = list(range(len(layers)))
+        for place, layer in enumerate(layers):
+            for k in range(place - layer.n_branch + 1, place + 1):
+                branch_from[k] = min(branch_from[k], place - layer.n_branch)
+        before: dict[int, list[Layer]] = {}
+        for other in others:
+            place = len(layers) - 1
+            if other.members:
+                own = position[id(other.members[0].module)]
+                later = [k for k in first if k > own]
+                place = first[min(later)] if later else place
+            else:
+                place = 0
+            while branch_from[place] < place:
+                place = branch_from[place]
+            before.setdefault(place, []).append(other)
+        return self._renumbered(layers, before)
+
+    def _renumbered(self, layers: list[Layer], before: dict[int, list[Layer]]) -> list[Layer]:
+        merged: list[Layer] = []
+        new_number = [0]
+        for place, layer in enumerate(layers):
+            merged += before.get(place, [])
+            merged.append(layer)
+            new_number.append(len(merged))
+        for layer in layers:
+            layer.skip_from = new_number[layer.skip_from]
+        return merged
+
+    # --- names
+
+    def _name_all(self, layers: list[Layer]) -> None:
+        for place, layer in enumerate(layers):
+            if layer.kind == "residual":
+                block = _common_path(
+                    [name for other in layers[place - layer.n_branch : place]
+                     for name in [other.name] if name]
+                )
+                layer.name = f"{block}.sum" if block else "sum"
+        taken: set[str] = set()
+        for layer in layers:
+            name = layer.name or type(self.model).__name__
+            name = name.encode()[-MAX_NAME_BYTES + 8 :].decode(errors="ignore")
+            unique, k = name, 1
+            while unique in taken:
+                k += 1
+                unique = f"{name}_{k}"
+            taken.add(unique)
+            layer.name = unique
+
+    # --- a layer in the native words
+
+    def _as_dict(self, layer: Layer, layers: list[Layer], place: int) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "name": layer.name,
+            "kind": layer.kind,
+            "activation": layer.activation,
+            "activation_slope": layer.slope,
+            "norm": layer.norm,
+            "norm_after_activation": layer.norm_after_activation,
+            "frozen": self._layer_is_frozen(layer),
+            "depth_in_blocks": layer.depth,
+        }
+        shape = self._output_shape(layer, layers, place)
+        told["output_shape"] = _shape3(shape[1:])
+        if layer.kind == "residual":
+            told |= {"n_branch": layer.n_branch, "skip_from": layer.skip_from, "branch_scale": 1.0}
+        elif layer.members:
+            told |= self._of_module(layer.members[0], layer)
+            told |= self._kernel(layer, layers, place)
+        elif layer.name in self._free:
+            told["fan_in"], told["fan_out"] = 1, min(self._free[layer.name].numel(), MAX_UNITS)
+        return told
+
+    def _layer_is_frozen(self, layer: Layer) -> bool:
+        if layer.name in self._free:
+            return id(self._free[layer.name]) not in self.trained
+        parameters = [p for m in layer.members for p in m.module.parameters()]
+        return bool(parameters) and not any(id(p) in self.trained for p in parameters)
+
+    def _of_module(self, member: Member, layer: Layer) -> dict[str, Any]:
+        module = member.module
+        if member.kind.part == "dropout":
+            return {"drop_fraction": float(getattr(module, "p", 0.0))}
+        if member.kind.part != "operator":
+            return {}
+        fan_in, fan_out = fans_of(module)
+        told: dict[str, Any] = {
+            "fan_in": min(fan_in, MAX_UNITS),
+            "fan_out": min(fan_out, MAX_UNITS),
+            "has_bias": any(
+                slot_of(module, "operator", name, p) == "bias"
+                for name, p in module.named_parameters()
+            ),
+        }
+        if layer.kind == "embedding":
+            told["vocabulary"] = min(int(module.num_embeddings), MAX_UNITS)
+        told |= _initialisers(module, layer.kind, fan_in, fan_out)
+        return told
+
+    def _kernel(self, layer: Layer, layers: list[Layer], place: int) -> dict[str, Any]:
+        """Told where the layer before gives this one its input: the diagnosis reckons with the
+        border of that image."""
+        square = square_kernel_of(layer.members[0].module)
+        if square is None or not layer.calls:
+            return {}
+        given = layer.calls[0].input_shape
+        before = self._output_shape(layers[place - 1], layers, place - 1) if place else ()
+        if place and tuple(before[1:]) != tuple(given[1:]):
+            return {}
+        if not place and tuple(self._input_shape()[1:]) != tuple(given[1:]):
+            return {}
+        return dict(zip(("kernel", "stride", "padding"), square, strict=True))
+
+    def _output_shape(self, layer: Layer, layers: list[Layer], place: int) -> tuple[int, ...]:
+        """With the samples in front. Of a tensor that no module returned: that of who reads it."""
+        site = self.site_of.get(id(layer))
+        if site is not None:
+            where = self.discovery.sites[site]
+            for call in self.discovery.calls:
+                if call.module is where.module and call.outputs:
+                    return call.shape if where.place == "output" else call.input_shape
+        if layer.calls:
+            return layer.calls[0].shape
+        for call in self.discovery.calls:
+            if layer.members and call.module is layer.members[0].module:
+                return call.shape
+        fan_out = fans_of(layer.members[0].module)[1] if layer.members else 0
+        return (0, fan_out) if fan_out else (0,)
+
+    def _input_shape(self) -> tuple[int, ...]:
+        site = self.discovery.input_site
+        for call in self.discovery.calls:
+            if site is None:
+                return call.input_shape
+            if call.module is self.discovery.sites[site].module:
+                return call.input_shape
+        return ()
+
+    # --- sites and parameters
+
+    def _uses(self, layers: list[Layer]) -> list[SiteUse]:
+        uses: list[SiteUse] = []
+        both = ACTIVATION | SPREAD
+        site = self.discovery.input_site
+        if site is not None:
+            uses.append(self._use(site, both, 0, "activation"))
+        for number, layer in enumerate(layers, 1):
+            site = self.site_of.get(id(layer))
+            if site is None:
+                uses += self._uses_outside(layer, number)
+                continue
+            uses.append(self._use(site, both, number, "activation"))
+            uses.append(self._use(site, ERROR, number, "error_output"))
+            for tensors, role in (
+                (layer.pre_activation, "error_pre_activation"),
+                (layer.pre_norm, "error_pre_norm"),
+            ):
+                assert self.places is not None
+                before = self.places.site_of(tensors, (0, 1))
+                if before is not None and before != site:
+                    uses.append(self._use(before, ERROR, number, role))
+        return uses
+
+    def _uses_outside(self, layer: Layer, number: int) -> list[SiteUse]:
+        """A module that was called where no error signal comes back: frozen, as a rule."""
+        for member in layer.members[:1]:
+            for site, where in enumerate(self.discovery.sites):
+                if where.module is member.module and where.place == "output":
+                    what = ACTIVATION | SPREAD
+                    return [self._use(site, what, number, "activation")]
+        return []
+
+    def _use(self, site: int, what: int, layer: int, role: str) -> SiteUse:
+        where = self.discovery.sites[site]
+        return SiteUse(site, where.module, where.place, what, layer, role)
+
+    def _parameters(self, layers: list[Layer]) -> list[tuple[str, nn.Parameter, int, str]]:
+        place: dict[int, tuple[int, str]] = {}
+        for number, layer in enumerate(layers, 1):
+            for member in layer.members:
+                for name, parameter in member.module.named_parameters():
+                    slot = slot_of(member.module, member.kind.part, name, parameter)
+                    place.setdefault(id(parameter), (number, slot))
+            free = self._free.get(layer.name)
+            if free is not None:
+                place[id(free)] = (number, "weight" if free.dim() >= 2 else "bias")
+        found = [
+            (plain_name(name), parameter, *place[id(parameter)])
+            for name, parameter in self.model.named_parameters()
+            if id(parameter) in self.trained and id(parameter) in place
+        ]
+        n_foreign = len(self.trained) - len(found)
+        if n_foreign:
+            self.unseen.append(
+                f"the optimiser has {n_foreign} parameters that are not the model's: not watched"
+            )
+        return found
+
+    def _recipe(self) -> dict[str, Any]:
+        recipe: dict[str, Any] = {"loss": "other"}
+        recipe |= self.discovery.facts
+        recipe["unsupervised"] = self.objective != "supervised"
+        return recipe
+
+    # --- what is not seen
+
+    def _say_what_is_unseen(self, layers: list[Layer]) -> None:
+        discovery = self.discovery
+        if not discovery.was_called:
+            self.unseen.append(
+                "no module was seen being called (a model that torch.compile had before?): "
+                "parameters, gradients, updates and the loss are watched, activations and error "
+                "signals are not"
+            )
+            return
+        if discovery.flow is None:
+            self.unseen.append(
+                "no module that was called takes part in a loss: error signals are not watched"
+            )
+        elif not discovery.loss_was_seen:
+            self.unseen.append("the loss was not seen: layers are those before the last module")
+        if discovery.cut_short:
+            self.unseen.append(
+                f"the graph has more than {graphs.MAX_NODES:,} nodes: depth is judged by the part "
+                "nearest the loss"
+            )
+        uncalled = [
+            layer.name
+            for layer in layers
+            if layer.members and id(layer.members[0].module) not in discovery.was_called
+        ]
+        if uncalled:
+            self.unseen.append(f"not called in the first step: {_few(uncalled)}")
+        lost = [
+            layer.name
+            for layer in layers
+            if layer.members
+            and id(layer.members[0].module) in discovery.was_called
+            and id(layer) not in self.site_of
+            and not self._layer_is_frozen(layer)
+        ]
+        if lost and discovery.flow is not None:
+            self.unseen.append(f"called, but no error signal comes back to: {_few(lost)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown
+
+
+def _common_path(names: Sequence[str]) -> str:
+    """The path below which all of them lie; of a single one its parent."""
+    paths = [name.split(".")[:-1] for name in names]
+    common: list[str] = []
+    for parts in zip(*paths, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return ".".join(common)
+
+
+def _shape3(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Of one sample: channels, height, width; a vector is (units, 1, 1)."""
+    sizes = [max(1, int(s)) for s in shape]
+    sizes += [1] * (3 - len(sizes))
+    first, second, third = sizes[0], sizes[1], math.prod(sizes[2:])
+    if first * second * third > MAX_UNITS:
+        return (1, 1, 1)
+    return (first, second, third)
+
+
+def _initialisers(module: nn.Module, kind: str, fan_in: int, fan_out: int) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    by = fan_out if kind in ("rnn", "gru", "lstm") else fan_in
+    for name, parameter in module.named_parameters():
+        slot = slot_of(module, "operator", name, parameter)
+        if slot == "weight" and "weight_init" not in told:
+            what: initialisers.What = "table" if kind == "embedding" else "matrix"
+            told["weight_init"] = initialisers.measure(parameter, by, fan_out, what=what)
+        elif slot == "bias" and "bias_init" not in told:
+            told["bias_init"] = initialisers.measure(parameter, by, fan_out, what="bias")
+    return told
