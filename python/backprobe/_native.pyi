@@ -179,6 +179,13 @@ class Probe:
     ) -> None:
         """elements looked at, sum of squared changes, effect of those, made non-finite, stalled."""
 
+    def put_adaptivity(self, parameter: int, mean: float, /) -> None:
+        """Mean of sqrt(v-hat) / (sqrt(v-hat) + epsilon), behind the parameter's summary."""
+
+    def observed(self, full: bool, seconds: float, /) -> None:
+        """For a host that tells steps late, before it tells the next: whether it looked at that in
+        full, whatever was decided, and how long that took it."""
+
     # --- the run
     def open(
         self,
