@@ -48,7 +48,12 @@ typedef struct bp_step {
     int64_t samples;    /* samples in this step's batch */
     int64_t loss_terms; /* terms that the loss is the mean of (1 for a sum) */
     double learning_rate;
+    uint32_t flags; /* BP_STEP_... */
 } bp_step;
+
+/* The optimiser left the parameters as they were, for instance because a loss scaler found
+ * gradients that are not finite: the step's record says so. */
+#define BP_STEP_UPDATE_SKIPPED 1u
 
 /* A bit per layer and role: wanted[layer] >> role & 1, layer 0 ... n_layers. */
 typedef struct bp_plan {

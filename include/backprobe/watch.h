@@ -6,6 +6,7 @@
 #include <backprobe/diagnosis.h>
 #include <backprobe/model.h>
 #include <backprobe/observe.h>
+#include <backprobe/record.h>
 #include <backprobe/runlog.h>
 
 #ifdef __cplusplus
@@ -34,6 +35,10 @@ typedef struct bp_watch_options {
     int64_t resume_step;
     uint64_t max_log_bytes; /* old parts of a longer log are thinned; 0: 2 GB */
     bool direct; /* write the log in the training thread, without memory shared with it */
+    /* Activations come as summaries alone, and their variation by bp_watch_tell: no memory is taken
+     * for the units (else 24 bytes each, which a large convolutional network has by the million).
+     */
+    bool summaries_only;
 } bp_watch_options;
 
 #define BP_WATCH_OPTIONS_INIT            \
@@ -48,6 +53,7 @@ typedef struct bp_watch_options {
      false,                              \
      0,                                  \
      0,                                  \
+     false,                              \
      false}
 
 /* model: borrowed until close; complete (shapes and recipe set). Nothing is allocated later. */
@@ -60,6 +66,30 @@ BP_API bp_status bp_watch_close(bp_watch *watch, bp_run_end end, bp_error *error
 
 /* To be handed to a trainer; borrowed until close. */
 BP_API const bp_observer *bp_watch_observer(bp_watch *watch);
+
+/* --- for a host that must know before a step begins whether it is wanted (hooks) ------------- */
+
+/* Whether `step`, which comes next, will be looked at in full. Asks clock and governor at this
+ * moment: it is the boundary between the steps. step_begin of that step keeps to the answer and
+ * reads no clock; what is charged from here on belongs to it, the handing on of the step before
+ * too, which still waits for step_begin (so scalars told in between belong to that one). Asked
+ * again before step_begin, it gives the same answer. */
+BP_API bool bp_watch_decide(bp_watch *watch, int64_t step);
+
+/* Whether what is charged now counts: false in most light steps, of which only some are timed. */
+BP_API bool bp_watch_is_timed(const bp_watch *watch);
+
+/* Seconds that the host spent on watching outside of our calls (statistics in hooks): a cost of the
+ * current step. */
+BP_API void bp_watch_charge(bp_watch *watch, double seconds);
+
+/* A reading that the host has itself, into the record of the current step (between step_begin and
+ * step_end); one told before for the same row is replaced. Ignored where there is no such row or
+ * quantity, and in light steps, except a count above 0 of values that are not finite: it trips the
+ * wire, as in a tensor. */
+BP_API void bp_watch_tell(bp_watch *watch, bp_quantity quantity, uint32_t row, double value);
+
+/* --- what is known ------------------------------------------------------------------------- */
 
 /* Findings up to the last finished step; borrowed until close. It ends that step's record: a scalar
  * that belongs to it must have been told before. */

@@ -21,6 +21,11 @@ class Run(TypedDict):
 
 def version() -> str: ...
 def check(path: bytes, /) -> Run: ...
+def records(path: bytes, /) -> list[dict[str, Any]]:
+    """The step records of a log: step, wall_time, flags, and by the names of quantities
+    (backprobe/record.h) a list with the reading of each row, None where there is none: row 0 is the
+    network or its input, then the layers."""
+
 
 # --- watching --------------------------------------------------------------------------------
 
@@ -118,7 +123,7 @@ class Probe:
 
     def gradients(self, gradients: Sequence[Any | None], /) -> None:
         """All gradients as the backward pass left them, before clipping; in the order of `open`'s
-        parameters. Divided by the same factor as in before_update."""
+        parameters. They are divided by end_step's loss_scale: whoever unscales does it later."""
 
     def before_update(
         self, parameters: Sequence[Any], gradients: Sequence[Any | None], factor: float, /

@@ -31,6 +31,8 @@ struct bp_watch {
     bool has_loss;
     bool has_record; /* this step has more to say than its loss: it stands in `record` */
     bool in_step, has_step, replays;
+    bool has_decision; /* bp_watch_decide was asked about `decided`, which did not begin yet */
+    int64_t decided;
     uint64_t cost_due;                     /* steps after which the log is told the cost again */
     bp_severity told[BP_N_PROBLEMS];       /* what on_finding was last told of each problem */
     bp_finding_state state[BP_N_PROBLEMS]; /* what the log was last told of it; 0: nothing */

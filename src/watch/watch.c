@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static const bp_quantity metric_quantity[BP_N_METRICS] = {
     [BP_METRIC_LOSS] = BP_Q_LOSS,
@@ -182,24 +183,36 @@ void bp_watch_begin_record(bp_watch *watch) {
     bp_record_clear(&watch->record);
     watch->record.step = watch->step.step;
     watch->record.wall_time = watch->io->wall_clock(watch->io->context);
+    if (watch->step.flags & BP_STEP_UPDATE_SKIPPED) watch->record.flags |= BP_RECORD_UPDATE_SKIPPED;
     set(watch, BP_Q_SAMPLES, (double)watch->step.samples);
     set(watch, BP_Q_LOSS_TERMS, (double)watch->step.loss_terms);
     set(watch, BP_Q_LEARNING_RATE, watch->step.learning_rate);
     if (watch->has_loss) set(watch, BP_Q_LOSS, watch->loss);
 }
 
+/* A host of an older version tells less. */
+static bp_step step_of(const bp_step *told) {
+    bp_step step = {.struct_size = 0};
+    memcpy(&step, told, told->struct_size < sizeof step ? told->struct_size : sizeof step);
+    if (step.step < 0) step.step = 0; /* no step comes before the first */
+    if (step.samples < 1) step.samples = 1;
+    if (step.loss_terms < 1) step.loss_terms = 1;
+    return step;
+}
+
+static void decide(bp_watch *watch, int64_t step) {
+    const bool asks = bp_governor_wants_clock(&watch->governor, step);
+    bp_governor_begin(&watch->governor, step, asks ? clock_of(watch) : 0);
+}
+
 BP_GUARDED void begin_step(bp_watch *watch, const bp_step *step) {
-    bp_governor *governor = &watch->governor;
     if (watch->has_step) hand_on_guarded(watch);
-    watch->step = *step;
-    if (watch->step.step < 0) watch->step.step = 0; /* no step comes before the first */
-    if (watch->step.samples < 1) watch->step.samples = 1;
-    if (watch->step.loss_terms < 1) watch->step.loss_terms = 1;
-    const bool asks = bp_governor_wants_clock(governor, watch->step.step);
-    bp_governor_begin(governor, watch->step.step, asks ? clock_of(watch) : 0);
+    watch->step = step_of(step);
+    if (!watch->has_decision || watch->decided != watch->step.step) decide(watch, watch->step.step);
+    watch->has_decision = false;
     watch->in_step = true;
     watch->has_record = watch->has_loss = false;
-    if (governor->full) bp_watch_begin_record(watch);
+    if (watch->governor.full) bp_watch_begin_record(watch);
 }
 
 static bp_plan on_step_begin(void *context, const bp_step *step) {
@@ -242,6 +255,59 @@ static void on_step_end(void *context) {
     watch->has_step = true;
 }
 
+/* --- what a host asks and tells itself ---------------------------------------------------------
+ */
+
+BP_GUARDED void decide_guarded(bp_watch *watch, int64_t step) {
+    decide(watch, step);
+    watch->has_decision = true;
+    watch->decided = step;
+}
+
+bool bp_watch_decide(bp_watch *watch, int64_t step) {
+    if (step < 0) step = 0;
+    if (!watch->has_decision || watch->decided != step) {
+        const bp_float_guard guard = bp_float_guard_enter();
+        decide_guarded(watch, step);
+        bp_float_guard_leave(&guard);
+    }
+    return watch->governor.full;
+}
+
+bool bp_watch_is_timed(const bp_watch *watch) {
+    return watch->governor.timed;
+}
+
+void bp_watch_charge(bp_watch *watch, double seconds) {
+    bp_governor_charge(&watch->governor, seconds);
+}
+
+static bool counts_non_finite(bp_quantity quantity) {
+    switch (quantity) {
+    case BP_Q_ACTIVATION_NAN:
+    case BP_Q_ACTIVATION_INF:
+    case BP_Q_ERROR_NAN:
+    case BP_Q_ERROR_INF:
+    case BP_Q_PARAMETER_NAN:
+    case BP_Q_PARAMETER_INF:
+    case BP_Q_GRADIENT_NAN:
+    case BP_Q_GRADIENT_INF:
+    case BP_Q_UPDATE_BAD:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void bp_watch_tell(bp_watch *watch, bp_quantity quantity, uint32_t row, double value) {
+    if (!watch->in_step || (unsigned)quantity >= BP_N_QUANTITIES || row > watch->n_layers) return;
+    if (!watch->governor.full && counts_non_finite(quantity) && value > 0) {
+        bp_governor_alarm(&watch->governor);
+        bp_watch_begin_record(watch);
+    }
+    if (watch->has_record) bp_record_set(&watch->record, quantity, row, value);
+}
+
 /* --- opening and closing -------------------------------------------------------------------- */
 
 #define BIT(role) (1u << (unsigned)(role))
@@ -267,8 +333,9 @@ static void plan_wants(bp_watch *watch) {
 static bool open_units(bp_watch *watch) {
     size_t total = 0;
     for (uint32_t layer = 0; layer <= watch->n_layers; layer++)
-        total += (size_t)bp_model_units(watch->model, layer);
+        total += watch->options.summaries_only ? 0 : (size_t)bp_model_units(watch->model, layer);
     watch->n_unit_numbers = 3 * total;
+    if (total == 0) return true; /* an empty bp_units takes no tensor */
     watch->unit_numbers = bp_allocate(&watch->allocator, watch->n_unit_numbers, sizeof(double));
     if (!watch->unit_numbers) return false;
     double *at = watch->unit_numbers;
@@ -417,12 +484,15 @@ bp_status bp_watch_status(const bp_watch *watch, bp_error *error) {
 
 bp_event_watch bp_watch_cost(const bp_watch *watch) {
     const bp_governor *governor = &watch->governor;
+    /* A step that was decided about and did not begin is none yet. */
+    const uint64_t full = watch->has_decision && governor->full;
+    const uint64_t light = watch->has_decision && !governor->full;
     return (bp_event_watch){.step = watch->step.step,
                             .mode = governor->every > 0 ? BP_WATCH_EVERY : BP_WATCH_BUDGET,
                             .every = (uint64_t)governor->every,
                             .budget_fraction = governor->budget,
-                            .full_steps = watch->before.full_steps + governor->n_full,
-                            .light_steps = watch->before.light_steps + governor->n_light,
+                            .full_steps = watch->before.full_steps + governor->n_full - full,
+                            .light_steps = watch->before.light_steps + governor->n_light - light,
                             .watch_seconds = watch->before.watch_seconds + governor->watching,
                             .run_seconds =
                                 watch->before.run_seconds + bp_governor_run_seconds(governor)};

@@ -96,7 +96,7 @@ static void tell_step(host *h, int64_t step, double loss) {
         g[i] = 0.5f;
         after[i] = w[i] - 0.05f;
     }
-    const bp_step info = {sizeof info, step, 32, 32, 0.1};
+    const bp_step info = {sizeof info, step, 32, 32, 0.1, 0};
     const bp_plan plan = o->step_begin(o->context, &info);
     const bp_tensor tx = bp_tensor_matrix(x, BP_F32, 32, 4);
     const bp_tensor td = bp_tensor_matrix(delta, BP_F32, 32, 4);
@@ -375,7 +375,7 @@ static void an_input_is_asked_for_where_a_block_begins(void **state) {
     const bp_watch_options options = BP_WATCH_OPTIONS_INIT;
     assert_int_equal(bp_watch_open(&watch, model, &options, NULL), BP_OK);
     const bp_observer *o = bp_watch_observer(watch);
-    const bp_step info = {sizeof info, 0, 32, 32, 0.1};
+    const bp_step info = {sizeof info, 0, 32, 32, 0.1, 0};
     const bp_plan plan = o->step_begin(o->context, &info);
     for (uint32_t layer = 0; layer <= 4; layer++) {
         assert_int_equal(bp_plan_wants(&plan, layer, BP_ROLE_ERROR_INPUT), layer == 3);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run log is replayed through the diagnosis. */
+#include "native.h"
+
+#include <backprobe/record.h>
+#include <backprobe/runlog.h>
+
+/* Records between two looks at pending signals: Ctrl-C in a long log must work. */
+#define RECORDS_PER_TURN 1024
+
+static PyObject *damage_of(const bp_runlog_damage *damage) {
+    return Py_BuildValue(
+        "{sK sK sK sK sN sN}", "lost_records", (unsigned long long)damage->lost_records,
+        "damaged_places", (unsigned long long)damage->damaged_places, "lost_bytes",
+        (unsigned long long)damage->lost_bytes, "unknown", (unsigned long long)damage->unknown,
+        "torn_tail", PyBool_FromLong(damage->torn_tail), "first",
+        native_text(damage->first.status == BP_OK ? NULL : damage->first.text));
+}
+
+static const char *end_name(bp_run_end end) {
+    switch (end) {
+    case BP_RUN_FINISHED:
+        return "finished";
+    case BP_RUN_INTERRUPTED:
+        return "interrupted";
+    case BP_RUN_STOPPED:
+        return "stopped";
+    case BP_RUN_OPEN:
+        break;
+    }
+    return "open";
+}
+
+/* Reads all records into the diagnosis; 0 when it could, else an exception is set. */
+static int replay(bp_runlog_reader *reader, bp_diagnosis *diagnosis) {
+    const bp_record *record = NULL;
+    bp_error error;
+    bp_status status = BP_OK;
+    do {
+        Py_BEGIN_ALLOW_THREADS for (int i = 0; i < RECORDS_PER_TURN; i++) {
+            status = bp_runlog_reader_next(reader, &record, &error);
+            if (status != BP_OK || !record) break;
+            bp_diagnosis_step(diagnosis, record);
+        }
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals()) return -1;
+    } while (status == BP_OK && record);
+    if (status == BP_OK) return 0;
+    native_raise(&error);
+    return -1;
+}
+
+PyObject *native_check(PyObject *module, PyObject *path_bytes) {
+    (void)module;
+    char *path;
+    /* Without a length it refuses a path with a NUL byte inside. */
+    if (PyBytes_AsStringAndSize(path_bytes, &path, NULL)) return NULL;
+    bp_runlog_reader *reader = NULL;
+    bp_diagnosis *diagnosis = NULL;
+    PyObject *run = NULL;
+    bp_error error;
+    bp_status status;
+    Py_BEGIN_ALLOW_THREADS status = bp_runlog_reader_open(&reader, path, NULL, &error);
+    if (status == BP_OK)
+        status = bp_diagnosis_open(&diagnosis, bp_runlog_reader_model(reader), NULL, &error);
+    Py_END_ALLOW_THREADS if (status != BP_OK) native_raise(&error);
+    else if (replay(reader, diagnosis) == 0) run = Py_BuildValue(
+        "{sN sN ss}", "findings", native_findings(bp_runlog_reader_model(reader), diagnosis),
+        "damage", damage_of(bp_runlog_reader_damage(reader)), "end",
+        end_name(bp_runlog_reader_end(reader)));
+    bp_diagnosis_close(diagnosis);
+    bp_runlog_reader_close(reader);
+    return run;
+}
+
+/* --- the records themselves ------------------------------------------------------------------- */
+
+/* A column: the readings of rows 0 ... n_layers, None where there is none. NULL with an exception;
+ * *any: whether there is one at all. */
+static PyObject *column_of(const bp_record *record, bp_quantity quantity, bool *any) {
+    PyObject *list = PyList_New(0);
+    *any = false;
+    for (uint32_t row = 0; list && row <= record->n_layers; row++) {
+        const bool has = bp_record_has(record, quantity, row);
+        PyObject *value = Py_None;
+        if (has)
+            value = PyFloat_FromDouble(bp_record_get(record, quantity, row));
+        else
+            Py_INCREF(value);
+        *any |= has;
+        if (native_append(list, value)) Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *record_of(const bp_record *record) {
+    PyObject *row = Py_BuildValue("{sL sd sI}", "step", (long long)record->step, "wall_time",
+                                  record->wall_time, "flags", (unsigned)record->flags);
+    for (int quantity = 0; row && quantity < (int)BP_N_QUANTITIES; quantity++) {
+        bool any;
+        PyObject *column = column_of(record, (bp_quantity)quantity, &any);
+        if (!column) Py_CLEAR(row);
+        if (column && !any)
+            Py_DECREF(column);
+        else if (column && native_put(row, bp_quantity_name((bp_quantity)quantity), column))
+            Py_CLEAR(row);
+    }
+    return row;
+}
+
+/* Appends all records; 0 when it could, else an exception is set. */
+static int read_records(bp_runlog_reader *reader, PyObject *list) {
+    for (;;) {
+        const bp_record *record = NULL;
+        bp_error error;
+        if (bp_runlog_reader_next(reader, &record, &error) != BP_OK) {
+            native_raise(&error);
+            return -1;
+        }
+        if (!record) return 0;
+        if (native_append(list, record_of(record)) || PyErr_CheckSignals()) return -1;
+    }
+}
+
+PyObject *native_records(PyObject *module, PyObject *path_bytes) {
+    (void)module;
+    char *path;
+    if (PyBytes_AsStringAndSize(path_bytes, &path, NULL)) return NULL;
+    bp_runlog_reader *reader = NULL;
+    bp_error error;
+    if (bp_runlog_reader_open(&reader, path, NULL, &error) != BP_OK) return native_raise(&error);
+    PyObject *list = PyList_New(0);
+    if (list && read_records(reader, list)) Py_CLEAR(list);
+    bp_runlog_reader_close(reader);
+    return list;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a step tells the watch. */
+#include "probe.h"
+
+#include <math.h>
+
+/* --- sites ------------------------------------------------------------------------------------ */
+
+static void tell_place(native_probe *probe, const bp_observer *observer,
+                       const native_place *place) {
+    if (place->site >= probe->stage.n_sites) return;
+    const native_site *site = &probe->stage.sites[place->site];
+    const bool is_activation = place->role == BP_ROLE_ACTIVATION;
+    if (is_activation && site->has_variation)
+        bp_watch_tell(probe->watch, BP_Q_VARIATION, place->layer, site->variation);
+    const uint32_t n = is_activation ? site->n_activations : site->n_errors;
+    if (n)
+        observer->summary(observer->context, place->layer, place->role, BP_SLOT_WEIGHT,
+                          is_activation ? &site->activation : &site->error);
+}
+
+/* --- parameters ------------------------------------------------------------------------------- */
+
+static void scale_gradient(bp_summary *summary, double factor) {
+    const double low = summary->min / factor, high = summary->max / factor;
+    const bool has_finite = summary->min <= summary->max;
+    int exponent;
+    const double fraction = frexp(factor, &exponent);
+    summary->sum /= fraction;
+    summary->sum_squares /= fraction * fraction;
+    summary->sum_exponent -= exponent;
+    summary->square_exponent -= exponent;
+    if (!has_finite) return;
+    summary->min = fmin(low, high);
+    summary->max = fmax(low, high);
+}
+
+static void join(bp_summary *into, bool *has, const bp_summary *summary, bool has_it) {
+    if (!has_it) return;
+    bp_summary_merge(into, summary);
+    *has = true;
+}
+
+static void clear_joint(native_joint *joint) {
+    *joint = (native_joint){.has_value = false};
+    bp_summary_init(&joint->value);
+    bp_summary_init(&joint->gradient);
+    bp_summary_init(&joint->unclipped);
+}
+
+static void join_parameters(native_probe *probe) {
+    for (size_t i = 0; i < probe->n_cells; i++) clear_joint(&probe->joints[i]);
+    for (size_t i = 0; i < probe->n_parameters; i++) {
+        const native_parameter *p = &probe->parameters[i];
+        native_joint *joint = &probe->joints[p->cell];
+        join(&joint->value, &joint->has_value, &p->value, p->has_value);
+        join(&joint->gradient, &joint->has_gradient, &p->gradient, p->has_gradient);
+        join(&joint->unclipped, &joint->has_unclipped, &p->unclipped, p->has_unclipped);
+        joint->is_shard |= p->shard > 0;
+    }
+}
+
+static void tell_cell(native_probe *probe, const bp_observer *observer, uint32_t number) {
+    const native_cell *cell = &probe->cells[number];
+    const native_joint *joint = &probe->joints[number];
+    const bool is_weight = cell->slot == BP_SLOT_WEIGHT;
+    if (joint->has_value)
+        observer->summary(observer->context, cell->layer, BP_ROLE_PARAMETER, cell->slot,
+                          &joint->value);
+    if (joint->has_gradient)
+        observer->summary(observer->context, cell->layer, BP_ROLE_GRADIENT, cell->slot,
+                          &joint->gradient);
+    if (is_weight && joint->has_unclipped && bp_summary_non_finite(&joint->unclipped) == 0)
+        bp_watch_tell(probe->watch, BP_Q_UNCLIPPED_RMS, cell->layer,
+                      bp_summary_rms(&joint->unclipped));
+    if (is_weight && joint->has_value && joint->is_shard)
+        bp_watch_tell(probe->watch, BP_Q_SHARD_WEIGHTS, cell->layer, (double)joint->value.count);
+}
+
+/* --- updates ---------------------------------------------------------------------------------- */
+
+static void add_update(native_update *sum, const native_parameter *p, double factor) {
+    const double count = (double)p->count, per_place = p->looked > 0 ? count / p->looked : 0;
+    if (p->has_adaptivity) {
+        sum->adaptivity += p->adaptivity * count;
+        sum->adaptivity_weights += count;
+    }
+    if (!p->has_update) return;
+    sum->effect += p->effect * per_place / factor;
+    sum->bad += p->bad > 0 ? fmax(1, round(p->bad * per_place)) : 0;
+    sum->stalled += p->stalled > 0 ? fmax(1, round(p->stalled * per_place)) : 0;
+    sum->parameters += count;
+    if (p->slot != BP_SLOT_WEIGHT) return;
+    sum->squares += p->squares * per_place;
+    sum->weights += count;
+    if (!p->has_cosine) return;
+    sum->cosine += p->cosine * count;
+    sum->cosine_weights += count;
+}
+
+static void tell_update(bp_watch *watch, uint32_t layer, const native_update *sum, bool skipped) {
+    if (sum->cosine_weights > 0)
+        bp_watch_tell(watch, BP_Q_GRADIENT_COSINE, layer, sum->cosine / sum->cosine_weights);
+    if (sum->adaptivity_weights > 0)
+        bp_watch_tell(watch, BP_Q_ADAPTIVITY, layer, sum->adaptivity / sum->adaptivity_weights);
+    if (skipped || !(sum->parameters > 0)) return;
+    bp_watch_tell(watch, BP_Q_EFFECT, layer, sum->effect);
+    bp_watch_tell(watch, BP_Q_UPDATE_BAD, layer, sum->bad);
+    bp_watch_tell(watch, BP_Q_STALLED, layer, sum->stalled);
+    bp_watch_tell(watch, BP_Q_PARAMETERS, layer, sum->parameters);
+    if (sum->weights > 0)
+        bp_watch_tell(watch, BP_Q_UPDATE_RMS, layer, sqrt(sum->squares / sum->weights));
+}
+
+static void tell_updates(native_probe *probe, bool skipped) {
+    for (uint32_t layer = 0; layer <= probe->n_layers; layer++)
+        probe->updates[layer] = (native_update){.effect = 0};
+    for (size_t i = 0; i < probe->n_parameters; i++) {
+        const native_parameter *p = &probe->parameters[i];
+        add_update(&probe->updates[p->layer], p, probe->factor);
+    }
+    for (uint32_t layer = 0; layer <= probe->n_layers; layer++)
+        tell_update(probe->watch, layer, &probe->updates[layer], skipped);
+}
+
+/* --- norms of all gradients ------------------------------------------------------------------- */
+
+static void tell_norm(native_probe *probe, bp_quantity quantity, bool unclipped) {
+    bp_summary all;
+    bool any = false;
+    bp_summary_init(&all);
+    for (size_t i = 0; i < probe->n_parameters; i++) {
+        const native_parameter *p = &probe->parameters[i];
+        join(&all, &any, unclipped ? &p->unclipped : &p->gradient,
+             unclipped ? p->has_unclipped : p->has_gradient);
+    }
+    if (any && bp_summary_non_finite(&all) == 0)
+        bp_watch_tell(probe->watch, quantity, 0, bp_summary_norm(&all));
+}
+
+static void scale_gradients(native_probe *probe) {
+    if (probe->factor == 1) return;
+    for (size_t i = 0; i < probe->n_parameters; i++) {
+        native_parameter *p = &probe->parameters[i];
+        if (p->has_gradient) scale_gradient(&p->gradient, probe->factor);
+        if (p->has_unclipped) scale_gradient(&p->unclipped, probe->factor);
+    }
+}
+
+static void tell_readings(native_probe *probe, const bp_observer *observer, bool skipped,
+                          double loss_scale) {
+    for (size_t i = 0; i < probe->n_places; i++) tell_place(probe, observer, &probe->places[i]);
+    if (probe->factor == 0 || !isfinite(probe->factor)) return;
+    scale_gradients(probe, loss_scale);
+    join_parameters(probe);
+    for (uint32_t i = 0; i < probe->n_cells; i++) tell_cell(probe, observer, i);
+    tell_updates(probe, skipped);
+    tell_norm(probe, BP_Q_GRADIENT_NORM, false);
+    tell_norm(probe, BP_Q_UNCLIPPED_NORM, true);
+}
+
+void native_tell_step(native_probe *probe, const bp_step *step, const native_outcome *outcome,
+                      double loss_scale) {
+    const bp_observer *observer = bp_watch_observer(probe->watch);
+    observer->step_begin(observer->context, step);
+    if (outcome->has_loss) observer->scalar(observer->context, BP_METRIC_LOSS, outcome->loss);
+    if (probe->full)
+        tell_readings(probe, observer, step->flags & BP_STEP_UPDATE_SKIPPED, loss_scale);
+    if (loss_scale != 1) bp_watch_tell(probe->watch, BP_Q_LOSS_SCALE, 0, loss_scale);
+    observer->step_end(observer->context);
+}
