@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-import inspect
 import io
 import os
 import tokenize
@@ -173,7 +172,7 @@ class _Change:
         parts = [self._diff_of(file) for file in self.files.values() if file.changes]
         return "".join(parts) or None
 
-    def _file(self, path: str) -> File:
+    def file(self, path: str) -> File:
         if program.is_library(path):
             raise NotSure(path)
         if path not in self.files:
@@ -217,7 +216,7 @@ class _Change:
         path, _, number = (self.place or "").rpartition(":")
         if not path or not number.isdecimal() or not os.path.isfile(path):
             raise NotSure("the place of watch()")
-        file, line = self._file(path), int(number)
+        file, line = self.file(os.path.abspath(path)), int(number)
         calls = [
             node
             for node in ast.walk(file.tree)
@@ -426,10 +425,7 @@ class _Owner:
         for cls in type(self.module).__mro__:
             if cls.__module__.split(".")[0] in ("torch", "builtins"):
                 return
-            path = inspect.getsourcefile(cls)
-            if path is None or not os.path.isfile(path):
-                raise NotSure(cls.__name__)
-            file = self.change._file(path)
+            file = self.change.file(_file_of(cls))
             yield file, _class_in(file, cls)
 
     @staticmethod
@@ -464,6 +460,14 @@ def _is_class(file: File, node: ast.expr, kind: type) -> bool:
         f"torch.nn.modules.{name}",
         f"{kind.__module__}.{name}",
     )
+
+
+def _file_of(cls: type) -> str:
+    for member in cls.__dict__.values():
+        code = getattr(member, "__code__", None)
+        if code is not None and os.path.isfile(code.co_filename):
+            return os.path.abspath(code.co_filename)
+    raise NotSure(cls.__name__)
 
 
 def _class_in(file: File, cls: type) -> ast.ClassDef:
