@@ -416,7 +416,8 @@ class Source(Watching):
                 def forward(self, x):
                     return self.head(self.body(x))
             net = Net()
-                        here = pathlib.Path(__file__)
+            import pathlib
+            here = pathlib.Path(__file__)
             here.write_text("# a line more" + chr(10) + here.read_text())
             """
         ) + OPTIMIZER + TRAIN  # fmt: skip
