@@ -17,13 +17,14 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
-from . import _native, losses, ranks, run_folder, structure
+from . import _native, losses, ranks, run_folder, structure, talk
 from . import optimizers as _optimizers
 from .device import DeviceStage
 from .finding import Finding
 from .hanging import Hanging
 from .hooks import Backward, Closure
 from .replay import tree
+from .source import Source
 from .structure import tensor_in
 from .watch import TrainingStopped
 
@@ -66,6 +67,7 @@ class Probe:
         self.news: list[Finding] = []
         """To be told."""
         self._model = model
+        self._is_bare = outer is model
         self.optimizers = tuple(optimizers)
         """Whose steps are watched."""
         self._settings = settings
@@ -75,6 +77,7 @@ class Probe:
         self._native.on_backward = Backward(self)
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
+        self._source: Source | None = None
         self._parameters: list[torch.Tensor] = [
             p for o in self.optimizers for g in o.param_groups for p in g["params"]
         ]
@@ -92,7 +95,7 @@ class Probe:
         self._failure: str | None = None
         self._told_blind = False
         self._told: dict[tuple[str, int], str] = {}
-        self._kept: list[dict[str, Any]] = []
+        self._kept: list[Finding] = []
         self._telling = False
         self._any_mode = False
         self._heard_in_eval = False
@@ -347,6 +350,9 @@ class Probe:
         """The network is known: the run begins. False where it had begun."""
         if self._discovery is None:
             return False
+        # A wrapped model has another name in the program than its layers' names begin with.
+        place = where_watched(self._model) if self._is_bare else None
+        self._source = Source(self._model, place)
         known = structure.describe(
             self._discovery, self._model, self.optimizers, objective=self._settings.objective
         )
@@ -417,7 +423,7 @@ class Probe:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            _print(f"backprobe: {text}")
+            talk.say(f"backprobe: {text}")
 
     def _say_where(self) -> None:
         assert self._structure is not None
@@ -446,7 +452,7 @@ class Probe:
         news, self.news = self.news, []
         for finding in news:
             if self._settings.on_finding is None:
-                _print(str(finding))
+                talk.finding(finding)
             else:
                 self._telling = True
                 try:
@@ -534,8 +540,10 @@ class Probe:
     @property
     def findings(self) -> list[Finding]:
         """What was found so far: the roots, with what follows from them in `consequences`."""
-        rows = self._kept if self._closed or self._structure is None else self._native.findings()
-        return [f for f in tree(rows) if not self._is_ignored(f)]
+        if self._source is None:  # before the first step, or closed
+            return list(self._kept)
+        found = [f for f in tree(self._native.findings()) if not self._is_ignored(f)]
+        return [self._source.with_diff(f) for f in found]
 
     def _is_ignored(self, finding: Finding) -> bool:
         for entry in self._settings.ignore:
@@ -596,7 +604,7 @@ class Probe:
             return
         if self._structure is not None:
             with contextlib.suppress(Exception):
-                self._kept = self._native.findings()
+                self._kept = self.findings
         if self._failure is None:
             try:
                 self._native.close(end)
@@ -611,7 +619,7 @@ class Probe:
         self._model = torch.nn.Module()
         self._parameters = []
         self.optimizers = ()
-        self._discovery = self._rates = self._moments = self._shares = self._scaler = None
+        self._discovery = self._source = self._rates = self._moments = self._shares = self._scaler = None
         if self._structure is not None:
             self._structure.sites = []
             self._structure.parameters = []
@@ -700,11 +708,6 @@ def _shown(folder: str | None) -> str:
 def _counted(findings: Sequence[Finding]) -> str:
     n = len(findings)
     return "nothing found" if n == 0 else f"{n} finding{'s' * (n != 1)}"
-
-
-def _print(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def _end_by(kind: type[BaseException] | None) -> End:
