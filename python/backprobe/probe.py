@@ -73,7 +73,8 @@ class Probe:
         self._settings = settings
         self._quiet = ranks.rank() > 0
 
-        self._native = _stage_for(model)
+        self._probe = _native.Probe()
+        self._native: Any = _stage_for(self._probe, model)
         self._native.on_backward = Backward(self)
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
@@ -155,14 +156,16 @@ class Probe:
             tensor = tensor_in(kwargs)
         self._model_samples = _rows(tensor)
 
-    def gave(self, output: object) -> None:
+    def gave(self, kwargs: Mapping[str, Any], output: object) -> None:
         """The model gave its output, which may hold the loss."""
         if self._loss_source == "hand":
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
             self._loss_source = "hook"
-            self._take_loss(loss, None, ())
+            terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
+            self._probe.shares = terms is not None
+            self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -174,13 +177,19 @@ class Probe:
         self._loss_source = "hook"
         self._take_loss(loss, loss_fn, args)
 
-    def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
+    def _take_loss(
+        self,
+        loss: torch.Tensor,
+        loss_fn: torch.nn.Module | None,
+        args: tuple[Any, ...],
+        terms: int | None = None,
+    ) -> None:
         self._heard_loss = True
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
@@ -413,11 +422,9 @@ class Probe:
         return pathlib.Path(run_folder.make_numbered(settings.name or run_folder.name_of_script()))
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        if self._heard_loss:
-            yield from known.unseen
-            return
-        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
-        yield from (text for text in known.unseen if not text.startswith("the loss"))
+        if not self._heard_loss:
+            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss was not seen"))
 
     # --- what it says --------------------------------------------------------------------------
 
@@ -671,9 +678,8 @@ class _Came:
             probe.backward_came()
 
 
-def _stage_for(model: torch.nn.Module) -> Any:
+def _stage_for(probe: _native.Probe, model: torch.nn.Module) -> Any:
     """Memory of the CPU is read where it lies; an accelerator needs a stage in between."""
-    probe = _native.Probe()
     for parameter in model.parameters():
         if _is_far(parameter):
             return DeviceStage(probe, parameter.device)
@@ -685,6 +691,11 @@ def _stage_for(model: torch.nn.Module) -> Any:
 
 def _rows(tensor: torch.Tensor | None) -> int:
     return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
+
+
+def _count(number: Any) -> int:
+    """0, unknown, where only waiting for a device would tell."""
+    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
 
 
 def _is_far(tensor: torch.Tensor) -> bool:
