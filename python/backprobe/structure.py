@@ -131,7 +131,7 @@ class Discovery:
         passed: list[tuple[int, Tensor]] = []
         in_place = returned is given
         is_identity = in_place and not getattr(module, "inplace", False)
-        if given is not None and not in_place and self._is_new(given):
+        if given is not None and not in_place and self._is_wanted(module, given):
             passed.append((self._site(module, "input"), given))
             self._note_input(module, given)
         if not is_identity:
@@ -146,6 +146,12 @@ class Discovery:
             number = self._number[id(module), place] = len(self.sites)
             self.sites.append(Site(module, self.names.get(id(module), ""), place))
         return number
+
+    def _is_wanted(self, module: nn.Module, given: Tensor) -> bool:
+        """Once the graph was read the places are chosen."""
+        if self.flow is None:
+            return self._is_new(given)
+        return (id(module), "input") in self._number
 
     def _is_new(self, tensor: Tensor) -> bool:
         if not tensor.is_floating_point():
@@ -238,6 +244,7 @@ class Discovery:
         graph.forget_nodes()
 
     def _note_passing(self, number: dict[Any, int]) -> None:
+        """Which tensors each site showed; by a call that leads nowhere, too."""
         for heard in self._heard:
             call = heard.call
             places: tuple[tuple[Place, tuple[Any, int] | None], ...] = (
@@ -246,7 +253,7 @@ class Discovery:
             )
             for place, key in places:
                 site = self._number.get((id(call.module), place))
-                if site is None or key is None or key[0] not in number or not call.outputs:
+                if site is None or key is None or key[0] not in number:
                     continue
                 tensors = self.passing.setdefault(site, [])
                 tensor = (number[key[0]], key[1])
@@ -573,13 +580,15 @@ class _Description:
         return (0, fan_out) if fan_out else (0,)
 
     def _input_shape(self) -> tuple[int, ...]:
-        site = self.discovery.input_site
-        for call in self.discovery.calls:
-            if site is None:
-                return call.input_shape
-            if call.module is self.discovery.sites[site].module:
-                return call.input_shape
-        return ()
+        discovery = self.discovery
+        if discovery.input_site is not None:
+            first = discovery.sites[discovery.input_site].module
+            return next((c.input_shape for c in discovery.calls if c.module is first), ())
+        flow, calls = discovery.flow, discovery.calls
+        if flow is None:
+            return ()
+        sources = (calls[k].input_shape for k in range(len(calls)) if flow.is_source[k])
+        return next(sources, ())
 
     # --- sites and parameters
 
