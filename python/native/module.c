@@ -39,6 +39,7 @@ static PyObject *version(PyObject *module, PyObject *unused) {
 
 static PyMethodDef functions[] = {
     {"check", native_check, METH_O, "Replays the run log at a path (bytes) through the diagnosis."},
+    {"records", native_records, METH_O, "The step records of the run log at a path (bytes)."},
     {"version", version, METH_NOARGS, "The version of the library."},
     {NULL, NULL, 0, NULL}};
 
