@@ -754,6 +754,10 @@ _open: weakref.WeakSet[Probe] = weakref.WeakSet()
 _watched: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
 
 
+def open_probes() -> list[Probe]:
+    return list(_open)
+
+
 def note_watched(model: torch.nn.Module, place: str) -> None:
     _watched[model] = place
 

@@ -192,6 +192,9 @@ native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_su
 /* A pass that begins; NULL without memory. */
 native_pass *native_stage_begin(native_stage *stage, native_pass pass);
 
+/* profile.c */
+PyObject *native_profile(native_probe *probe);
+
 /* put.c: readings that the host made itself. */
 PyObject *native_put_loss(native_probe *probe, PyObject *args);
 PyObject *native_put_summary(native_probe *probe, PyObject *args);
