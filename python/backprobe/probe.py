@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
-from . import _native, losses, optimizers, run_folder, structure, talk
+from . import _native, losses, optimizers, ranks, run_folder, structure, talk
 from .finding import Finding
 from .hooks import (
     AfterStep,
@@ -78,7 +78,7 @@ class Probe:
         self._optimisers = tuple(optimisers)
         self._loss_fn = loss_fn
         self._settings = settings
-        self._quiet = int(os.environ.get("RANK", "0") or 0) > 0
+        self._quiet = ranks.rank() > 0
 
         self._native = _native.Probe()
         self._native.on_backward = Backward(self)
@@ -88,6 +88,7 @@ class Probe:
         self._parameters: list[torch.Tensor] = [
             p for o in self._optimisers for g in o.param_groups for p in g["params"]
         ]
+        self._shares = ranks.Shares((), ())
         self._rates: optimizers.Rates | None = None
         self._moments: optimizers.Moments | None = None
         self._resume: tuple[int, str | None] | None = None
@@ -270,7 +271,7 @@ class Probe:
     def _gradients_are_zero(self) -> bool:
         # The last layers' are seldom all zero where there are any.
         for parameter in reversed(self._parameters):
-            gradient = parameter.grad
+            gradient = ranks.local(parameter.grad)
             if gradient is not None and bool(gradient.any()):
                 return False
         return True
@@ -281,7 +282,7 @@ class Probe:
         if self._searching:
             self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
-            self._native.gradients([p.grad for p in self._parameters])
+            self._native.gradients(self._shares.views([p.grad for p in self._parameters]))
 
     def _gradient_marks(self) -> int:
         """Changes when a gradient is replaced or written to. Unscaling does not show here."""
@@ -332,7 +333,8 @@ class Probe:
         if self._backwards:
             self._clips = self._marks != self._gradient_marks()
         factor = optimizers.inner_factor(optimiser) or 1.0
-        self._native.before_update(self._parameters, gradients, factor)
+        views = self._shares.views
+        self._native.before_update(views(self._parameters), views(gradients), factor)
 
     def stepped(self, optimiser: Optimizer) -> None:
         """An optimiser has stepped."""
@@ -343,9 +345,10 @@ class Probe:
             self._native.forget()
             return
         if self._native.full and self._began:
-            self._native.after_update(self._parameters)
+            self._native.after_update(self._shares.views(self._parameters))
             if self._moments:
-                self._native.second_moments(*self._moments.now(self._native.step + 1))
+                moments, *numbers = self._moments.now(self._native.step + 1)
+                self._native.second_moments(self._shares.views(moments), *numbers)
         skipped = self._scaler is not None and any(optimizers.found_inf(o) for o in self._optimisers)
         self._skip_noted = skipped
         self._end_step(skipped)
@@ -420,12 +423,18 @@ class Probe:
         if self._samples and sum(self._samples):
             recipe.setdefault("batch", sum(self._samples))
         self._parameters = [p for _, p, _, _ in known.parameters]
+        self._shares = ranks.Shares(self._parameters, [layer for _, _, layer, _ in known.parameters])
         self._native.open(
             known.layers,
             recipe,
             known.input_shape,
             [(use.site, use.layer, use.role) for use in known.sites],
-            [(layer, slot, 0) for _, _, layer, slot in known.parameters],
+            [
+                (layer, slot, elements)
+                for (_, _, layer, slot), elements in zip(
+                    known.parameters, self._shares.elements, strict=True
+                )
+            ],
             self._options(),
         )
         self._structure = known
@@ -436,7 +445,11 @@ class Probe:
 
     def _options(self) -> dict[str, Any]:
         settings = self._settings
-        options: dict[str, Any] = {"budget": settings.budget, "every": settings.every or 0}
+        options: dict[str, Any] = {
+            "budget": settings.budget,
+            "every": settings.every or 0,
+            "ranks": ranks.world(),
+        }
         if settings.max_log_bytes is not None:
             options["max_log_bytes"] = settings.max_log_bytes
         if self._resume is not None:
@@ -447,21 +460,28 @@ class Probe:
 
     def _make_folder(self) -> str | None:
         settings = self._settings
-        if settings.run is False or self._quiet:
+        if settings.run is False:
             return None
         try:
             if self._resume is not None and self._resume[1] is not None:
-                if os.path.isdir(self._resume[1]):
-                    return self._resume[1]
-                self._say(f"{self._resume[1]} is gone; the log begins anew")
+                # A checkpoint that rank 0 wrote is loaded by all.
+                run = ranks.run_of(self._resume[1])
+                if run.is_dir():
+                    return os.fspath(ranks.own_folder(run))
+                self._say(f"{run} is gone; the log begins anew")
                 self._resume = None
-            if isinstance(settings.run, str):
-                return run_folder.make(settings.run)
-            return run_folder.make_numbered(settings.name or run_folder.name_of_script())
-        except OSError as error:
+            known = settings.run if isinstance(settings.run, str) else None
+            return os.fspath(ranks.agree_on_folder(self._make_run_folder, known))
+        except (OSError, ranks.NoFolder) as error:
             self._told_blind = True
-            self._say(f"no log is kept ({error}); watching and training go on")
+            _print(f"backprobe: no log is kept ({error}); watching and training go on")
             return None
+
+    def _make_run_folder(self) -> str:
+        settings = self._settings
+        if isinstance(settings.run, str):
+            return run_folder.make(settings.run)
+        return run_folder.make_numbered(settings.name or run_folder.name_of_script())
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
         if self._heard_loss:
@@ -715,6 +735,9 @@ def _rows(tensor: torch.Tensor | None) -> int:
 
 
 def _is_finite(gradient: torch.Tensor | None) -> bool:
+    if gradient is None:
+        return True
+    gradient = ranks.local(gradient)
     if gradient is None:
         return True
     values = gradient.coalesce().values() if gradient.is_sparse else gradient
