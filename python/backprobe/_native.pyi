@@ -109,6 +109,7 @@ class Probe:
 
     full: bool  # the current step is looked at in full; read-only; True before open()
     step: int  # updates told so far; read-only
+    loss_of_last_step: float | None  # read-only
     blind: str | None  # why the log is not written any more; read-only
     not_measured: dict[str, int]  # reason -> how many tensors; a copy
 
