@@ -272,11 +272,34 @@ def check_python() -> Count:
     return unit_files(*map(str, files))
 
 
+def check_pytorch() -> Count:
+    """A process for each file: what one does to torch's settings is not another's. One thread each,
+    because that is what two cores and comparisons bit by bit want; nothing is fetched."""
+    env = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+
+    def tested(path: pathlib.Path) -> tuple[Count, float]:
+        start = time.monotonic()
+        good, output = run(sys.executable, "-I", ROOT / "tools/run_tests.py", path, env=env)
+        return count_program(output, good), time.monotonic() - start
+
+    files = sorted((ROOT / "tests/pytorch").glob("test_*.py"))
+    if not files:
+        return Count()
+    files.append(ROOT / "bench/test_watch.py")
+    total = Count()
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, (count, seconds) in zip(files, pool.map(tested, files)):
+            print(f"{path.relative_to(ROOT)!s:<40}{count}, {seconds:.1f} s", flush=True)
+            total += count
+    return total
+
+
 @dataclasses.dataclass
 class Stage:
     name: str
     function: Callable[[], Count]
     what: str
+    torch: bool = False  # ./check installs it first
 
 
 STAGES = [
@@ -294,7 +317,9 @@ STAGES = [
     Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests"),
     Stage("threads", check_threads, "thread sanitizer, the tests in which threads meet"),
     Stage("python", check_python, "the installed Python package"),
-    Stage("readme", check_readme, "the README's commands, with the installed command"),
+    Stage("pytorch", check_pytorch, "the installed Python package watches PyTorch", torch=True),
+    Stage("readme", check_readme, "the README's commands, with the installed command",
+          torch="import torch" in (ROOT / "README.md").read_text(encoding="utf-8")),
 ]
 # `release` holds all of `units`: one of them is enough.
 FAST = ("format", "rooms", "headers", "units")
@@ -315,12 +340,16 @@ def main() -> int:
         prog="./check", description="Runs all checks and tests, or the stages that are named."
     )
     parser.add_argument("--list", action="store_true", help="show the stages")
+    # For ./check itself: exits with 0 when a stage that is chosen needs PyTorch.
+    parser.add_argument("--needs-torch", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("stage", nargs="*", help="'fast', or names of stages; all when none")
     arguments = parser.parse_args()
     if arguments.list:
         for stage in STAGES:
             print(f"{stage.name:<10}{'fast' if stage.name in FAST else '':<6}{stage.what}")
         return 0
+    if arguments.needs_torch:
+        return 0 if any(stage.torch for stage in chosen(arguments.stage)) else 1
     done: list[tuple[Stage, float, Count]] = []
     for stage in chosen(arguments.stage):
         print(f"== {stage.name}: {stage.what}", flush=True)

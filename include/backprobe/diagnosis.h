@@ -18,10 +18,11 @@ extern "C" {
     X(EXPLODING_GRADIENT, "exploding-gradient", 2) \
     X(NON_FINITE, "non-finite", 3)                 \
     X(WEIGHTS_TOO_SMALL, "weights-too-small", 4)   \
-    X(WEIGHTS_TOO_LARGE, "weights-too-large", 5)
+    X(WEIGHTS_TOO_LARGE, "weights-too-large", 5)   \
+    X(RANK_MISMATCH, "rank-mismatch", 6)
 
 #define BP_ENUM_MEMBER_PROBLEM(id, name, number) BP_PROBLEM_##id = number,
-typedef enum bp_problem { BP_PROBLEMS(BP_ENUM_MEMBER_PROBLEM) BP_N_PROBLEMS = 6 } bp_problem;
+typedef enum bp_problem { BP_PROBLEMS(BP_ENUM_MEMBER_PROBLEM) BP_N_PROBLEMS = 7 } bp_problem;
 
 typedef enum bp_severity { BP_HINT = 1, BP_WARNING = 2, BP_ERROR = 3 } bp_severity;
 

@@ -135,8 +135,10 @@ typedef struct bp_layer {
     uint32_t skip_from;       /* RESIDUAL: id of the layer whose output is added, 0 = the input */
     uint32_t n_branch;        /* RESIDUAL: how many layers before it form the branch */
     uint32_t depth_in_blocks; /* how many residual blocks lie around it; 0 = a cut point */
-    int32_t line, column;     /* where it stands in the network file, 0 when unknown */
-    uint32_t item;            /* index of the item of `net` that made it (top level) */
+    const char *activation_name; /* path of the module that is the activation, where the framework
+                                    has modules; NULL: none is known (a function, a network file) */
+    int32_t line, column;        /* where it stands in the network file, 0 when unknown */
+    uint32_t item;               /* index of the item of `net` that made it (top level) */
 } bp_layer;
 
 /* The knobs of a training run, and what is known of its task before the first step. */
@@ -160,6 +162,8 @@ typedef struct bp_recipe {
     int64_t n_outputs;   /* classes or target columns; 0 unknown */
     double chance_accuracy; /* share of the most frequent class; NaN when there are no classes, and
                                with binary_cross_entropy */
+    bool unsupervised; /* the loss tells nothing about learning (adversarial, reinforcement, …):
+                          nothing is judged by its level */
 } bp_recipe;
 
 /* --- what a run learns from ------------------------------------------------------------------- */
@@ -230,6 +234,17 @@ BP_API BP_MUST_USE bp_status bp_model_add_layer(bp_model *model, const bp_layer 
  * n, 1, 1). Fails with the layer's line and column where a shape is impossible. */
 BP_API BP_MUST_USE bp_status bp_model_set_input(bp_model *model, const int64_t shape[3],
                                                 bp_error *error);
+
+/* The shape of one input sample where the layers' shapes and fans were given with them: nothing is
+ * inferred. Called behind the last layer: fails where a size, of a layer too, is negative or too
+ * large. */
+BP_API BP_MUST_USE bp_status bp_model_set_input_shape(bp_model *model, const int64_t shape[3],
+                                                      bp_error *error);
+
+/* What made the network: "pytorch"; NULL (the default): a network file. Remedies are written in its
+ * language, and layers' names are its paths. At most 31 bytes, copied; BP_ERROR_ARGUMENT else. */
+BP_API BP_MUST_USE bp_status bp_model_set_origin(bp_model *model, const char *origin);
+BP_API const char *bp_model_origin(const bp_model *model); /* borrowed until close */
 
 BP_API void bp_model_set_recipe(bp_model *model, const bp_recipe *recipe); /* copied */
 BP_API const bp_recipe *bp_model_recipe(const bp_model *model); /* borrowed until close */

@@ -64,7 +64,13 @@ extern "C" {
     X(GRADIENT_COSINE, "gradient_cosine", 86, REAL, LAYER,                                         \
       "of the weights' gradient and the last one")                                                 \
     X(SHARD_WEIGHTS, "shard_weights", 87, COUNT, LAYER,                                            \
-      "of this rank; not measured where it has all")
+      "of this rank; not measured where it has all")                                               \
+    X(PARAMETER_SPREAD, "parameter_spread", 96, LOG, LAYER,                                        \
+      "of the ranks' copies of the parameters, largest relative difference")                       \
+    X(GRADIENT_SPREAD, "gradient_spread", 97, LOG, LAYER,                                          \
+      "the same of what their optimisers got and did")                                             \
+    X(RANK_APART, "rank_apart", 98, COUNT, LAYER, "the rank that differs most")                    \
+    X(RANKS, "ranks", 99, COUNT, NETWORK, "whose copies were compared")
 
 typedef enum bp_quantity_codec { BP_CODEC_REAL, BP_CODEC_LOG, BP_CODEC_COUNT } bp_quantity_codec;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a finding to changes of the network file that would mend it. */
+/* From a finding to changes of the network file, or of a program, that would mend it. */
 #ifndef BACKPROBE_REMEDY_H
 #define BACKPROBE_REMEDY_H
 
@@ -20,6 +20,9 @@ typedef struct bp_remedy {
     const char *reason; /* what was predicted for it and for what was not chosen */
     uint32_t n_edits;
     const bp_edit *edits; /* in the order in which they are to be applied */
+    uint32_t n_lines;     /* of a program, where bp_model_origin is "pytorch": Python on `model`, */
+    const char *const *lines; /* `optimizer`, torch, and torch.nn as nn; comments say what no line
+                                 from outside can do */
 } bp_remedy;
 
 /* *remedy is NULL where nothing is known to help. Everything in it belongs to it; released with

@@ -65,6 +65,48 @@ BP_API const bp_event_watch *bp_runlog_reader_watching(const bp_runlog_reader *r
 BP_API bp_run_end bp_runlog_reader_end(const bp_runlog_reader *reader);
 BP_API const bp_runlog_damage *bp_runlog_reader_damage(const bp_runlog_reader *reader);
 
+/* --- several processes ------------------------------------------------------------------------ */
+
+/* A training of several processes leaves one log a rank: rank 0 in the run folder, rank N in
+ * `rank-N` below it. This reads them together and gives each step once, merged: what ranks saw of
+ * other samples is put together, of copies of the parameters one is taken and the others are
+ * compared with it, of sharded parameters the parts are put together. A run of one process is read
+ * as bp_runlog_reader does. */
+typedef struct bp_runlog_ranks bp_runlog_ranks;
+
+/* What the log of one rank gave. */
+typedef struct bp_runlog_rank {
+    uint32_t rank;
+    bp_error error; /* why its log takes no part (any more); status BP_OK when it does */
+    uint64_t n_steps;
+    uint64_t missing_steps;         /* that others have and it has not, before its last */
+    int64_t first_step, last_step;  /* -1 before the first */
+    bp_run_end end;                 /* as far as it was read */
+    const bp_runlog_damage *damage; /* NULL when nothing of it could be read */
+} bp_runlog_rank;
+
+/* path: as for bp_runlog_reader_open. Rank 0 must be readable; of the others one that is not, or
+ * that trained another network, takes no part. allocator may be NULL. */
+BP_API BP_MUST_USE bp_status bp_runlog_ranks_open(bp_runlog_ranks **ranks, const char *path,
+                                                  const bp_allocator *allocator, bp_error *error);
+BP_API void bp_runlog_ranks_close(bp_runlog_ranks *ranks);
+
+/* The next step that a rank has, in ascending order, merged over those that have it; *record is
+ * borrowed until the next call. *record is NULL at the end. */
+BP_API BP_MUST_USE bp_status bp_runlog_ranks_next(bp_runlog_ranks *ranks, const bp_record **record,
+                                                  bp_error *error);
+
+/* How many logs there are; 1: of one process. */
+BP_API uint32_t bp_runlog_ranks_n(const bp_runlog_ranks *ranks);
+/* Of the index-th log, in the order of ranks; NULL outside. Borrowed until the next call. */
+BP_API const bp_runlog_rank *bp_runlog_ranks_rank(bp_runlog_ranks *ranks, uint32_t index);
+
+/* As those of a reader: the model, the cost and the end are rank 0's, the damage is everybody's. */
+BP_API const bp_model *bp_runlog_ranks_model(const bp_runlog_ranks *ranks);
+BP_API const bp_event_watch *bp_runlog_ranks_watching(const bp_runlog_ranks *ranks);
+BP_API bp_run_end bp_runlog_ranks_end(const bp_runlog_ranks *ranks);
+BP_API const bp_runlog_damage *bp_runlog_ranks_damage(bp_runlog_ranks *ranks);
+
 #ifdef __cplusplus
 }
 #endif

@@ -563,6 +563,21 @@ class Probe:
             None if loss is None else float(loss), None if accuracy is None else float(accuracy)
         )
 
+    def checkpoint(self, file: str | os.PathLike[str]) -> None:
+        """Notes in the log that a checkpoint of the last step was written."""
+        if self._structure is not None and self.deaf < _FOR_EVER:
+            self._native.checkpoint(self._native.step, os.fsdecode(file))
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """Whose steps are watched."""
+        return self._optimisers
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """What watching took so far: full_steps, light_steps, watch_seconds, run_seconds."""
+        return self._native.cost()
+
     @property
     def step(self) -> int:
         """Steps seen so far; findings are as of the last one."""

@@ -14,7 +14,9 @@ static bool open_all(bp_diagnosis *d) {
     const size_t rows = (size_t)d->n_layers + 1;
     d->shares = bp_allocate(&d->allocator, rows, sizeof *d->shares);
     d->history.layer = bp_allocate(&d->allocator, rows, sizeof *d->history.layer);
-    bool good = d->shares && d->history.layer;
+    d->parameters.layers = bp_allocate(&d->allocator, rows, sizeof *d->parameters.layers);
+    d->gradients.layers = bp_allocate(&d->allocator, rows, sizeof *d->gradients.layers);
+    bool good = d->shares && d->history.layer && d->parameters.layers && d->gradients.layers;
     good = bp_profile_init(&d->now, d->model, &d->allocator) && good;
     good = bp_profile_init(&d->first, d->model, &d->allocator) && good;
     good = bp_profile_init(&d->explode, d->model, &d->allocator) && good;
@@ -39,6 +41,7 @@ static void begin(bp_diagnosis *d) {
     d->history.first_step = d->history.last_step = -1;
     d->forward_worst = d->forward_input = (double)NAN;
     d->explode_step = d->explode_since = d->jump_step = -1;
+    d->parameters.since = d->gradients.since = -1;
 }
 
 bp_status bp_diagnosis_open(bp_diagnosis **diagnosis, const bp_model *model,
@@ -65,6 +68,8 @@ void bp_diagnosis_close(bp_diagnosis *d) {
     const size_t rows = (size_t)d->n_layers + 1;
     bp_release(&allocator, d->shares, rows, sizeof *d->shares);
     bp_release(&allocator, d->history.layer, rows, sizeof *d->history.layer);
+    bp_release(&allocator, d->parameters.layers, rows, sizeof *d->parameters.layers);
+    bp_release(&allocator, d->gradients.layers, rows, sizeof *d->gradients.layers);
     bp_profile_finish(&d->now, &allocator);
     bp_profile_finish(&d->first, &allocator);
     bp_profile_finish(&d->explode, &allocator);
@@ -149,6 +154,7 @@ uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
         note_depth(d, record);
         if (note_window(d, record, note_forward(d, record)))
             changed += bp_judge_vanishing(d, record);
+        changed += bp_judge_ranks(d, record);
     }
     if (was_finite || record->step == d->non_finite.step) {
         changed += bp_judge_exploding(d, record);

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#define WEIGHT_GROWTH 10
 #define RUN_UP 10 /* steps between an explosion and the NaN that it is blamed for */
 
 /* `then` was a moment ago: RUN_UP steps, or two distances where full records are rare. Steps may go
@@ -29,6 +30,19 @@ static double largest_update_ratio(const bp_diagnosis *d, uint32_t *layer) {
 
 static bool loss_out_of_bounds(const bp_diagnosis *d) {
     return d->history.last_loss > 10 * bp_trivial_level(d);
+}
+
+/* Where the loss tells nothing, weights tell: a layer's have grown tenfold since the start, and
+ * updates still are larger than weights. */
+static bool weights_have_grown(const bp_diagnosis *d, int64_t step) {
+    if (bp_loss_is_judged(d) || !recent(d, d->jump_step, step)) return false;
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bp_layer_history *layer = &d->history.layer[id];
+        if (layer->largest_update_ratio > 1 &&
+            layer->last_weight_rms > WEIGHT_GROWTH * layer->first_weight_rms)
+            return true;
+    }
+    return false;
 }
 
 /* The error signal has grown over depth for a whole window in which nothing was learnt. */
@@ -75,6 +89,10 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
                             !isnan(bp_model_recipe(d->model)->trivial_loss));
     bp_finding_add_evidence(slot, "learning_rate", "of the optimiser", 0, step,
                             bp_model_recipe(d->model)->learning_rate, true);
+    if (d->history.clipping > 0)
+        bp_finding_add_evidence(slot, "clipping",
+                                "largest norm of the gradients before / after they were clipped", 0,
+                                step, d->history.clipping, true);
     if (slot->narrow && slot->blamed_to - slot->blamed_from == 1)
         bp_finding_add_evidence(slot, "blamed_layer", "where most of the growth happens",
                                 bp_model_cut(d->model, slot->blamed_to), step,
@@ -85,7 +103,8 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
 }
 
 static bool has_recovered(const bp_diagnosis *d) {
-    return !d->non_finite.seen && bp_loss_left_trivial(d) && !loss_out_of_bounds(d);
+    return !d->non_finite.seen && bp_loss_left_trivial(d) && !loss_out_of_bounds(d) &&
+           !weights_have_grown(d, d->history.last_step);
 }
 
 static uint32_t update_severity(bp_diagnosis *d, bp_finding_slot *slot, bool existed) {
@@ -149,9 +168,10 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     const bool over_steps = recent(d, d->jump_step, step);
     const bool over_depth = recent(d, d->explode_step, step);
     const bool steps_first = over_steps && d->jump_since < d->explode_since;
-    const bool harm = d->non_finite.seen || loss_out_of_bounds(d) || is_stuck(d);
+    const bool grown = weights_have_grown(d, step);
+    const bool harm = d->non_finite.seen || loss_out_of_bounds(d) || is_stuck(d) || grown;
     /* A long step that the loss soon forgets is no explosion: residual networks start so. */
-    const bool lasting = d->out_by_jump && d->history.n_out_of_bounds >= WINDOW_MIN;
+    const bool lasting = grown || (d->out_by_jump && d->history.n_out_of_bounds >= WINDOW_MIN);
     const bool blown_up = (over_steps && d->non_finite.seen) || lasting;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
     const bool is_depth = slot->exists && !slot->temporal; /* what one began, the other continues */

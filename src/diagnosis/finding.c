@@ -82,6 +82,7 @@ static int parent_of(const bp_diagnosis *d, bp_problem problem) {
         return shown(d, BP_PROBLEM_WEIGHTS_TOO_LARGE) ? (int)BP_PROBLEM_WEIGHTS_TOO_LARGE : 0;
     case BP_PROBLEM_WEIGHTS_TOO_SMALL:
     case BP_PROBLEM_WEIGHTS_TOO_LARGE:
+    case BP_PROBLEM_RANK_MISMATCH:
     case BP_N_PROBLEMS:
         return 0;
     }

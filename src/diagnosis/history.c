@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#define CLIPPED 1.01 /* more than a log's rounding */
+
 uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
     const double count =
         bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row) : 0;
@@ -55,6 +57,15 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
     layer->n_update_ratio++;
 }
 
+static void note_clipping(bp_diagnosis *d, const bp_record *record) {
+    if (!bp_record_has(record, BP_Q_UNCLIPPED_NORM, 0) ||
+        !bp_record_has(record, BP_Q_GRADIENT_NORM, 0))
+        return;
+    const double ratio = bp_record_get(record, BP_Q_UNCLIPPED_NORM, 0) /
+                         bp_record_get(record, BP_Q_GRADIENT_NORM, 0);
+    if (isfinite(ratio) && ratio > CLIPPED) d->history.clipping = fmax(d->history.clipping, ratio);
+}
+
 static void note_nan(bp_diagnosis *d, const bp_record *record) {
     uint64_t count = 0;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
@@ -82,6 +93,7 @@ void bp_history_note(bp_diagnosis *d, const bp_record *record) {
     if (d->non_finite.seen) return; /* after one, nothing else is measured of the run */
     if (bp_record_has(record, BP_Q_LOSS, 0))
         note_loss(d, record->step, bp_record_get(record, BP_Q_LOSS, 0));
+    note_clipping(d, record);
     for (uint32_t id = 1; id <= d->n_layers; id++) note_layer(d, record, id);
 }
 
@@ -90,13 +102,19 @@ void bp_history_note_loss(bp_diagnosis *d, int64_t step, double loss) {
     if (!d->non_finite.seen) note_loss(d, step, loss);
 }
 
+bool bp_loss_is_judged(const bp_diagnosis *d) {
+    return !bp_model_recipe(d->model)->unsupervised;
+}
+
 double bp_trivial_level(const bp_diagnosis *d) {
+    if (!bp_loss_is_judged(d)) return (double)NAN;
     const double trivial = bp_model_recipe(d->model)->trivial_loss;
     if (isfinite(trivial) && trivial > 0) return trivial;
     return d->history.first_mean > 0 ? d->history.first_mean : (double)NAN;
 }
 
 bool bp_loss_left_trivial(const bp_diagnosis *d) {
+    if (!bp_loss_is_judged(d)) return true;
     const double level = bp_trivial_level(d), first = d->history.first_mean;
     if (isnan(level)) return d->history.last_mean < first - 0.05 * fabs(first);
     return d->history.last_mean < 0.95 * level;

@@ -133,8 +133,7 @@ void bp_predict_chain(const bp_model *model, const bp_chain_choice *choice,
     bool first = true;
     for (uint32_t id = 1; id <= bp_model_n_layers(model); id++) {
         const bp_layer *layer = bp_model_layer(model, id);
-        const bool is_output = id == bp_model_n_layers(model);
-        if (!is_plain(layer) || is_output) continue;
+        if (!is_plain(layer) || id == bp_model_output_layer(model)) continue;
         const bool other = choice->activation && layer->activation == choice->from;
         const bp_activation activation = other ? choice->activation : layer->activation;
         const double slope = other ? choice->slope : layer->activation_slope;

@@ -147,6 +147,38 @@ static const char *const explanations[BP_N_PROBLEMS] = {
         "\n"
         "What looks like it but is not\n"
         "  Large weights before a normalisation; a learning rate that is too high.\n",
+    [BP_PROBLEM_RANK_MISMATCH] =
+        "What it is\n"
+        "  Several processes (ranks) train one network, and their copies of its parameters, or\n"
+        "  the gradients that their optimisers get, are not the same.\n"
+        "\n"
+        "Why it happens\n"
+        "  In data-parallel training each rank sees other samples; gradients are averaged over\n"
+        "  the ranks, so equal copies stay equal. They part when the ranks begin with\n"
+        "  different parameters, when the mean is left out (a model outside of its wrapper,\n"
+        "  no_sync at the optimiser's step, parameters that were added later), or when one\n"
+        "  rank changes its parameters alone (a checkpoint that it alone loads, a condition\n"
+        "  on the rank). What is saved then is the network of one rank, trained on a part of\n"
+        "  the data.\n"
+        "\n"
+        "How it is recognised\n"
+        "  The logs of all ranks are read side by side. Of the layers that every rank has\n"
+        "  whole, the size (rms) and the largest magnitude of weights, biases, gradients and\n"
+        "  updates are compared at each step that was looked at in full. They are logged with\n"
+        "  a step of 0.3%, and equal copies give equal numbers. A difference of more than one\n"
+        "  such step counts at once, one of a single step when it comes three times. It is an\n"
+        "  error when parameters differ, a warning while gradients alone do.\n"
+        "\n"
+        "What helps\n"
+        "  Wrap the model before the optimiser is made, and call the wrapper, not the model\n"
+        "  inside; let the wrapper broadcast rank 0's parameters; load a checkpoint in all\n"
+        "  ranks. From where ranks have parted, go on from rank 0's last good checkpoint.\n"
+        "\n"
+        "What looks like it but is not\n"
+        "  Sharded parameters, which are put together from their parts; ranks that hold other\n"
+        "  parts of a network on purpose (stages of a pipeline, experts); an optimiser that\n"
+        "  averages inside its own step gets gradients that differ, and its parameters stay\n"
+        "  equal.\n",
 };
 /* clang-format on */
 

@@ -91,6 +91,7 @@ typedef struct bp_history {
     int64_t largest_jump_step;
     double largest_loss;
     uint32_t n_out_of_bounds; /* records in a row up to now with a loss > 10 x trivial */
+    double clipping; /* largest norm of all gradients before / after they were clipped; 0 never */
     uint64_t nan_parameters;
     int64_t nan_since; /* -1: never */
     double largest_span;
@@ -145,6 +146,16 @@ typedef struct bp_verdict {
     uint32_t n_off; /* layers whose weights are off the critical value */
 } bp_verdict;
 
+/* Copies of the parameters, or what the optimisers of the ranks got, that were not equal. */
+typedef struct bp_rank_spread {
+    int64_t since;     /* the first record in which they were not; -1: never */
+    uint32_t n;        /* records since in which they were not */
+    double difference; /* the largest, relative, and where it was */
+    uint32_t layer, rank;
+    int64_t step;
+    uint8_t *layers; /* [n_layers + 1]: 1 where they were not */
+} bp_rank_spread;
+
 struct bp_diagnosis {
     bp_allocator allocator;
     const bp_model *model;
@@ -168,6 +179,9 @@ struct bp_diagnosis {
     double jump_ratio;                   /* the largest one where the series began */
     uint32_t jump_layer;
     bool out_by_jump; /* the loss is out of bounds since updates were larger than weights */
+    bp_rank_spread parameters, gradients; /* over the ranks */
+    uint32_t n_ranks;                     /* whose copies were compared; 0: of none */
+    uint32_t n_equal;                     /* records up to now in which all were equal */
     bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */
     uint32_t order[BP_N_PROBLEMS];        /* problems in the order of output */
     uint32_t n_order;
@@ -185,6 +199,7 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record);  /* vanis
 uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* exploding.c */
 uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record); /* non_finite.c */
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record);    /* weights.c */
+uint32_t bp_judge_ranks(bp_diagnosis *d, const bp_record *record);      /* ranks.c */
 
 /* sigma_w = rms * sqrt(fan_in) by the activation's critical value: 1 is right. NaN where it has no
  * meaning, before a normalisation among others. weights.c */
@@ -203,6 +218,10 @@ void bp_finding_sort(bp_diagnosis *d);
 /* --- text.c -------------------------------------------------------------------------------------
  */
 void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot); /* title, cause, note, symptoms */
+/* Of rank-mismatch (ranks.c). */
+void bp_text_ranks_title(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text);
+void bp_text_ranks(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
+                   bp_text *note);
 /* The lecture's table for this run (symptoms.c). */
 void bp_text_symptoms(bp_diagnosis *d, bp_finding_slot *slot);
 /* "1-4, 7" */
@@ -211,10 +230,13 @@ void bp_text_layers(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_layers);
 
 /* The trivial level of the loss, or the first window's mean where it is not known; NaN for a loss
- * that has no level (negative). */
+ * that has no level (negative) or tells nothing about learning. */
 double bp_trivial_level(const bp_diagnosis *d);
-/* The loss is below 0.95 of the trivial level (as a mean over the window up to now). */
+/* The loss is below 0.95 of the trivial level (as a mean over the window up to now). True for a
+ * loss that tells nothing about learning: nothing is said to be stuck by it. */
 bool bp_loss_left_trivial(const bp_diagnosis *d);
+/* The loss tells about learning at all. */
+bool bp_loss_is_judged(const bp_diagnosis *d);
 /* Update ratio of a layer's weights in this record: rms(update) / max(rms w, 0.1/sqrt(fan_in)). */
 double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer);
 

@@ -99,7 +99,8 @@ static void loss_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *text) 
     symptom->exploding = "the loss abruptly increases by a large amount";
     symptom->vanishing = "the model learns very slowly; training stagnates at a very early stage";
     const bp_history *history = &d->history;
-    const double level = bp_model_recipe(d->model)->trivial_loss;
+    const bool judged = bp_loss_is_judged(d);
+    const double level = judged ? bp_model_recipe(d->model)->trivial_loss : (double)NAN;
     const double trivial = level > 0 ? level : (double)NAN;
     bp_text_add(text, "loss ");
     bp_text_add_number(text, history->first_loss, 3);
@@ -120,7 +121,7 @@ static void loss_row(const bp_diagnosis *d, bp_symptom *symptom, bp_text *text) 
     if (d->non_finite.loss_is_bad)
         bp_text_add(text, "; no finite loss after step %lld", (long long)d->non_finite.step);
     symptom->speaks_for_exploding =
-        history->largest_jump > 10 || history->largest_loss > 10 * trivial;
+        judged && (history->largest_jump > 10 || history->largest_loss > 10 * trivial);
     symptom->speaks_for_vanishing = !d->non_finite.seen && !symptom->speaks_for_exploding &&
                                     !isnan(history->first_mean) && !bp_loss_left_trivial(d);
 }

@@ -38,7 +38,7 @@ static void title_of(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text
     const bp_finding *finding = &slot->finding;
     const bp_non_finite *bad = &d->non_finite;
     const bool one = finding->n_layers == 1;
-    if (finding->problem != BP_PROBLEM_NON_FINITE)
+    if (finding->problem != BP_PROBLEM_NON_FINITE && finding->problem != BP_PROBLEM_RANK_MISMATCH)
         bp_text_layers_named(text, slot->layers, finding->n_layers);
     switch (finding->problem) {
     case BP_PROBLEM_VANISHING_GRADIENT:
@@ -73,6 +73,9 @@ static void title_of(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text
         if (bad->layer)
             bp_text_add(text, " of layer %u (%s)", bad->layer,
                         bp_model_layer(d->model, bad->layer)->name);
+        break;
+    case BP_PROBLEM_RANK_MISMATCH:
+        bp_text_ranks_title(d, slot, text);
         break;
     case BP_N_PROBLEMS:
         break;
@@ -205,7 +208,7 @@ static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, b
                         ? "Adam rescales what arrives, and nothing arrives: healthy-looking "
                           "update ratios are rescaled noise"
                         : "Adam would not help: it rescales what arrives, and nothing arrives");
-    if (bp_loss_left_trivial(d) && slot->finding.open)
+    if (bp_loss_is_judged(d) && bp_loss_left_trivial(d) && slot->finding.open)
         bp_text_add(note,
                     "%sthe loss falls all the same: the late layers learn on features that "
                     "stay random",
@@ -235,7 +238,7 @@ static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, b
                    "only \xc3\x97",
                    exp(span), " over the layers");
     }
-    if (d->history.largest_jump > 10) {
+    if (bp_loss_is_judged(d) && d->history.largest_jump > 10) {
         number(text, "; the loss jumped by \xc3\x97", d->history.largest_jump, " at step ");
         bp_text_add(text, "%lld", (long long)d->history.largest_jump_step);
     } else if (d->history.largest_loss > 10 * bp_trivial_level(d)) {
@@ -339,6 +342,9 @@ void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot) {
     case BP_PROBLEM_NON_FINITE:
         text_non_finite(d, &cause, &note);
         break;
+    case BP_PROBLEM_RANK_MISMATCH:
+        bp_text_ranks(d, slot, &cause, &note);
+        break;
     case BP_N_PROBLEMS:
         break;
     }
@@ -348,5 +354,5 @@ void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot) {
             bp_window_median_share(&d->window, bp_model_cut(d->model, cut));
     finding->gains = slot->profile.gain + 1;
     finding->n_gains = slot->profile.measured ? slot->profile.n_cuts : 0;
-    finding->n_symptoms = 3;
+    finding->n_symptoms = finding->problem == BP_PROBLEM_RANK_MISMATCH ? 0 : 3;
 }

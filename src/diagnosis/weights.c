@@ -159,7 +159,8 @@ static uint32_t open_finding(bp_diagnosis *d, const bp_record *record, bp_proble
     if (!v->known) *v = weigh(d, sign, from, to);
     if (!is_to_blame(d, v, limit)) return 0;
     bp_finding_slot *slot = bp_finding_open(d, problem, d->history.first_step, record->step);
-    slot->finding.severity = BP_ERROR;
+    const bool harmful = bp_loss_is_judged(d) || d->non_finite.seen;
+    slot->finding.severity = harmful ? BP_ERROR : BP_WARNING;
     if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);
     add_layers(d, slot, sign, from, to);
     const double n = to - from;

@@ -2,8 +2,10 @@
 /* The model as bytes: what the first record of every log segment holds (docs/runlog-format.md). */
 #include "model/layers.h"
 
-#define CODEC_VERSION \
-    2u /* 1 knew neither the layers from conv on nor schedules, clipping, l1, l2 */
+/* 1 knew neither the layers from conv on nor schedules, clipping, l1, l2; 2 knew no network but one
+ * of a network file, and is still written for those. A layer is the same in 2 and 3. */
+#define CODEC_VERSION 3u
+#define NETWORK_FILE_VERSION 2u
 
 static void encode_init(bp_writer *writer, const bp_init *init) {
     bp_write_u8(writer, (uint8_t)init->kind);
@@ -163,17 +165,71 @@ static void decode_recipe(bp_cursor *cursor, uint64_t version, bp_recipe *recipe
     if (version >= 2) decode_recipe_2(cursor, recipe);
 }
 
+/* --- what version 3 adds, behind the layers ------------------------------------------------- */
+
+enum { UNSUPERVISED = 1 };
+
+static uint32_t count_activation_names(const bp_model *model) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < model->n_layers; i++) n += model->layers[i].activation_name != NULL;
+    return n;
+}
+
+static bool needs_version_3(const bp_model *model) {
+    return *model->origin || model->recipe.unsupervised || count_activation_names(model) > 0;
+}
+
+static void encode_origin(bp_writer *writer, const bp_model *model) {
+    bp_write_text(writer, model->origin);
+    bp_write_u8(writer, model->recipe.unsupervised ? UNSUPERVISED : 0);
+    bp_write_varint(writer, count_activation_names(model));
+    for (uint32_t i = 0; i < model->n_layers; i++) {
+        if (!model->layers[i].activation_name) continue;
+        bp_write_varint(writer, i + 1);
+        bp_write_text(writer, model->layers[i].activation_name);
+    }
+}
+
+static bp_status decode_activation_name(bp_model *model, bp_cursor *cursor, bp_error *error) {
+    char name[BP_LAYER_NAME_BYTES + 1];
+    const uint64_t id = read_below(cursor, model->n_layers + UINT64_C(1));
+    bp_read_text(cursor, name, sizeof name);
+    if (cursor->bad || id == 0 || model->layers[id - 1].activation_name) {
+        cursor->bad = true;
+        return BP_ERROR_INPUT;
+    }
+    layer_slot *slot = &model->layers[id - 1];
+    slot->activation_name = bp_copy_text(&model->allocator, name);
+    slot->spec.activation_name = slot->activation_name;
+    if (slot->activation_name) return BP_OK;
+    return bp_fail(error, BP_ERROR_MEMORY, "no memory for the network of the log");
+}
+
+static bp_status decode_origin(bp_model *model, bp_cursor *cursor, bp_error *error) {
+    bp_read_text(cursor, model->origin, sizeof model->origin);
+    model->recipe.unsupervised = (bp_read_u8(cursor) & UNSUPERVISED) != 0;
+    const uint64_t n = read_below(cursor, model->n_layers + UINT64_C(1));
+    bp_status status = BP_OK;
+    for (uint64_t i = 0; i < n && status == BP_OK; i++)
+        status = decode_activation_name(model, cursor, error);
+    return status;
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
 void bp_model_encode(const bp_model *model, bp_writer *writer) {
-    bp_write_varint(writer, CODEC_VERSION);
+    const bool version_3 = needs_version_3(model);
+    bp_write_varint(writer, version_3 ? CODEC_VERSION : NETWORK_FILE_VERSION);
     encode_recipe(writer, &model->recipe);
     for (int i = 0; i < 3; i++) bp_write_varint(writer, (uint64_t)model->input[i]);
     bp_write_varint(writer, model->n_layers);
     for (uint32_t id = 1; id <= model->n_layers; id++)
         encode_layer(writer, bp_model_layer(model, id));
+    if (version_3) encode_origin(writer, model);
 }
 
 size_t bp_model_max_bytes(const bp_model *model) {
-    return 256 + (size_t)model->n_layers * (2 * (BP_LAYER_NAME_BYTES + 64) + 256);
+    return 320 + (size_t)model->n_layers * (3 * (BP_LAYER_NAME_BYTES + 64) + 256);
 }
 
 /* --- layers that were added ----------------------------------------------------------------- */
@@ -184,12 +240,8 @@ void bp_model_encode_layers(const bp_model *model, uint32_t first, bp_writer *wr
 }
 
 static void forget_layers_behind(bp_model *model, uint32_t n_layers) {
-    while (model->n_layers > n_layers) {
-        layer_slot *last = &model->layers[--model->n_layers];
-        bp_release_text(&model->allocator, last->name);
-        bp_release_text(&model->allocator, last->parent);
-        *last = (layer_slot){0};
-    }
+    while (model->n_layers > n_layers)
+        bp_layer_slot_release(&model->layers[--model->n_layers], &model->allocator);
     while (model->n_cuts > 0 && model->cuts[model->n_cuts] > n_layers) model->n_cuts--;
 }
 
@@ -222,6 +274,10 @@ static bp_status decode_body(bp_model *model, bp_cursor *cursor, bp_error *error
     for (uint64_t i = 0; i < n_layers && !cursor->bad; i++) {
         const bp_status status = decode_layer(model, cursor, version, error);
         if (status != BP_OK && !cursor->bad) return status;
+    }
+    if (version >= 3 && !cursor->bad) {
+        const bp_status status = decode_origin(model, cursor, error);
+        if (status == BP_ERROR_MEMORY) return status;
     }
     if (cursor->bad || cursor->position != cursor->length || model->n_layers != n_layers)
         return bp_fail(error, BP_ERROR_INPUT,

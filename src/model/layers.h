@@ -6,9 +6,10 @@
 #include "model/model.h"
 
 typedef struct layer_slot {
-    bp_layer spec; /* its name and parent point at the two below */
+    bp_layer spec; /* its names point at those below */
     char *name;
     char *parent;
+    char *activation_name;
 } layer_slot;
 
 struct bp_model {
@@ -19,6 +20,9 @@ struct bp_model {
     uint32_t n_cuts, cuts_capacity;
     int64_t input[3];
     bp_recipe recipe;
+    char origin[BP_MODEL_ORIGIN_BYTES]; /* "": the network file */
 };
+
+void bp_layer_slot_release(layer_slot *slot, const bp_allocator *allocator);
 
 #endif

@@ -18,13 +18,18 @@ bp_status bp_model_open(bp_model **model, const bp_allocator *allocator) {
     return BP_OK;
 }
 
+void bp_layer_slot_release(layer_slot *slot, const bp_allocator *allocator) {
+    bp_release_text(allocator, slot->name);
+    bp_release_text(allocator, slot->parent);
+    bp_release_text(allocator, slot->activation_name);
+    *slot = (layer_slot){0};
+}
+
 void bp_model_close(bp_model *model) {
     if (!model) return;
     const bp_allocator allocator = model->allocator;
-    for (uint32_t i = 0; i < model->n_layers; i++) {
-        bp_release_text(&allocator, model->layers[i].name);
-        bp_release_text(&allocator, model->layers[i].parent);
-    }
+    for (uint32_t i = 0; i < model->n_layers; i++)
+        bp_layer_slot_release(&model->layers[i], &allocator);
     bp_release(&allocator, model->layers, model->capacity, sizeof *model->layers);
     bp_release(&allocator, model->cuts, model->cuts_capacity, sizeof *model->cuts);
     bp_release(&allocator, model, 1, sizeof *model);
@@ -96,6 +101,22 @@ static char *choose_name(const bp_model *model, const bp_layer *layer, uint32_t 
     return bp_copy_text(&model->allocator, name);
 }
 
+/* No number that a log could not hold; sizes that are too large are refused by who knows all of
+ * them, with their place (bp_model_set_input, bp_model_set_input_shape). */
+static bool numbers_are_possible(const bp_layer *layer) {
+    const int64_t sizes[] = {layer->fan_in,          layer->fan_out,         layer->output_shape[0],
+                             layer->output_shape[1], layer->output_shape[2], layer->vocabulary};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i] < 0) return false;
+    return layer->line >= 0 && layer->column >= 0 && layer->pool >= 0 && layer->kernel >= 0 &&
+           layer->stride >= 0 && layer->padding >= 0 && layer->skip_from <= BP_MODEL_MAX_LAYERS &&
+           layer->n_branch <= BP_MODEL_MAX_LAYERS && layer->depth_in_blocks <= BP_MODEL_MAX_LAYERS;
+}
+
+static bool is_too_long(const char *name, size_t limit) {
+    return name && strlen(name) > limit;
+}
+
 static bp_status check_layer(const bp_model *model, const bp_layer *layer, bp_error *error) {
     const int32_t line = layer->line, column = layer->column;
     if (!bp_layer_kind_name(layer->kind))
@@ -112,18 +133,39 @@ static bp_status check_layer(const bp_model *model, const bp_layer *layer, bp_er
     if ((layer->activation && !bp_activation_name(layer->activation)) ||
         (layer->norm && !bp_norm_name(layer->norm)) ||
         (layer->weight_init.kind && !bp_init_name(layer->weight_init.kind)) ||
-        (layer->bias_init.kind && !bp_init_name(layer->bias_init.kind)) || line < 0 || column < 0 ||
-        layer->pool < 0 || layer->fan_in < 0 || layer->fan_out < 0 || layer->kernel < 0 ||
-        layer->stride < 0 || layer->padding < 0 || layer->vocabulary < 0)
+        (layer->bias_init.kind && !bp_init_name(layer->bias_init.kind)) ||
+        !numbers_are_possible(layer))
         return bp_fail(error, BP_ERROR_ARGUMENT,
-                       "layer %u: an unknown activation, norm or initialiser, or a negative number",
+                       "layer %u: an unknown activation, norm or initialiser, or a number that is "
+                       "negative or too large",
                        model->n_layers + 1);
     /* A name below a parent must have room behind it. */
-    if ((layer->name && strlen(layer->name) > BP_LAYER_NAME_BYTES) ||
-        (layer->parent && strlen(layer->parent) > BP_LAYER_NAME_BYTES - 32))
+    if (is_too_long(layer->name, BP_LAYER_NAME_BYTES) ||
+        is_too_long(layer->activation_name, BP_LAYER_NAME_BYTES) ||
+        is_too_long(layer->parent, BP_LAYER_NAME_BYTES - 32))
         return bp_fail_at(error, line, column, "a layer's name has at most %d bytes",
                           BP_LAYER_NAME_BYTES);
+    if (layer->name && !*layer->name)
+        return bp_fail_at(error, line, column, "layer %u: its name is empty", model->n_layers + 1);
     return BP_OK;
+}
+
+/* NULL stays NULL; false without memory. */
+static bool copy_name(char **copy, const bp_model *model, const char *name) {
+    *copy = name ? bp_copy_text(&model->allocator, name) : NULL;
+    return *copy || !name;
+}
+
+static bool copy_names(layer_slot *slot, const bp_model *model, const bp_layer *layer,
+                       uint32_t id) {
+    slot->name = choose_name(model, layer, id);
+    if (!slot->name || !copy_name(&slot->parent, model, layer->parent) ||
+        !copy_name(&slot->activation_name, model, layer->activation_name))
+        return false;
+    slot->spec.name = slot->name;
+    slot->spec.parent = slot->parent;
+    slot->spec.activation_name = slot->activation_name;
+    return true;
 }
 
 static void fill_defaults(bp_layer *layer) {
@@ -158,28 +200,57 @@ bp_status bp_model_add_layer(bp_model *model, const bp_layer *layer, uint32_t *i
         return BP_OK;
     }
     const uint32_t new_id = model->n_layers + 1;
-    char *name = choose_name(model, layer, new_id);
-    if (name && name_is_taken(model, name)) {
-        bp_fail_at(error, layer->line, layer->column, "two layers have the name '%.100s'", name);
-        bp_release_text(&model->allocator, name);
-        return BP_ERROR_INPUT;
-    }
-    char *parent = layer->parent ? bp_copy_text(&model->allocator, layer->parent) : NULL;
-    if (!name || (layer->parent && !parent) || !grow(model) ||
-        (layer->depth_in_blocks == 0 && !add_cut(model, new_id))) {
-        bp_release_text(&model->allocator, name);
-        bp_release_text(&model->allocator, parent);
+    layer_slot slot = {.spec = *layer};
+    if (!copy_names(&slot, model, layer, new_id)) {
+        bp_layer_slot_release(&slot, &model->allocator);
         return bp_fail(error, BP_ERROR_MEMORY, "no memory for layer %u", new_id);
     }
-    layer_slot *slot = &model->layers[model->n_layers];
-    *slot = (layer_slot){.spec = *layer, .name = name, .parent = parent};
-    slot->spec.id = new_id;
-    slot->spec.name = name;
-    slot->spec.parent = parent;
-    fill_defaults(&slot->spec);
+    if (name_is_taken(model, slot.name)) {
+        bp_fail_at(error, layer->line, layer->column, "two layers have the name '%.100s'",
+                   slot.name);
+        bp_layer_slot_release(&slot, &model->allocator);
+        return BP_ERROR_INPUT;
+    }
+    if (!grow(model) || (layer->depth_in_blocks == 0 && !add_cut(model, new_id))) {
+        bp_layer_slot_release(&slot, &model->allocator);
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory for layer %u", new_id);
+    }
+    slot.spec.id = new_id;
+    fill_defaults(&slot.spec);
+    model->layers[model->n_layers] = slot;
     model->n_layers = new_id;
     if (id) *id = new_id;
     return BP_OK;
+}
+
+static bool are_sizes(const int64_t *sizes, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (sizes[i] < 0 || sizes[i] > BP_MODEL_MAX_UNITS) return false;
+    return true;
+}
+
+bp_status bp_model_set_input_shape(bp_model *model, const int64_t shape[3], bp_error *error) {
+    if (!are_sizes(shape, 3))
+        return bp_fail(error, BP_ERROR_ARGUMENT, "a sample of an impossible shape");
+    for (uint32_t i = 0; i < model->n_layers; i++) {
+        const bp_layer *layer = &model->layers[i].spec;
+        const int64_t sizes[] = {layer->fan_in, layer->fan_out, layer->vocabulary};
+        if (!are_sizes(sizes, 3) || !are_sizes(layer->output_shape, 3))
+            return bp_fail(error, BP_ERROR_ARGUMENT, "layer %u (%.100s): a size is impossible",
+                           layer->id, layer->name);
+    }
+    memcpy(model->input, shape, sizeof model->input);
+    return BP_OK;
+}
+
+bp_status bp_model_set_origin(bp_model *model, const char *origin) {
+    if (is_too_long(origin, sizeof model->origin - 1)) return BP_ERROR_ARGUMENT;
+    snprintf(model->origin, sizeof model->origin, "%s", origin ? origin : "");
+    return BP_OK;
+}
+
+const char *bp_model_origin(const bp_model *model) {
+    return *model->origin ? model->origin : NULL;
 }
 
 void bp_model_set_recipe(bp_model *model, const bp_recipe *recipe) {
@@ -238,6 +309,12 @@ uint32_t bp_model_n_cuts(const bp_model *model) {
 
 uint32_t bp_model_cut(const bp_model *model, uint32_t cut) {
     return cut >= 1 && cut <= model->n_cuts ? model->cuts[cut] : 0;
+}
+
+uint32_t bp_model_output_layer(const bp_model *model) {
+    for (uint32_t id = model->n_layers; id >= 1; id--)
+        if (bp_model_layer(model, id)->output_shape[0] > 0) return id;
+    return model->n_layers;
 }
 
 bool bp_model_cut_is_normalised(const bp_model *model, uint32_t cut) {

@@ -12,6 +12,7 @@
 #define BP_MODEL_MAX_LAYERS 10000u
 /* Longest name or parent path that is kept whole. */
 #define BP_LAYER_NAME_BYTES 256
+#define BP_MODEL_ORIGIN_BYTES 32
 #define BP_MODEL_MAX_UNITS ((int64_t)1 << 31)
 
 /* Klambauer et al. 2017: with these, mean 0 and variance 1 are a fixed point of selu. */
@@ -49,6 +50,8 @@ int64_t bp_layer_n_parameters(const bp_layer *layer);
  * bp_model_cut(model, 0) is 0, the input. */
 uint32_t bp_model_n_cuts(const bp_model *model);
 uint32_t bp_model_cut(const bp_model *model, uint32_t cut);
+/* The last layer whose output has a shape: what a framework lists behind it was never called. */
+uint32_t bp_model_output_layer(const bp_model *model);
 /* True when between cut - 1 and cut a normalisation makes the weights' scale meaningless. */
 bool bp_model_cut_is_normalised(const bp_model *model, uint32_t cut);
 

@@ -29,14 +29,17 @@ static bool better(const bp_candidate *a, const bp_candidate *b) {
 }
 
 bp_activation bp_main_activation(const bp_model *model) {
-    uint32_t count[16] = {0}, best = BP_ACTIVATION_LINEAR;
-    for (uint32_t id = 1; id < bp_model_n_layers(model); id++) {
+    uint32_t count[16] = {0}, n_sigmoids = 0;
+    bp_activation best = BP_ACTIVATION_LINEAR;
+    for (uint32_t id = 1; id < bp_model_output_layer(model); id++) {
         const bp_layer *layer = bp_model_layer(model, id);
         if (!bp_layer_is_weighted_sum(layer) || (unsigned)layer->activation >= 16) continue;
-        if (++count[layer->activation] > count[best]) best = (uint32_t)layer->activation;
+        if (++count[layer->activation] > count[best]) best = layer->activation;
+        n_sigmoids += layer->activation == BP_ACTIVATION_SIGMOID && layer->depth_in_blocks == 0;
     }
-    /* Two sigmoids in a row cost more than all the others can: they are what to change. */
-    return count[BP_ACTIVATION_SIGMOID] > 1 ? BP_ACTIVATION_SIGMOID : (bp_activation)best;
+    /* Two sigmoids in a row cost more than all the others can: they are what to change. Those that
+     * something runs past are gates. */
+    return n_sigmoids > 1 ? BP_ACTIVATION_SIGMOID : best;
 }
 
 static bool same_shape(bp_activation a, bp_activation b) {

@@ -1,87 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The edits of the network file that would mend a finding. */
+/* From a finding to a plan, and from that to edits of the network file or to lines of Python. */
 #include "remedy/candidate.h"
+#include "remedy/plan.h"
 
 #include <math.h>
+#include <string.h>
 
-#define MAX_EDITS 64
-#define KEY_BYTES 64
-#define VALUE_BYTES 96
+#define CLIP_NORM 1.0 /* what recurrent networks and transformers are clipped to as a rule */
 
-/* All of a remedy in one block. */
+/* All of a remedy in one block; the code, whose length is not known before, in two more. */
 typedef struct remedy_block {
     bp_remedy remedy; /* first: its address is the handle */
     bp_allocator allocator;
-    bp_edit edits[MAX_EDITS];
-    char key[MAX_EDITS][KEY_BYTES];
-    char value[MAX_EDITS][VALUE_BYTES];
+    bp_plan plan;
+    bp_edits edits;
+    bp_code code;
+    const char **lines;
     char title[256];
     char reason[768];
     bp_text title_text, reason_text;
-    bool too_many;
 } remedy_block;
 
-static void add_edit(remedy_block *block, const char *key, const char *value) {
-    if (block->remedy.n_edits == MAX_EDITS) {
-        block->too_many = true;
-        return;
-    }
-    const uint32_t i = block->remedy.n_edits++;
-    bp_text text;
-    bp_text_init(&text, block->key[i], KEY_BYTES);
-    bp_text_add(&text, "%s", key);
-    bp_text_init(&text, block->value[i], VALUE_BYTES);
-    bp_text_add(&text, "%s", value);
-    block->edits[i] = (bp_edit){block->key[i], block->value[i]};
+/* --- what a plan means for a layer --------------------------------------------------------------
+ */
+
+bool bp_plan_changes_activation(const bp_plan *plan, const bp_model *model, uint32_t id) {
+    const bp_layer *layer = bp_model_layer(model, id);
+    return plan->to && layer->activation == plan->from && id < bp_model_output_layer(model) &&
+           !bp_layer_is_recurrent(layer);
 }
 
-/* An edit of item `item` of net: "net[3].init". */
-static void add_item_edit(remedy_block *block, uint32_t item, const char *what, const char *value) {
-    char key[KEY_BYTES];
-    bp_text text;
-    bp_text_init(&text, key, sizeof key);
-    bp_text_add(&text, "net[%u].%s", item, what);
-    add_edit(block, key, value);
+bool bp_plan_draws_weights(const bp_plan *plan, const bp_model *model, uint32_t id) {
+    const bp_layer *layer = bp_model_layer(model, id);
+    if (plan->layer) return plan->layer == id;
+    return bp_layer_is_weighted_sum(layer) && !layer->frozen;
 }
 
-/* The items of net, each once, whose hidden layers have `from` as activation. Layers inside blocks
- * lie deeper than these key paths reach: false, and nothing is proposed. */
-static bool edit_activations(remedy_block *block, const bp_model *model, bp_activation from,
-                             bp_activation to) {
-    int64_t last_item = -1;
-    for (uint32_t id = 1; id < bp_model_n_layers(model); id++) { /* the output stays as it is */
-        const bp_layer *layer = bp_model_layer(model, id);
-        if (layer->activation != from || layer->item == last_item || bp_layer_is_recurrent(layer))
-            continue;
-        if (layer->depth_in_blocks > 0) return false;
-        last_item = layer->item;
-        add_item_edit(block, layer->item, "activation", bp_activation_name(to));
-    }
-    return true;
+static bool is_pytorch(const bp_model *model) {
+    const char *origin = bp_model_origin(model);
+    return origin && strcmp(origin, "pytorch") == 0;
 }
 
-/* `init` of the file, and of the items that have an initialiser of their own, which would win. */
-static void edit_inits(remedy_block *block, const bp_model *model, bp_init_kind init) {
-    int64_t last_item = -1;
-    add_edit(block, "init", bp_init_name(init));
-    for (uint32_t id = 1; id <= bp_model_n_layers(model); id++) {
-        const bp_layer *layer = bp_model_layer(model, id);
-        if (!layer->own_init || layer->depth_in_blocks > 0 || layer->item == last_item) continue;
-        last_item = layer->item;
-        add_item_edit(block, layer->item, "init", bp_init_name(init));
-    }
+static bool can_be_told(const bp_plan *plan, const bp_model *model) {
+    return bp_model_origin(model) || bp_edits_reach(plan, model);
 }
 
-static bool mend_chain(remedy_block *block, const bp_model *model) {
+/* --- the choice ---------------------------------------------------------------------------------
+ */
+
+/* Of initialisers that are not known it cannot be said that another would do better, unless the
+ * diagnosis has found the weights to be wrong. */
+static bool is_guess(const bp_candidate *now, const bp_candidate *best, const bp_finding *finding) {
+    return isnan(now->predicted.mean_gain) && !best->activation &&
+           finding->problem != BP_PROBLEM_WEIGHTS_TOO_SMALL &&
+           finding->problem != BP_PROBLEM_WEIGHTS_TOO_LARGE;
+}
+
+static bool mend_chain(remedy_block *block, const bp_model *model, const bp_finding *finding) {
     bp_candidate now, list[BP_N_CANDIDATES];
     bp_candidate_now(&now, model);
     bp_candidates_list(list, model);
     const bp_candidate *best = bp_candidates_choose(list);
-    if (!best->admissible || now.admissible) return false;
-    if (best->activation &&
-        !edit_activations(block, model, bp_main_activation(model), best->activation))
-        return false;
-    edit_inits(block, model, best->init);
+    if (!best->admissible || now.admissible || is_guess(&now, best, finding)) return false;
+    bp_plan plan = block->plan;
+    plan.init = best->init;
+    plan.to = best->activation;
+    if (plan.to) plan.from = bp_main_activation(model);
+    if (!can_be_told(&plan, model)) return false;
+    block->plan = plan;
     bp_text_add(&block->title_text, "use ");
     bp_candidate_name(&block->title_text, best);
     bp_candidate_explain(&block->reason_text, best);
@@ -98,19 +84,24 @@ static bool mend_chain(remedy_block *block, const bp_model *model) {
 }
 
 /* One layer alone whose initialiser is off: give it what its activation asks for. */
-static bool mend_layer(remedy_block *block, const bp_model *model, uint32_t id) {
+static bool mend_layer(remedy_block *block, const bp_model *model, uint32_t id,
+                       const bp_finding *finding) {
     const bp_layer *layer = bp_model_layer(model, id);
-    if (!layer || !bp_layer_is_weighted_sum(layer) || layer->depth_in_blocks > 0 ||
-        layer->fan_in < 1)
-        return false;
+    if (!layer || !bp_layer_is_weighted_sum(layer) || layer->fan_in < 1) return false;
     const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
     const double critical_std = critical / sqrt((double)layer->fan_in);
-    const double std = bp_init_std(&layer->weight_init, layer->fan_in, layer->fan_out);
+    double std = bp_init_std(&layer->weight_init, layer->fan_in, layer->fan_out);
+    if (isnan(std)) std = bp_finding_evidence(finding, "weight_std");
+    if (isnan(std)) return false;
     /* The output layer is right with He's size, too. */
     const double most = layer->activation == BP_ACTIVATION_LINEAR ? 1.25 * sqrt(2) : 1.25;
     if (std > 0.8 * critical_std && std < most * critical_std) return false;
     const bp_init_kind init = critical > 1 ? BP_INIT_HE : BP_INIT_XAVIER;
-    add_item_edit(block, layer->item, "init", bp_init_name(init));
+    bp_plan plan = block->plan;
+    plan.init = init;
+    plan.layer = id;
+    if (!can_be_told(&plan, model)) return false;
+    block->plan = plan;
     bp_text_add(&block->title_text, "initialise layer %u (%.100s) by %s", id, layer->name,
                 bp_init_title(init));
     bp_text_add(&block->reason_text,
@@ -129,8 +120,7 @@ static bool mend_learning_rate(remedy_block *block, const bp_model *model,
     /* A tenth of the weights is a long step already; at least a factor of 10 down. */
     const double factor = isfinite(ratio) ? fmax(10, fmin(1e6, 10 * ratio)) : 10;
     const double lower = pow(10, floor(log10(rate / factor) + 1e-9));
-    char value[VALUE_BYTES];
-    add_edit(block, "train.learning_rate", bp_number_exact(value, sizeof value, lower));
+    block->plan.learning_rate = lower;
     bp_text_add(&block->title_text, "lower the learning rate to ");
     bp_text_add_number(&block->title_text, lower, 3);
     bp_text_add(&block->reason_text, "an update was ");
@@ -140,20 +130,76 @@ static bool mend_learning_rate(remedy_block *block, const bp_model *model,
     return true;
 }
 
+/* What grows through time inside one layer grows at any learning rate; a step of bounded length
+ * does no harm by it (Pascanu, Mikolov & Bengio 2013). */
+static bool mend_by_clipping(remedy_block *block, const bp_model *model,
+                             const bp_finding *finding) {
+    if (!is_pytorch(model) || finding->problem != BP_PROBLEM_EXPLODING_GRADIENT) return false;
+    if (bp_finding_evidence(finding, "clipping") > 0 || bp_model_recipe(model)->clip_norm > 0)
+        return false;
+    block->plan.clip_norm = CLIP_NORM;
+    if (block->title_text.length) return true;
+    bp_text_add(&block->title_text, "clip the norm of the gradients to 1");
+    bp_text_add(&block->reason_text,
+                "what grows through time inside one layer grows at any learning rate; clipped, its "
+                "direction is kept and the step is short");
+    return true;
+}
+
 static bool mend(remedy_block *block, const bp_model *model, const bp_finding *finding) {
-    if (finding->problem == BP_PROBLEM_NON_FINITE) return false; /* its cause has the remedy */
-    if (finding->severity == BP_HINT) return false;              /* it passed without one */
-    if (bp_finding_evidence(finding, "over_steps") > 0)
-        return mend_learning_rate(block, model, finding);
+    if (finding->problem == BP_PROBLEM_NON_FINITE) return false;    /* its cause has the remedy */
+    if (finding->problem == BP_PROBLEM_RANK_MISMATCH) return false; /* no network mends it */
+    if (finding->severity == BP_HINT) return false;                 /* it passed without one */
+    if (bp_finding_evidence(finding, "over_steps") > 0) {
+        if (!mend_learning_rate(block, model, finding)) return false;
+        mend_by_clipping(block, model, finding);
+        return true;
+    }
     const uint32_t blamed = bp_finding_blamed_layer(finding);
     const bool from_the_start = finding->since_step == 0; /* later it is not the initialiser */
-    if (blamed && from_the_start && mend_layer(block, model, blamed)) return true;
-    if (mend_chain(block, model)) return true;
-    /* What grows through time inside one layer grows at any learning rate. */
-    if (blamed && bp_layer_is_recurrent(bp_model_layer(model, blamed))) return false;
+    if (blamed && from_the_start && mend_layer(block, model, blamed, finding)) return true;
+    if (mend_chain(block, model, finding)) return true;
+    if (blamed && bp_layer_is_recurrent(bp_model_layer(model, blamed)))
+        return mend_by_clipping(block, model, finding);
     return finding->problem == BP_PROBLEM_EXPLODING_GRADIENT &&
            bp_finding_evidence(finding, "update_ratio") > 1 &&
            mend_learning_rate(block, model, finding);
+}
+
+/* --- from the plan to the remedy ----------------------------------------------------------------
+ */
+
+/* The code's lines, each a text of its own. */
+static bool split_lines(remedy_block *block) {
+    bp_code *code = &block->code;
+    uint32_t n = 0;
+    for (size_t i = 0; i < code->length; i++) n += code->bytes[i] == '\n';
+    if (code->failed || n == 0) return !code->failed;
+    block->lines = bp_allocate(&block->allocator, n, sizeof *block->lines);
+    if (!block->lines) return false;
+    char *at = code->bytes;
+    for (uint32_t i = 0; i < n; i++) {
+        char *end = strchr(at, '\n');
+        *end = '\0';
+        block->lines[i] = at;
+        at = end + 1;
+    }
+    block->remedy.lines = block->lines;
+    block->remedy.n_lines = n;
+    return true;
+}
+
+/* BP_OK without a plan that can be told leaves *told false. */
+static bp_status tell(remedy_block *block, const bp_model *model, bool *told, bp_error *error) {
+    *told = true;
+    if (!bp_model_origin(model)) {
+        *told = bp_edits_write(&block->edits, &block->plan, model);
+        block->remedy.n_edits = block->edits.n;
+        return BP_OK;
+    }
+    if (is_pytorch(model)) bp_pytorch_write(&block->code, &block->plan, model);
+    if (split_lines(block)) return BP_OK;
+    return bp_fail(error, BP_ERROR_MEMORY, "no memory for a remedy");
 }
 
 bp_status bp_remedy_open(bp_remedy **remedy, const bp_model *model, const bp_finding *finding,
@@ -161,23 +207,29 @@ bp_status bp_remedy_open(bp_remedy **remedy, const bp_model *model, const bp_fin
     allocator = bp_allocator_or_system(allocator);
     remedy_block *block = bp_allocate(allocator, 1, sizeof *block);
     if (!block) return bp_fail(error, BP_ERROR_MEMORY, "no memory for a remedy");
-    block->allocator = *allocator;
+    block->allocator = block->code.allocator = *allocator;
+    block->plan.learning_rate = (double)NAN;
     bp_text_init(&block->title_text, block->title, sizeof block->title);
     bp_text_init(&block->reason_text, block->reason, sizeof block->reason);
     block->remedy.title = block->title;
     block->remedy.reason = block->reason;
-    block->remedy.edits = block->edits;
+    block->remedy.edits = block->edits.list;
     *remedy = NULL;
-    if (mend(block, model, finding) && !block->too_many)
+    bool told = false;
+    bp_status status = BP_OK;
+    if (mend(block, model, finding)) status = tell(block, model, &told, error);
+    if (told && status == BP_OK)
         *remedy = &block->remedy;
     else
-        bp_release(allocator, block, 1, sizeof *block);
-    return BP_OK;
+        bp_remedy_close(&block->remedy);
+    return status;
 }
 
 void bp_remedy_close(bp_remedy *remedy) {
     if (!remedy) return;
     remedy_block *block = (remedy_block *)remedy;
     const bp_allocator allocator = block->allocator;
+    bp_release(&allocator, block->lines, block->remedy.n_lines, sizeof *block->lines);
+    bp_code_finish(&block->code);
     bp_release(&allocator, block, 1, sizeof *block);
 }

@@ -97,6 +97,7 @@ static json_object *network_of(builder *b, const bp_model *model) {
     json_object *layers = checked(b, json_object_new_array());
     for (uint32_t id = 1; id <= bp_model_n_layers(model); id++)
         append(b, layers, layer_of(b, bp_model_layer(model, id)));
+    add(b, network, "origin", text_of(b, bp_model_origin(model)));
     add(b, network, "layers", layers);
     return network;
 }
@@ -209,6 +210,19 @@ static json_object *symptoms_of(builder *b, const bp_finding *finding) {
     return array;
 }
 
+/* Lines of a program as one text; null where the remedy is one of a network file. */
+static json_object *code_of(builder *b, const bp_remedy *remedy) {
+    if (remedy->n_lines == 0) return NULL;
+    char *text = NULL;
+    size_t n_bytes = 0;
+    FILE *stream = open_memstream(&text, &n_bytes);
+    if (!stream) return checked(b, NULL);
+    for (uint32_t i = 0; i < remedy->n_lines; i++) fprintf(stream, "%s\n", remedy->lines[i]);
+    json_object *code = fclose(stream) == 0 ? text_of(b, text) : checked(b, NULL);
+    free(text);
+    return code;
+}
+
 static json_object *remedy_of(builder *b, const bp_model *model, const bp_finding *finding) {
     bp_remedy *remedy = NULL;
     if (finding->parent >= 0) return NULL; /* mended with its cause */
@@ -224,6 +238,7 @@ static json_object *remedy_of(builder *b, const bp_model *model, const bp_findin
     add(b, object, "title", text_of(b, remedy->title));
     add(b, object, "reason", text_of(b, remedy->reason));
     add(b, object, "edits", edits);
+    add(b, object, "code", code_of(b, remedy));
     bp_remedy_close(remedy);
     return object;
 }

@@ -70,9 +70,19 @@ static void put_paragraph(bp_page *page, const char *label, const char *text) {
     bp_page_end_line(page);
 }
 
+/* As it is to be pasted: a line that is too long breaks, and nothing else is changed. */
+static void put_code(bp_page *page, const bp_remedy *remedy) {
+    for (uint32_t i = 0; i < remedy->n_lines; i++) {
+        const char *line = remedy->lines[i];
+        bp_page_pad(page, BODY);
+        bp_page_wrap(page, *line == '#' ? BP_INK_DIM : BP_INK_NEW, BODY + 8, line, strlen(line));
+        bp_page_end_line(page);
+    }
+}
+
 static void put_edits(bp_page *page, const bp_report_run *run, const bp_remedy *remedy) {
     const char *edited = NULL;
-    if (run->network_text && run->edited)
+    if (remedy->n_edits > 0 && run->network_text && run->edited)
         edited = run->edited(run->context, remedy->edits, remedy->n_edits);
     if (edited) {
         bp_diff_print(page, BODY, run->network_text, edited);
@@ -102,6 +112,7 @@ static void put_remedy(bp_page *page, const bp_report_run *run, const bp_finding
         bp_page_end_line(page);
     }
     put_edits(page, run, remedy);
+    put_code(page, remedy);
     bp_remedy_close(remedy);
 }
 

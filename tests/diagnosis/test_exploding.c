@@ -346,6 +346,22 @@ static void a_first_pass_that_overflows_is_blamed_on_the_weights(void **state) {
     chain_close(&c);
 }
 
+static void clipping_is_evidence(void **state) {
+    (void)state;
+    for (int clipped = 0; clipped < 2; clipped++) {
+        chain c;
+        exploding_chain(&c);
+        chain_fill(&c, 0);
+        bp_record_set(&c.record, BP_Q_UNCLIPPED_NORM, 0, clipped ? 3 : 1);
+        bp_record_set(&c.record, BP_Q_GRADIENT_NORM, 0, 1);
+        bp_diagnosis_step(c.diagnosis, &c.record);
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT);
+        const double clipping = bp_finding_evidence(f, "clipping");
+        assert_true(clipped ? fabs(clipping - 3) < 0.01 : isnan(clipping));
+        chain_close(&c);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_record_suffices),
@@ -367,6 +383,7 @@ int main(void) {
         cmocka_unit_test(what_came_first_is_the_cause),
         cmocka_unit_test(weights_before_a_norm_have_no_size_to_exceed),
         cmocka_unit_test(layers_that_an_explosion_saturated_hang_under_it),
+        cmocka_unit_test(clipping_is_evidence),
         cmocka_unit_test(a_first_pass_that_overflows_is_blamed_on_the_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,9 +4,12 @@
 import contextlib
 import io
 import pathlib
+import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -95,6 +98,41 @@ class Unittests(unittest.TestCase):
 
     def test_no_test_is_a_failure(self):
         self.assertEqual(self.run_file("    pass\n"), (False, Count(0, 1)))
+
+
+class Stages(unittest.TestCase):
+    def needs_torch(self, *stages):
+        command = (sys.executable, ROOT / "tools/check.py", "--needs-torch", *stages)
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def test_who_needs_pytorch(self):
+        self.assertTrue(self.needs_torch())
+        self.assertTrue(self.needs_torch("format", "pytorch"))
+        self.assertFalse(self.needs_torch("fast"))
+        self.assertFalse(self.needs_torch("python", "install"))
+        self.assertFalse(self.needs_torch("pytroch"))
+
+    def pytorch_of(self, *files):
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+            root = pathlib.Path(folder)
+            for name in ("tests/pytorch", "bench", "tools"):
+                (root / name).mkdir(parents=True)
+            shutil.copy(ROOT / "tools/run_tests.py", root / "tools")
+            for name, body in files:
+                (root / name).write_text(f"import unittest\nclass A(unittest.TestCase):\n    {body}\n")
+            with unittest.mock.patch.object(check, "ROOT", root):
+                count = check.check_pytorch()
+        return count, said.getvalue()
+
+    def test_pytorch_runs_each_file_and_the_bench(self):
+        good, bad = "def test_a(self): pass", "def test_a(self): import no_such_framework"
+        count, said = self.pytorch_of(("tests/pytorch/test_a.py", good), ("tests/pytorch/test_b.py", bad),
+                                      ("tests/pytorch/support.py", bad), ("bench/test_watch.py", good))
+        self.assertEqual(count, Count(2, 1))
+        self.assertRegex(said, r"(?m)^tests/pytorch/test_b.py +0 passed, 1 failed, \d+\.\d s$")
+
+    def test_pytorch_without_a_test_is_nothing(self):
+        self.assertEqual(self.pytorch_of()[0], Count())
 
 
 

@@ -194,6 +194,134 @@ static void what_is_encoded_is_decoded(void **state) {
     bp_model_close(model);
 }
 
+/* A framework's network: shapes are given, and what made it is known. */
+static bp_model *pytorch_model(void) {
+    bp_model *model = open_model();
+    bp_layer layer = dense(8, BP_ACTIVATION_SIGMOID);
+    layer.name = "net.0";
+    layer.activation_name = "net.1";
+    layer.fan_in = 5;
+    layer.fan_out = 8;
+    add(model, layer);
+    layer = dense(3, BP_ACTIVATION_LINEAR);
+    layer.name = "net.2";
+    layer.fan_in = 8;
+    layer.fan_out = 3;
+    add(model, layer);
+    const int64_t input[3] = {5, 1, 1};
+    assert_int_equal(bp_model_set_input_shape(model, input, NULL), BP_OK);
+    assert_int_equal(bp_model_set_origin(model, "pytorch"), BP_OK);
+    const bp_recipe recipe = {.loss = BP_LOSS_OTHER,
+                              .optimiser = BP_ADAM,
+                              .trivial_loss = (double)NAN,
+                              .chance_accuracy = (double)NAN,
+                              .unsupervised = true};
+    bp_model_set_recipe(model, &recipe);
+    return model;
+}
+
+static void the_origin_is_encoded_and_old_readers_need_not_know(void **state) {
+    (void)state;
+    bp_model *model = pytorch_model(), *copy = NULL;
+    uint8_t bytes[4096];
+    bp_writer writer;
+    bp_cursor cursor;
+    bp_writer_init(&writer, bytes, sizeof bytes);
+    bp_model_encode(model, &writer);
+    assert_int_equal(bytes[0], 3);
+    assert_true(writer.length <= bp_model_max_bytes(model));
+    bp_cursor_init(&cursor, bytes, writer.length);
+    assert_int_equal(bp_model_decode(&copy, &cursor, NULL, NULL), BP_OK);
+    assert_string_equal(bp_model_origin(copy), "pytorch");
+    assert_true(bp_model_recipe(copy)->unsupervised);
+    assert_string_equal(bp_model_layer(copy, 1)->activation_name, "net.1");
+    assert_null(bp_model_layer(copy, 2)->activation_name);
+    assert_int_equal(bp_model_layer(copy, 1)->fan_in, 5);
+    assert_int_equal(bp_model_input(copy)[0], 5);
+    bp_model_close(copy);
+    for (size_t n = 0; n < writer.length; n++) {
+        bp_cursor_init(&cursor, bytes, n);
+        assert_int_equal(bp_model_decode(&copy, &cursor, NULL, NULL), BP_ERROR_INPUT);
+    }
+    for (size_t bit = 0; bit < 8 * writer.length; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        bp_cursor_init(&cursor, bytes, writer.length);
+        if (bp_model_decode(&copy, &cursor, NULL, NULL) == BP_OK) bp_model_close(copy);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    bp_model_close(model);
+    model = residual_model(); /* of a network file: what a Backprobe before version 3 reads */
+    bp_writer_init(&writer, bytes, sizeof bytes);
+    bp_model_encode(model, &writer);
+    assert_int_equal(bytes[0], 2);
+    assert_null(bp_model_origin(model));
+    bp_model_close(model);
+}
+
+static void given_shapes_are_checked(void **state) {
+    (void)state;
+    const int64_t bad[] = {-1, BP_MODEL_MAX_UNITS + 1, INT64_MAX, INT64_MIN};
+    const int64_t good[3] = {8, 1, 1};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        bp_model *model = open_model();
+        bp_error error = {0};
+        const int64_t shape[3] = {1, bad[i], 1};
+        assert_int_equal(bp_model_set_input_shape(model, shape, NULL), BP_ERROR_ARGUMENT);
+        bp_layer layer = dense(4, BP_ACTIVATION_TANH);
+        layer.output_shape[2] = bad[i];
+        assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL),
+                         bad[i] < 0 ? BP_ERROR_ARGUMENT : BP_OK);
+        layer = dense(4, BP_ACTIVATION_TANH);
+        layer.fan_in = bad[i];
+        assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL),
+                         bad[i] < 0 ? BP_ERROR_ARGUMENT : BP_OK);
+        assert_int_equal(bp_model_set_input_shape(model, good, &error),
+                         bad[i] < 0 ? BP_OK : BP_ERROR_ARGUMENT);
+        if (bad[i] > 0) assert_non_null(strstr(error.text, "layer 1 (dense_1)"));
+        bp_model_close(model);
+    }
+    bp_model *model = open_model();
+    bp_layer layer = dense(4, BP_ACTIVATION_TANH);
+    layer.name = "";
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_ERROR_INPUT);
+    assert_int_equal(bp_model_set_origin(model, "0123456789012345678901234567890"), BP_OK);
+    assert_int_equal(bp_model_set_origin(model, "01234567890123456789012345678901"),
+                     BP_ERROR_ARGUMENT);
+    assert_int_equal(bp_model_set_origin(model, NULL), BP_OK);
+    assert_null(bp_model_origin(model));
+    bp_model_close(model);
+}
+
+/* Names as long as may be are kept whole, in a log too; longer ones are refused. */
+static void the_longest_names_are_kept(void **state) {
+    (void)state;
+    bp_model *model = open_model(), *copy = NULL;
+    char name[BP_LAYER_NAME_BYTES + 2];
+    memset(name, 'n', sizeof name);
+    name[BP_LAYER_NAME_BYTES + 1] = '\0';
+    bp_layer layer = dense(4, BP_ACTIVATION_TANH);
+    layer.activation_name = name;
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_ERROR_INPUT);
+    name[BP_LAYER_NAME_BYTES] = '\0';
+    layer.name = name;
+    for (char c = 'a'; c < 'e'; c++) {
+        name[0] = c;
+        assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
+    }
+    static uint8_t bytes[8192];
+    bp_writer writer;
+    bp_cursor cursor;
+    bp_writer_init(&writer, bytes, sizeof bytes);
+    bp_model_encode(model, &writer);
+    assert_true(writer.length <= bp_model_max_bytes(model));
+    bp_cursor_init(&cursor, bytes, writer.length);
+    assert_int_equal(bp_model_decode(&copy, &cursor, NULL, NULL), BP_OK);
+    assert_string_equal(bp_model_layer(copy, 4)->name, name);
+    assert_string_equal(bp_model_layer(copy, 4)->activation_name, name);
+    bp_model_close(copy);
+    bp_model_close(model);
+}
+
 /* phi' against a central difference of phi, away from kinks. */
 static void derivatives_are_those_of_the_values(void **state) {
     (void)state;
@@ -230,6 +358,9 @@ int main(void) {
         cmocka_unit_test(what_no_log_could_hold_is_refused),
         cmocka_unit_test(names_are_unique),
         cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(the_origin_is_encoded_and_old_readers_need_not_know),
+        cmocka_unit_test(given_shapes_are_checked),
+        cmocka_unit_test(the_longest_names_are_kept),
         cmocka_unit_test(derivatives_are_those_of_the_values),
         cmocka_unit_test(numbers_have_their_words),
     };

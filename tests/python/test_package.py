@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package itself: what it brings into a process, and what it says of itself."""
 
+import ast
 import pathlib
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import unittest
 
 import backprobe
+from backprobe import _native
 from backprobe.finding import Edit, Finding, Remedy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -18,6 +20,23 @@ def fresh(code):
     """What a new interpreter prints."""
     result = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     return result.stdout
+
+
+def declared(body):
+    """Names that a stub says are there when it runs: not its aliases, imports and typed dictionaries."""
+    names = set()
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.AnnAssign):
+            names.add(node.target.id)
+        elif isinstance(node, ast.ClassDef) and "TypedDict" not in [ast.unparse(b) for b in node.bases]:
+            names.add(node.name)
+    return names
+
+
+def public(thing):
+    return {name for name in dir(thing) if not name.startswith("_")}
 
 
 def finding(**changes):
@@ -69,6 +88,21 @@ class Package(unittest.TestCase):
         folder = pathlib.Path(backprobe.__file__).parent
         for name in ("py.typed", "_native.pyi"):
             self.assertTrue((folder / name).is_file(), name)
+
+    def test_all_of_the_source_is_installed(self):
+        def names(folder):
+            return {path.name for path in folder.iterdir() if path.suffix in (".py", ".pyi", ".typed")}
+
+        self.assertEqual(names(pathlib.Path(backprobe.__file__).parent), names(ROOT / "python/backprobe"))
+
+    def test_the_stub_says_what_the_extension_has(self):
+        stub = pathlib.Path(backprobe.__file__).with_name("_native.pyi").read_text(encoding="utf-8")
+        body = ast.parse(stub).body
+        self.assertEqual(declared(body), public(_native))
+        classes = {node.name: node.body for node in body if isinstance(node, ast.ClassDef)}
+        for name in declared(body) & set(classes):
+            with self.subTest(name):
+                self.assertEqual(declared(classes[name]) - {"__init__"}, public(getattr(_native, name)))
 
     def test_extension_serves_later_pythons(self):
         folder = pathlib.Path(backprobe.__file__).parent

@@ -143,7 +143,11 @@ void fixture_open(fixture *f, const char *odd_name) {
                                           .backward_span_log = 38.5,
                                           .not_observed = ""};
     f->remedy = (bp_remedy){"use tanh with Xavier initialisation",
-                            "predicted gain 0.94 a layer instead of 0.14", 2, edits};
+                            "predicted gain 0.94 a layer instead of 0.14",
+                            2,
+                            edits,
+                            0,
+                            NULL};
     f->has_remedy = true;
     f->run = (bp_report_run){.name = "runs/deep-1",
                              .model = f->model,

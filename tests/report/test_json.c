@@ -137,6 +137,27 @@ static void test_hostile_names(void **state) {
     fixture_close(&f);
 }
 
+static void test_code(void **state) {
+    (void)state;
+    static const char *const lines[] = {"for i in range(3):", "    draw(model.net[i], \"\xff\")"};
+    fixture f;
+    fixture_open(&f, NULL);
+    json_object *document = parsed(&f);
+    assert_null(at(document, "findings.0.remedy.code"));
+    assert_null(at(document, "network.origin"));
+    json_object_put(document);
+    f.remedy.n_edits = 0;
+    f.remedy.lines = lines;
+    f.remedy.n_lines = 2;
+    assert_int_equal(bp_model_set_origin(f.model, "pytorch"), BP_OK);
+    document = parsed(&f);
+    expect_text(document, "findings.0.remedy.code",
+                "for i in range(3):\n    draw(model.net[i], \"\xef\xbf\xbd\")\n");
+    expect_text(document, "network.origin", "pytorch");
+    json_object_put(document);
+    fixture_close(&f);
+}
+
 static void print_event(FILE *out, void *context) {
     (void)context;
     bp_json_line line = {out, false};
@@ -172,7 +193,7 @@ int main(void) {
         cmocka_unit_test(test_document),      cmocka_unit_test(test_non_finite),
         cmocka_unit_test(test_numbers),       cmocka_unit_test(test_one_line),
         cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_event),
-        cmocka_unit_test(test_finding_alone),
+        cmocka_unit_test(test_finding_alone), cmocka_unit_test(test_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,6 +201,24 @@ static void test_edits_without_file(void **state) {
     fixture_close(&f);
 }
 
+static void test_code(void **state) {
+    (void)state;
+    static const char *const lines[] = {
+        "# once, before training", "for name in [\"a\\x1b\"]:", "    init(name, \"\033[31m\")"};
+    fixture f;
+    fixture_open(&f, NULL);
+    f.remedy.n_edits = 0;
+    f.remedy.lines = lines;
+    f.remedy.n_lines = 3;
+    char *text = printed_at(100, false);
+    assert_non_null(strstr(text, "         # once, before training\n"
+                                 "         for name in [\"a\\x1b\"]:\n"
+                                 "             init(name, \"\\x1b[31m\")\n"
+                                 "  see: "));
+    free(text);
+    fixture_close(&f);
+}
+
 static void test_quiet_line(void **state) {
     (void)state;
     fixture f;
@@ -267,7 +285,7 @@ int main(void) {
         cmocka_unit_test(test_every_width),   cmocka_unit_test(test_colours),
         cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_edits_without_file),
         cmocka_unit_test(test_quiet_line),    cmocka_unit_test(test_non_finite_profile),
-        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rows),          cmocka_unit_test(test_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
