@@ -123,7 +123,7 @@ class Probe:
 
     def gradients(self, gradients: Sequence[Any | None], /) -> None:
         """All gradients as the backward pass left them, before clipping; in the order of `open`'s
-        parameters. Divided by the same factor as in before_update."""
+        parameters. They are divided by end_step's loss_scale: whoever unscales does it later."""
 
     def before_update(
         self, parameters: Sequence[Any], gradients: Sequence[Any | None], factor: float, /

@@ -84,19 +84,27 @@ static void merge_errors(native_probe *probe, const native_totals *totals) {
     }
 }
 
-/* A call that needs no gradient counts where none of the site got one: in the first pass of a
- * re-entrant checkpoint the same happens without a graph. */
-static bool call_counts(const native_call *call, const native_totals *totals, bool any_error) {
+/* Of calls that need no gradient, an input or what is frozen, nothing comes back: they belong to
+ * the forward pass of the next call that awaits something, and count with that. In the first pass
+ * of a re-entrant checkpoint the same happens without a graph: none counts where others of the site
+ * got an error signal. */
+static bool call_counts(const native_call *call, const native_totals *totals, bool any_error,
+                        const native_call *next) {
     if (call->forgotten || call->given) return call->given && !call->forgotten;
-    if (call->hooked) return call->n_errors > 0 || !totals->awaits;
-    return !any_error;
+    const native_call *telling = call->hooked ? call : next;
+    if (!call->hooked && any_error) return false;
+    if (!telling || !totals->awaits) return true;
+    return telling->n_errors > 0 && !telling->forgotten;
 }
 
 static void merge_calls(native_stage *stage, const native_totals *totals) {
-    for (size_t i = 0; i < stage->n_calls; i++) {
+    const native_call *next = NULL; /* that awaits an error signal */
+    for (size_t i = stage->n_calls; i-- > 0;) {
         const native_call *call = &stage->calls[i];
         native_site *site = &stage->sites[call->site];
-        if (!call->has_activation || !call_counts(call, totals, site->n_errors > 0)) continue;
+        const bool counted = call_counts(call, totals, site->n_errors > 0, next);
+        if (call->hooked) next = call;
+        if (!call->has_activation || !counted) continue;
         bp_summary_merge(&site->activation, &call->activation);
         site->n_activations++;
         site->rows += call->rows;

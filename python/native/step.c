@@ -138,19 +138,22 @@ static void tell_norm(native_probe *probe, bp_quantity quantity, bool unclipped)
         bp_watch_tell(probe->watch, quantity, 0, bp_summary_norm(&all));
 }
 
-static void scale_gradients(native_probe *probe) {
-    if (probe->factor == 1) return;
+/* Those of the backward pass are multiplied by the loss scale, whoever is going to divide by it. */
+static void scale_gradients(native_probe *probe, double loss_scale) {
+    const bool is_scaled = loss_scale != 1 && loss_scale > 0 && isfinite(loss_scale);
+    if (probe->factor == 1 && !is_scaled) return;
     for (size_t i = 0; i < probe->n_parameters; i++) {
         native_parameter *p = &probe->parameters[i];
-        if (p->has_gradient) scale_gradient(&p->gradient, probe->factor);
-        if (p->has_unclipped) scale_gradient(&p->unclipped, probe->factor);
+        if (p->has_gradient && probe->factor != 1) scale_gradient(&p->gradient, probe->factor);
+        if (p->has_unclipped && is_scaled) scale_gradient(&p->unclipped, loss_scale);
     }
 }
 
-static void tell_readings(native_probe *probe, const bp_observer *observer, bool skipped) {
+static void tell_readings(native_probe *probe, const bp_observer *observer, bool skipped,
+                          double loss_scale) {
     for (size_t i = 0; i < probe->n_places; i++) tell_place(probe, observer, &probe->places[i]);
     if (probe->factor == 0 || !isfinite(probe->factor)) return;
-    scale_gradients(probe);
+    scale_gradients(probe, loss_scale);
     join_parameters(probe);
     for (uint32_t i = 0; i < probe->n_cells; i++) tell_cell(probe, observer, i);
     tell_updates(probe, skipped);
@@ -163,7 +166,8 @@ void native_tell_step(native_probe *probe, const bp_step *step, const native_out
     const bp_observer *observer = bp_watch_observer(probe->watch);
     observer->step_begin(observer->context, step);
     if (outcome->has_loss) observer->scalar(observer->context, BP_METRIC_LOSS, outcome->loss);
-    if (probe->full) tell_readings(probe, observer, step->flags & BP_STEP_UPDATE_SKIPPED);
+    if (probe->full)
+        tell_readings(probe, observer, step->flags & BP_STEP_UPDATE_SKIPPED, loss_scale);
     if (loss_scale != 1) bp_watch_tell(probe->watch, BP_Q_LOSS_SCALE, 0, loss_scale);
     observer->step_end(observer->context);
 }
