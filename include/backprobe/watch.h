@@ -39,6 +39,7 @@ typedef struct bp_watch_options {
      * for the units (else 24 bytes each, which a large convolutional network has by the million).
      */
     bool summaries_only;
+    bool ranked; /* one of several processes of a training: full steps are common ones */
 } bp_watch_options;
 
 #define BP_WATCH_OPTIONS_INIT            \
@@ -53,6 +54,7 @@ typedef struct bp_watch_options {
      false,                              \
      0,                                  \
      0,                                  \
+     false,                              \
      false,                              \
      false}
 

@@ -14,9 +14,21 @@ class Damage(TypedDict):
     torn_tail: bool
     first: str | None
 
+class Rank(TypedDict):
+    """What the log of one of several processes gave."""
+
+    rank: int
+    first: int | None
+    last: int | None
+    records: int
+    missing: int  # steps that others have between first and last
+    end: End
+    error: str | None  # why it takes no part
+
 class Run(TypedDict):
     findings: list[dict[str, Any]]
     damage: Damage
+    ranks: list[Rank]  # empty: of one process
     end: End
 
 def version() -> str: ...
@@ -40,6 +52,7 @@ class Options(TypedDict, total=False):
     budget: float
     max_log_bytes: int
     resume_step: int | None  # a run that goes on: steps done before
+    ranks: int  # processes that train together; above 1 their full steps are common ones
 
 class Layer(TypedDict, total=False):
     """bp_layer by its words: "dense", "tanh", "batch_norm", …; what is left out is unknown."""
@@ -47,6 +60,7 @@ class Layer(TypedDict, total=False):
     name: str  # required; the module's
     kind: str  # required
     activation: str
+    activation_name: str  # path of the module that is the activation; left out for a function
     activation_slope: float
     norm: str
     norm_after_activation: bool

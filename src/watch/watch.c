@@ -447,6 +447,7 @@ bp_status bp_watch_open_with(bp_watch **watch, const bp_model *model,
                                      .scalar = on_scalar,
                                      .step_end = on_step_end};
     bp_governor_init(&opened->governor, options->every, options->budget_fraction, clock_of(opened));
+    if (options->ranked) bp_governor_share(&opened->governor);
     const bp_status status = open_parts(opened, io, error);
     if (status != BP_OK) {
         release(opened);
