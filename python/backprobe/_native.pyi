@@ -34,10 +34,9 @@ class Run(TypedDict):
 def version() -> str: ...
 def check(path: bytes, /) -> Run: ...
 def records(path: bytes, /) -> list[dict[str, Any]]:
-    """The step records of a log: step, wall_time, flags, and by the names of quantities
-    (backprobe/record.h) a list with the reading of each row, None where there is none: row 0 is the
-    network or its input, then the layers."""
-
+    """The step records of a log: step, wall_time, flags, and quantities: the readings of each by
+    their names (backprobe/record.h), as {row: value}; row 0 is the network or its input, then the
+    layers. What was not measured is not there."""
 
 # --- watching --------------------------------------------------------------------------------
 
