@@ -164,17 +164,20 @@ def scale_of(scaler: torch.amp.GradScaler) -> float | None:
     return float(scale) if scale.device.type == "cpu" else None
 
 
-def inner_factor(optimizer: Optimizer) -> float | None:
-    """By what the optimiser is going to divide its gradients itself (a fused one, under a scaler)."""
+def inner_factor(optimizer: Optimizer) -> float | torch.Tensor:
+    """By what the optimiser is going to divide its gradients itself (a fused one, under a scaler); a
+    tensor where only waiting for a device would tell."""
     scale = getattr(optimizer, "grad_scale", None)
-    if scale is None:
-        return None
-    if isinstance(scale, torch.Tensor):
-        return float(scale) if scale.device.type == "cpu" else None
-    return float(scale)
+    if isinstance(scale, torch.Tensor) and scale.device.type != "cpu":
+        return scale
+    return 1.0 if scale is None else float(scale)
 
 
-def found_inf(optimizer: Optimizer) -> bool:
-    """The optimiser was told by a scaler to leave the weights as they are."""
-    found = getattr(optimizer, "found_inf", None)
-    return isinstance(found, torch.Tensor) and found.device.type == "cpu" and bool(found)
+def found_inf(optimizers: Sequence[Optimizer]) -> bool | torch.Tensor:
+    """An optimiser was told by a scaler to leave the weights as they are; likewise."""
+    tensors = [getattr(optimizer, "found_inf", None) for optimizer in optimizers]
+    found = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
+    for tensor in found:
+        if tensor.device.type != "cpu":
+            return tensor
+    return any(map(bool, found))

@@ -17,6 +17,7 @@ import torch
 from torch.optim import Optimizer
 
 from . import _native, losses, optimizers, run_folder, structure, talk
+from .device import stage_for
 from .finding import Finding
 from .hooks import (
     AfterStep,
@@ -80,14 +81,16 @@ class Probe:
         self._settings = settings
         self._quiet = int(os.environ.get("RANK", "0") or 0) > 0
 
-        self._native = _native.Probe()
-        self._native.on_backward = Backward(self)
-        self._discovery: structure.Discovery | None = structure.Discovery(model)
-        self._structure: structure.Structure | None = None
-        self._source: Source | None = None
         self._parameters: list[torch.Tensor] = [
             p for o in self._optimisers for g in o.param_groups for p in g["params"]
         ]
+        self._native = stage_for(_native.Probe(), self._parameters)
+        self._native.on_backward = Backward(self)
+        self._may_ask = isinstance(self._native, _native.Probe)
+        """Whether tensors may be asked for values: an accelerator would have to be waited for."""
+        self._discovery: structure.Discovery | None = structure.Discovery(model)
+        self._structure: structure.Structure | None = None
+        self._source: Source | None = None
         self._rates: optimizers.Rates | None = None
         self._moments: optimizers.Moments | None = None
         self._resume: tuple[int, str | None] | None = None
@@ -127,7 +130,7 @@ class Probe:
         self._overflowed = False
         self._began = False
         self._in_closure = False
-        self._by_hand: float | None = None
+        self._by_hand: float | torch.Tensor | None = None
 
         self._always: list[tuple[Any, Hook]] = []
         self._in_full: list[tuple[Any, Hook]] = []
@@ -268,6 +271,8 @@ class Probe:
         self._backwards = number
 
     def _gradients_are_zero(self) -> bool:
+        if not self._may_ask:
+            return all(parameter.grad is None for parameter in self._parameters)
         # The last layers' are seldom all zero where there are any.
         for parameter in reversed(self._parameters):
             gradient = parameter.grad
@@ -278,7 +283,7 @@ class Probe:
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
         self._marks = self._gradient_marks()
-        if self._searching:
+        if self._searching and self._may_ask:
             self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
             self._native.gradients([p.grad for p in self._parameters])
@@ -331,7 +336,7 @@ class Probe:
         gradients = [p.grad for p in self._parameters]
         if self._backwards:
             self._clips = self._marks != self._gradient_marks()
-        factor = optimizers.inner_factor(optimiser) or 1.0
+        factor = optimizers.inner_factor(optimiser)
         self._native.before_update(self._parameters, gradients, factor)
 
     def stepped(self, optimiser: Optimizer) -> None:
@@ -346,8 +351,8 @@ class Probe:
             self._native.after_update(self._parameters)
             if self._moments:
                 self._native.second_moments(*self._moments.now(self._native.step + 1))
-        skipped = self._scaler is not None and any(optimizers.found_inf(o) for o in self._optimisers)
-        self._skip_noted = skipped
+        skipped = self._scaler is not None and optimizers.found_inf(self._optimisers)
+        self._skip_noted = skipped is True
         self._end_step(skipped)
 
     def _look_for_skip(self) -> None:
@@ -365,7 +370,7 @@ class Probe:
         self._skip_noted = False
         self._scale = scale
 
-    def _end_step(self, skipped: bool) -> None:
+    def _end_step(self, skipped: bool | torch.Tensor) -> None:
         native, first = self._native, self._discovery is not None
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
@@ -373,7 +378,8 @@ class Probe:
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
         assert self._rates is not None
-        full = native.end_step(self._rates.now(), sum(self._samples), skipped, self._scale)
+        scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
+        full = native.end_step(self._rates.now(), sum(self._samples), skipped, scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
         self._overflowed = self._began = False
@@ -548,9 +554,9 @@ class Probe:
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
-            self._native.put_loss(float(loss), 1.0, 0)
+            self._native.put_loss(float(loss) if self._may_ask else loss, 1.0, 0)
             return
-        self._by_hand = float(loss.detach())
+        self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
         loss.register_hook(_Came(self))
         self._take_loss(loss, None, ())
 
