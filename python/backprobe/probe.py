@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from . import _native, losses, ranks, run_folder, structure, talk
 from . import optimizers as _optimizers
-from .device import DeviceStage
+from .device import stage_for
 from .finding import Finding
 from .hooks import (
     AfterStep,
@@ -84,14 +84,16 @@ class Probe:
         self._settings = settings
         self._quiet = ranks.rank() > 0
 
-        self._native = _stage_for(model)
-        self._native.on_backward = Backward(self)
-        self._discovery: structure.Discovery | None = structure.Discovery(model)
-        self._structure: structure.Structure | None = None
-        self._source: Source | None = None
         self._parameters: list[torch.Tensor] = [
             p for o in self.optimizers for g in o.param_groups for p in g["params"]
         ]
+        self._native = stage_for(_native.Probe(), self._parameters)
+        self._native.on_backward = Backward(self)
+        self._may_ask = isinstance(self._native, _native.Probe)
+        """Whether tensors may be asked for values: an accelerator would have to be waited for."""
+        self._discovery: structure.Discovery | None = structure.Discovery(model)
+        self._structure: structure.Structure | None = None
+        self._source: Source | None = None
         self._shares: ranks.Shares | None = None
         self._rates: _optimizers.Rates | None = None
         self._moments: _optimizers.Moments | None = None
@@ -131,7 +133,7 @@ class Probe:
         self._overflowed = False
         self._began = False
         self._in_closure = False
-        self._by_hand: float | None = None
+        self._by_hand: float | torch.Tensor | None = None
 
         self._always: list[tuple[Any, Hook]] = []
         self._in_full: list[tuple[Any, Hook]] = []
@@ -268,17 +270,19 @@ class Probe:
         self._backwards = number
 
     def _gradients_are_zero(self) -> bool:
+        if not self._may_ask:
+            return all(parameter.grad is None for parameter in self._parameters)
         # The last layers' are seldom all zero where there are any.
         for parameter in reversed(self._parameters):
             gradient = ranks.local(parameter.grad)
-            if gradient is not None and (_is_far(gradient) or bool(gradient.any())):
+            if gradient is not None and bool(gradient.any()):
                 return False
         return True
 
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
         self._marks = self._gradient_marks()
-        if self._searching:
+        if self._searching and self._may_ask:
             self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
             self._native.gradients(self._held_here([p.grad for p in self._parameters]))
@@ -386,7 +390,8 @@ class Probe:
         assert self._rates is not None and self._structure is not None
         # Where calls are seen the rows of those that count tell the samples.
         samples = 0 if self._structure.sites else sum(self._samples)
-        full = native.end_step(self._rates.now(), samples, skipped, self._scale)
+        scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
+        full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
         self._overflowed = self._began = False
@@ -483,7 +488,7 @@ class Probe:
             return os.fspath(ranks.agree_on_folder(self._make_run_folder, known))
         except (OSError, ranks.NoFolder) as error:
             self._told_blind = True
-            talk.say(f"no log is kept ({error}); watching and training go on")
+            talk.say(f"backprobe: no log is kept ({error}); watching and training go on")
             return None
 
     def _make_run_folder(self) -> str:
@@ -577,9 +582,9 @@ class Probe:
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
-            self._native.put_loss(float(loss), 1.0, 0)
+            self._native.put_loss(float(loss) if self._may_ask else loss, 1.0, 0)
             return
-        self._by_hand = float(loss.detach())
+        self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
         loss.register_hook(_Came(self))
         self._take_loss(loss, None, ())
 
@@ -737,15 +742,6 @@ class _Came:
         probe = self._probe()
         if probe is not None:
             probe.backward_came()
-
-
-def _stage_for(model: torch.nn.Module) -> Any:
-    """Memory of the CPU is read where it lies; an accelerator needs a stage in between."""
-    probe = _native.Probe()
-    for parameter in model.parameters():
-        if _is_far(parameter):
-            return DeviceStage(probe, parameter.device)
-    return probe
 
 
 # --- small words -------------------------------------------------------------------------------
