@@ -138,12 +138,14 @@ static void tell_norm(native_probe *probe, bp_quantity quantity, bool unclipped)
         bp_watch_tell(probe->watch, quantity, 0, bp_summary_norm(&all));
 }
 
-static void scale_gradients(native_probe *probe) {
-    if (probe->factor == 1) return;
+/* Those of the backward pass are multiplied by the loss scale, whoever is going to divide by it. */
+static void scale_gradients(native_probe *probe, double loss_scale) {
+    const bool is_scaled = loss_scale != 1 && loss_scale > 0 && isfinite(loss_scale);
+    if (probe->factor == 1 && !is_scaled) return;
     for (size_t i = 0; i < probe->n_parameters; i++) {
         native_parameter *p = &probe->parameters[i];
-        if (p->has_gradient) scale_gradient(&p->gradient, probe->factor);
-        if (p->has_unclipped) scale_gradient(&p->unclipped, probe->factor);
+        if (p->has_gradient && probe->factor != 1) scale_gradient(&p->gradient, probe->factor);
+        if (p->has_unclipped && is_scaled) scale_gradient(&p->unclipped, loss_scale);
     }
 }
 
