@@ -2,7 +2,6 @@
 /* A run log is replayed through the diagnosis. */
 #include "native.h"
 
-#include <backprobe/record.h>
 #include <backprobe/runlog.h>
 
 /* Records between two looks at pending signals: Ctrl-C in a long log must work. */
@@ -70,66 +69,4 @@ PyObject *native_check(PyObject *module, PyObject *path_bytes) {
     bp_diagnosis_close(diagnosis);
     bp_runlog_reader_close(reader);
     return run;
-}
-
-/* --- the records themselves ------------------------------------------------------------------- */
-
-/* A column: the readings of rows 0 ... n_layers, None where there is none. NULL with an exception;
- * *any: whether there is one at all. */
-static PyObject *column_of(const bp_record *record, bp_quantity quantity, bool *any) {
-    PyObject *list = PyList_New(0);
-    *any = false;
-    for (uint32_t row = 0; list && row <= record->n_layers; row++) {
-        const bool has = bp_record_has(record, quantity, row);
-        PyObject *value = Py_None;
-        if (has)
-            value = PyFloat_FromDouble(bp_record_get(record, quantity, row));
-        else
-            Py_INCREF(value);
-        *any |= has;
-        if (native_append(list, value)) Py_CLEAR(list);
-    }
-    return list;
-}
-
-static PyObject *record_of(const bp_record *record) {
-    PyObject *row = Py_BuildValue("{sL sd sI}", "step", (long long)record->step, "wall_time",
-                                  record->wall_time, "flags", (unsigned)record->flags);
-    for (int quantity = 0; row && quantity < (int)BP_N_QUANTITIES; quantity++) {
-        bool any;
-        PyObject *column = column_of(record, (bp_quantity)quantity, &any);
-        if (!column) Py_CLEAR(row);
-        if (column && !any)
-            Py_DECREF(column);
-        else if (column && native_put(row, bp_quantity_name((bp_quantity)quantity), column))
-            Py_CLEAR(row);
-    }
-    return row;
-}
-
-/* Appends all records; 0 when it could, else an exception is set. */
-static int read_records(bp_runlog_reader *reader, PyObject *list) {
-    for (;;) {
-        const bp_record *record = NULL;
-        bp_error error;
-        if (bp_runlog_reader_next(reader, &record, &error) != BP_OK) {
-            native_raise(&error);
-            return -1;
-        }
-        if (!record) return 0;
-        if (native_append(list, record_of(record)) || PyErr_CheckSignals()) return -1;
-    }
-}
-
-PyObject *native_records(PyObject *module, PyObject *path_bytes) {
-    (void)module;
-    char *path;
-    if (PyBytes_AsStringAndSize(path_bytes, &path, NULL)) return NULL;
-    bp_runlog_reader *reader = NULL;
-    bp_error error;
-    if (bp_runlog_reader_open(&reader, path, NULL, &error) != BP_OK) return native_raise(&error);
-    PyObject *list = PyList_New(0);
-    if (list && read_records(reader, list)) Py_CLEAR(list);
-    bp_runlog_reader_close(reader);
-    return list;
 }
