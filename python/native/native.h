@@ -61,6 +61,10 @@ int native_put(PyObject *dict, const char *key, PyObject *value);
 
 PyObject *native_check(PyObject *module, PyObject *path);
 
+/* --- records.c -------------------------------------------------------------------------------- */
+
+PyObject *native_records(PyObject *module, PyObject *path);
+
 /* --- network.c -------------------------------------------------------------------------------- */
 
 /* A model from dicts as _native.pyi has them; NULL with ValueError or TypeError. */
