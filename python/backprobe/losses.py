@@ -57,6 +57,7 @@ class Loss:
     delta: float = 1.0  # huber's
     slope: float = 1.0  # what huber's linear part is multiplied by
     is_plain: bool = True  # nothing about it that makes guessing's loss another
+    scale: float = 1.0  # what it was multiplied by afterwards; NaN unknown
 
 
 def _of_module(loss_fn: nn.Module, args: tuple[Any, ...]) -> Loss | None:
@@ -92,19 +93,42 @@ def _pair(args: tuple[Any, ...]) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _of_node(loss: Tensor) -> Loss | None:
-    """From the graph's last nodes, over a factor or two (accumulation, a loss scaler)."""
+    """From the graph's last nodes, over a factor or two (accumulation, a loss scaler, a sum that is
+    divided by the number of its terms)."""
     node = loss.grad_fn
+    scale = 1.0
     for _ in range(4):
         if node is None:
             return None
         kind = _NODES.get(node.name())
         if kind is not None:
-            return _read_node(node, kind)
+            known = _read_node(node, kind)
+            known.scale = scale
+            return known
         producers = [p for p, _ in node.next_functions if p is not None]
         if node.name() not in _FACTORS or len(producers) != 1:
             return _mean_of_magnitudes(node)
+        scale *= _factor_of(node)
         node = producers[0]
     return None
+
+
+def _factor_of(node: Any) -> float:
+    """What a node multiplies by; NaN where that would have to be waited for, or is no number."""
+    name = node.name()
+    if name not in ("MulBackward0", "DivBackward0"):
+        return 1.0
+    try:
+        other = node._saved_other
+        other = node._saved_self if other is None else other
+    except (RuntimeError, AttributeError):  # changed in place since
+        return math.nan
+    if not isinstance(other, Tensor) or other.numel() != 1 or other.device.type != "cpu":
+        return math.nan
+    value = float(other)
+    if name == "MulBackward0":
+        return value
+    return 1 / value if value else math.nan
 
 
 def _mean_of_magnitudes(node: Any) -> Loss | None:
@@ -167,10 +191,10 @@ def terms_of(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> int
     """Terms that the loss is the mean of: targets that are not ignored (of a cross-entropy one per
     sample or place, else one per output); 1 for a sum; 0 unknown."""
     known = read(loss_fn, args, loss)
+    if known is not None and known.reduction == "sum":
+        return max(1, round(1 / known.scale)) if known.scale > 0 else 1
     if known is None or known.reduction == "none" or known.target is None:
-        return 1 if known is not None and known.reduction == "sum" else 0
-    if known.reduction == "sum":
-        return 1
+        return 0
     return _count(known)
 
 
@@ -214,6 +238,11 @@ def facts_of(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> dic
                 facts |= _facts_of_columns(known)
     except (RuntimeError, IndexError, NotImplementedError):
         pass  # targets of a shape that this loss takes in a way of its own
+    if "trivial_loss" in facts:
+        if known.scale > 0:
+            facts["trivial_loss"] *= known.scale
+        else:
+            del facts["trivial_loss"]
     return facts
 
 
