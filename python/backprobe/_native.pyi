@@ -14,18 +14,29 @@ class Damage(TypedDict):
     torn_tail: bool
     first: str | None
 
+class Rank(TypedDict):
+    """What the log of one of several processes gave."""
+
+    rank: int
+    first: int | None
+    last: int | None
+    records: int
+    missing: int  # steps that others have between first and last
+    end: End
+    error: str | None  # why it takes no part
+
 class Run(TypedDict):
     findings: list[dict[str, Any]]
     damage: Damage
+    ranks: list[Rank]  # empty: of one process
     end: End
 
 def version() -> str: ...
 def check(path: bytes, /) -> Run: ...
 def records(path: bytes, /) -> list[dict[str, Any]]:
-    """The step records of a log: step, wall_time, flags, and by the names of quantities
-    (backprobe/record.h) a list with the reading of each row, None where there is none: row 0 is the
-    network or its input, then the layers."""
-
+    """The step records of a log: step, wall_time, flags, and quantities: the readings of each by
+    their names (backprobe/record.h), as {row: value}; row 0 is the network or its input, then the
+    layers. What was not measured is not there."""
 
 # --- watching --------------------------------------------------------------------------------
 
@@ -40,6 +51,7 @@ class Options(TypedDict, total=False):
     budget: float
     max_log_bytes: int
     resume_step: int | None  # a run that goes on: steps done before
+    ranks: int  # processes that train together; above 1 their full steps are common ones
 
 class Layer(TypedDict, total=False):
     """bp_layer by its words: "dense", "tanh", "batch_norm", …; what is left out is unknown."""
@@ -47,6 +59,7 @@ class Layer(TypedDict, total=False):
     name: str  # required; the module's
     kind: str  # required
     activation: str
+    activation_name: str  # path of the module that is the activation; left out for a function
     activation_slope: float
     norm: str
     norm_after_activation: bool
@@ -164,6 +177,13 @@ class Probe:
         self, parameter: int, numbers: tuple[int, float, float, int, int], cosine: float | None, /
     ) -> None:
         """elements looked at, sum of squared changes, effect of those, made non-finite, stalled."""
+
+    def put_adaptivity(self, parameter: int, mean: float, /) -> None:
+        """Mean of sqrt(v-hat) / (sqrt(v-hat) + epsilon), behind the parameter's summary."""
+
+    def observed(self, full: bool, seconds: float, /) -> None:
+        """For a host that tells steps late, before it tells the next: whether it looked at that in
+        full, whatever was decided, and how long that took it."""
 
     # --- the run
     def open(

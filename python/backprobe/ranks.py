@@ -97,23 +97,28 @@ def own_folder(run: Path) -> Path:
     return folder
 
 
-def agree_on_folder(make: Callable[[], Path], patience_s: float = PATIENCE_S) -> Path:
+def agree_on_folder(
+    make: Callable[[], str | Path],
+    known: str | Path | None = None,
+    patience_s: float = PATIENCE_S,
+) -> Path:
     """The folder of this rank's log. Rank 0 makes the run folder and makes its name known; another
     rank waits for the name, at most `patience_s`, and has a folder of its own below it.
 
-    To be called as often and in the same order in all ranks that watch, best at the end of the
-    first step, which they make together. Raises NoFolder where the name does not come, and what
-    `make` or the system raises."""
+    `known`: the run folder's name, where all ranks were given it; another rank goes there when the
+    name does not come. To be called as often and in the same order in all ranks that watch, best at
+    the end of the first step, which they make together. Raises NoFolder where the name does not
+    come, and what `make` or the system raises."""
     global _agreements
     if world() == 1:
-        return make()
+        return Path(make())
     _agreements += 1
     board = _board(_agreements)
     if rank() == 0:
-        run = make().resolve()
+        run = Path(make()).resolve()
         board.put(str(run))
         return run
-    found = board.wait(patience_s)
+    found = board.wait(patience_s) or known
     if found is None:
         raise NoFolder(
             f"rank {rank()} does not know rank 0's run folder after {patience_s:g} s; is rank 0 "

@@ -18,7 +18,9 @@ class DamagedLogWarning(UserWarning):
 def check(path: str | os.PathLike[str]) -> list[Finding]:
     """The findings of a run, the roots; what follows from them is in their `consequences`.
 
-    `path` is a run folder or one file of its log. An empty list means that nothing was found.
+    `path` is a run folder or one file of its log. An empty list means that nothing was found. A run
+    of several processes is checked as one: the logs of all ranks, in and below its folder, are read
+    together.
 
     Raises FileNotFoundError or another OSError where the system refused, and ValueError where there
     is no run log, or one that cannot be read at all. Damage inside a log is skipped and told by a
@@ -33,6 +35,13 @@ def check(path: str | os.PathLike[str]) -> list[Finding]:
             DamagedLogWarning,
             stacklevel=2,
         )
+    for rank in run["ranks"]:
+        if rank["error"]:
+            warnings.warn(
+                f"{os.fsdecode(path)}: rank {rank['rank']} takes no part: {rank['error']}",
+                DamagedLogWarning,
+                stacklevel=2,
+            )
     return tree(run["findings"])
 
 
@@ -60,6 +69,9 @@ def _finding(row: dict[str, Any], consequences: tuple[Finding, ...]) -> Finding:
     fields["gains"] = tuple(Gain(**item) for item in row["gains"])
     fields["symptoms"] = tuple(Symptom(**item) for item in row["symptoms"])
     fields["remedy"] = remedy and Remedy(
-        remedy["title"], remedy["reason"], tuple(Edit(**item) for item in remedy["edits"])
+        remedy["title"],
+        remedy["reason"],
+        tuple(Edit(**item) for item in remedy["edits"]),
+        remedy["code"],
     )
     return Finding(**fields, consequences=consequences)

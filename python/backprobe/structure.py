@@ -506,6 +506,9 @@ class _Description:
             "depth_in_blocks": layer.depth,
         }
         told["output_shape"] = self._sample_shape(layer)
+        module = self._activation_name(layer)
+        if module is not None:
+            told["activation_name"] = module
         if layer.kind == "residual":
             told |= {"n_branch": layer.n_branch, "skip_from": layer.skip_from, "branch_scale": 1.0}
         elif layer.members:
@@ -514,6 +517,13 @@ class _Description:
         elif layer.name in self._free:
             told["fan_in"], told["fan_out"] = 1, min(self._free[layer.name].numel(), MAX_UNITS)
         return told
+
+    @staticmethod
+    def _activation_name(layer: Layer) -> str | None:
+        """The path of the module that is the layer's activation; a path too long to be kept is none."""
+        names = [member.name for member in layer.members if member.kind.part == "activation"]
+        fits = len(names) == 1 and 0 < len(names[0].encode()) <= MAX_NAME_BYTES
+        return names[0] if fits else None
 
     def _layer_is_frozen(self, layer: Layer) -> bool:
         if layer.name in self._free:

@@ -150,7 +150,7 @@ static bool whole_option(PyObject *dict, const char *key, int64_t *out, bool *gi
 }
 
 static bool read_options(PyObject *dict, bp_watch_options *options) {
-    int64_t most = 0;
+    int64_t most = 0, ranks = 1;
     if (!PyDict_Check(dict)) {
         PyErr_SetString(PyExc_TypeError, "options are a dict");
         return false;
@@ -159,6 +159,7 @@ static bool read_options(PyObject *dict, bp_watch_options *options) {
     if (budget) options->budget_fraction = PyFloat_AsDouble(budget);
     if (PyErr_Occurred() || !whole_option(dict, "every", &options->every, NULL) ||
         !whole_option(dict, "max_log_bytes", &most, NULL) ||
+        !whole_option(dict, "ranks", &ranks, NULL) ||
         !whole_option(dict, "resume_step", &options->resume_step, &options->resumes))
         return false;
     if (most < 0 || options->resume_step < 0) {
@@ -166,6 +167,7 @@ static bool read_options(PyObject *dict, bp_watch_options *options) {
         return false;
     }
     options->max_log_bytes = (uint64_t)most;
+    options->ranked = ranks > 1;
     PyObject *folder = native_item(dict, "run_folder");
     if (!folder) return !PyErr_Occurred();
     char *path;

@@ -20,19 +20,30 @@ static void read_network(bp_replay *replay) {
 static bp_status replay_all(bp_replay *replay, bp_error *error) {
     for (;;) {
         const bp_record *record = NULL;
-        bp_status status = bp_runlog_reader_next(replay->reader, &record, error);
+        bp_status status = bp_runlog_ranks_next(replay->logs, &record, error);
         if (status != BP_OK || !record) return status;
         bp_diagnosis_step(replay->diagnosis, record);
     }
 }
 
+static bp_status read_ranks(bp_replay *replay, bp_error *error) {
+    const uint32_t n = bp_runlog_ranks_n(replay->logs);
+    if (n == 1) return BP_OK;
+    replay->ranks = calloc(n, sizeof *replay->ranks);
+    if (!replay->ranks) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for %u ranks", n);
+    replay->n_ranks = n;
+    for (uint32_t i = 0; i < n; i++) replay->ranks[i] = *bp_runlog_ranks_rank(replay->logs, i);
+    return BP_OK;
+}
+
 bp_status bp_replay_open(bp_replay *replay, const char *path, bp_error *error) {
     *replay = (bp_replay){.path = path};
-    bp_status status = bp_runlog_reader_open(&replay->reader, path, NULL, error);
+    bp_status status = bp_runlog_ranks_open(&replay->logs, path, NULL, error);
     if (status == BP_OK)
-        status = bp_diagnosis_open(&replay->diagnosis, bp_runlog_reader_model(replay->reader), NULL,
-                                   error);
+        status =
+            bp_diagnosis_open(&replay->diagnosis, bp_runlog_ranks_model(replay->logs), NULL, error);
     if (status == BP_OK) status = replay_all(replay, error);
+    if (status == BP_OK) status = read_ranks(replay, error);
     if (status == BP_OK)
         read_network(replay);
     else
@@ -42,18 +53,21 @@ bp_status bp_replay_open(bp_replay *replay, const char *path, bp_error *error) {
 
 void bp_replay_close(bp_replay *replay) {
     bp_diagnosis_close(replay->diagnosis);
-    bp_runlog_reader_close(replay->reader);
+    bp_runlog_ranks_close(replay->logs);
+    free(replay->ranks);
     bp_network_free(&replay->network);
     *replay = (bp_replay){0};
 }
 
 bp_report_run bp_replay_report(bp_replay *replay) {
     return (bp_report_run){.name = replay->path,
-                           .model = bp_runlog_reader_model(replay->reader),
+                           .model = bp_runlog_ranks_model(replay->logs),
                            .diagnosis = replay->diagnosis,
-                           .end = bp_runlog_reader_end(replay->reader),
-                           .damage = bp_runlog_reader_damage(replay->reader),
-                           .watching = bp_runlog_reader_watching(replay->reader),
+                           .end = bp_runlog_ranks_end(replay->logs),
+                           .damage = bp_runlog_ranks_damage(replay->logs),
+                           .watching = bp_runlog_ranks_watching(replay->logs),
+                           .ranks = replay->ranks,
+                           .n_ranks = replay->n_ranks,
                            .network_text = replay->network.text,
                            .edited = bp_network_edited,
                            .context = &replay->network};
@@ -93,6 +107,30 @@ static void say_damage(const char *path, const bp_runlog_damage *damage) {
         bp_say("%s: the last record is cut, as after a kill; all before it was read", path);
 }
 
+static int64_t last_step_of(const bp_report_run *run) {
+    int64_t last = -1;
+    for (uint32_t i = 0; i < run->n_ranks; i++)
+        if (run->ranks[i].last_step > last) last = run->ranks[i].last_step;
+    return last;
+}
+
+/* What a rank's log lacks; of steps that it lacks the others' records were taken. */
+static void say_ranks(const char *path, const bp_report_run *run) {
+    const int64_t last = last_step_of(run);
+    for (uint32_t i = 0; i < run->n_ranks; i++) {
+        const bp_runlog_rank *rank = &run->ranks[i];
+        if (rank->error.status != BP_OK)
+            bp_say("%s: rank %u takes no part: %s", path, (unsigned)rank->rank, rank->error.text);
+        else if (rank->last_step < last)
+            bp_say("%s: the log of rank %u ends at step %" PRId64
+                   ", that of others at step %" PRId64,
+                   path, (unsigned)rank->rank, rank->last_step, last);
+        if (rank->missing_steps > 0)
+            bp_say("%s: the log of rank %u lacks %" PRIu64 " step%s that others have", path,
+                   (unsigned)rank->rank, rank->missing_steps, rank->missing_steps == 1 ? "" : "s");
+    }
+}
+
 static int check_one(FILE *out, const char *path, const check_options *given,
                      const bp_report_style *style) {
     bp_replay replay;
@@ -104,6 +142,7 @@ static int check_one(FILE *out, const char *path, const check_options *given,
     bp_report_run run = bp_replay_report(&replay);
     int code = bp_diagnosis_n_findings(run.diagnosis) > 0 ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
     say_damage(path, run.damage);
+    say_ranks(path, &run);
     if (strcmp(given->format, "json") == 0) {
         char *json = NULL;
         if (bp_report_json(&json, &run, false, &error) == BP_OK) {
@@ -167,7 +206,8 @@ const bp_command bp_command_check = {
     .arguments = "PATH…",
     .description = "Reads the logs of runs (run folders or single log files) and prints what is "
                    "wrong with their gradients: layers, onset, cause with the measured numbers, "
-                   "and a remedy as a change of the network file. A healthy run gets one line.",
+                   "and a remedy as a change of the network file. A healthy run gets one line. "
+                   "A run of several processes is checked as one: their logs are read together.",
     .exits = "0 no findings, 1 findings, 2 could not; the worst of several paths",
     .options = options,
     .examples = examples,

@@ -8,9 +8,11 @@
 
 typedef struct bp_replay {
     const char *path;
-    bp_runlog_reader *reader;
+    bp_runlog_ranks *logs; /* of one process or several */
     bp_diagnosis *diagnosis;
-    bp_network network; /* of the run folder; text NULL when it has none */
+    bp_network network;    /* of the run folder; text NULL when it has none */
+    bp_runlog_rank *ranks; /* what each log gave; NULL for one process */
+    uint32_t n_ranks;
 } bp_replay;
 
 /* Reads the whole log at path (a run folder or a segment; borrowed until close). */

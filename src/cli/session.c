@@ -153,6 +153,7 @@ static bp_status open_watch(bp_session *session, const bp_session_options *optio
     watch.context = session;
     watch.resumes = options->resume;
     watch.resume_step = session->standing.step;
+    watch.ranked = session->ranks.n_ranks > 1;
     bp_status status = bp_watch_open(&session->watch, session->model, &watch, error);
     if (status == BP_OK) bp_trainer_observe(session->trainer, bp_watch_observer(session->watch));
     return status;

@@ -148,6 +148,30 @@ static json_object *watching_of(builder *b, const bp_event_watch *watching) {
     return object;
 }
 
+static const char *end_name(bp_run_end end) {
+    static const char *const names[] = {"open", "finished", "interrupted", "stopped"};
+    return (unsigned)end < sizeof names / sizeof *names ? names[end] : "open";
+}
+
+static json_object *ranks_of(builder *b, const bp_report_run *run) {
+    if (run->n_ranks < 2) return NULL;
+    json_object *array = checked(b, json_object_new_array());
+    for (uint32_t i = 0; i < run->n_ranks; i++) {
+        const bp_runlog_rank *rank = &run->ranks[i];
+        const bool any = rank->first_step >= 0, left_out = rank->error.status != BP_OK;
+        json_object *object = checked(b, json_object_new_object());
+        add(b, object, "rank", integer_of(b, rank->rank));
+        add(b, object, "first", any ? integer_of(b, rank->first_step) : NULL);
+        add(b, object, "last", any ? integer_of(b, rank->last_step) : NULL);
+        add(b, object, "records", count_of(b, rank->n_steps));
+        add(b, object, "missing", count_of(b, rank->missing_steps));
+        add(b, object, "end", text_of(b, end_name(rank->end)));
+        add(b, object, "error", left_out ? text_of(b, rank->error.text) : NULL);
+        append(b, array, object);
+    }
+    return array;
+}
+
 static json_object *layers_of(builder *b, const bp_model *model, const bp_finding *finding) {
     json_object *layers = checked(b, json_object_new_array());
     for (uint32_t i = 0; i < finding->n_layers; i++) {
@@ -277,11 +301,6 @@ static json_object *findings_of(builder *b, const bp_report_run *run, int32_t pa
     return array;
 }
 
-static const char *end_name(bp_run_end end) {
-    static const char *const names[] = {"open", "finished", "interrupted", "stopped"};
-    return (unsigned)end < sizeof names / sizeof *names ? names[end] : "open";
-}
-
 /* JSON as json-c writes it, and the characters that a terminal would obey escaped: json-c leaves
  * DEL, C1 and formatting characters alone. They can only stand inside strings. */
 static char *serialise(json_object *document, bool pretty) {
@@ -335,6 +354,7 @@ bp_status bp_report_json(char **text, const bp_report_run *run, bool pretty, bp_
         text_of(&b, overview.not_observed ? overview.not_observed : ""));
     add(&b, document, "damage", damage_of(&b, run->damage));
     add(&b, document, "watching", watching_of(&b, run->watching));
+    add(&b, document, "ranks", ranks_of(&b, run));
     add(&b, document, "findings", findings_of(&b, run, -1));
     return finish(&b, document, pretty, text, error);
 }

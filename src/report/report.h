@@ -21,6 +21,8 @@ typedef struct bp_report_run {
     bp_run_end end;
     const bp_runlog_damage *damage; /* NULL: none was looked for */
     const bp_event_watch *watching; /* NULL: not known */
+    const bp_runlog_rank *ranks;    /* of a run of several processes: what each log gave */
+    uint32_t n_ranks;               /* 0: of one process */
     const char *network_text;       /* the network file as used; NULL when it is not known */
     /* network_text with the edits applied, borrowed until the next call; NULL when they do not
      * apply. May be NULL where network_text is. */

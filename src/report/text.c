@@ -189,6 +189,7 @@ static void put_watching(bp_page *page, const bp_event_watch *watching) {
 static void put_overview(bp_page *page, const bp_report_run *run,
                          const bp_diagnosis_overview *overview) {
     char first[32], last[32];
+    if (run->n_ranks > 1) bp_page_add(page, BP_INK_PLAIN, " · %u ranks", run->n_ranks);
     bp_page_add(page, BP_INK_PLAIN, " · %" PRIu64 " step%s", overview->n_records,
                 overview->n_records == 1 ? "" : "s");
     if (overview->n_records > 0)

@@ -28,9 +28,25 @@ static bool is_nth(const bp_governor *g, int64_t step) {
     return g->every > 0 && step % g->every == 0;
 }
 
+void bp_governor_share(bp_governor *governor) {
+    governor->shared = true;
+}
+
+/* Whether all ranks may look at this step: from one such step to the next it is as far as the
+ * budget asks for, up to the next power of two. What comes free is seen whole. */
+static bool is_common(const bp_governor *g, int64_t step) {
+    if (!g->shared) return true;
+    if (!(g->watching + g->full_cost > BP_GOVERNOR_FREE_SECONDS)) return true;
+    const double wanted = g->full_cost / (g->budget * g->plain_step);
+    int64_t stride = 1;
+    while ((double)stride < wanted && stride < INT64_C(1) << 40) stride *= 2;
+    return step % stride == 0;
+}
+
 /* A step that is or was timed, one that may be full, and now and then. */
 bool bp_governor_wants_clock(const bp_governor *g, int64_t step) {
     return g->timed || g->recovers || g->look > 0 || g->n_full == 0 || is_nth(g, step) ||
+           (g->shared && g->every == 0 && is_common(g, step)) ||
            g->n_since_read >= BP_GOVERNOR_CLOCK_STEPS;
 }
 
@@ -109,7 +125,8 @@ void bp_governor_begin(bp_governor *g, int64_t step, double now) {
     g->recovers = reads && g->full;
     g->n_since_read++;
     g->called = 0;
-    g->full = g->every > 0 ? is_nth(g, step) : reads && is_paid(g);
+    const bool may = g->look > 0 || is_common(g, step);
+    g->full = g->every > 0 ? is_nth(g, step) : reads && may && is_paid(g);
     if (g->full) g->recovers = false;
     if (g->look > 0) g->look--;
     if (g->full)
@@ -117,6 +134,20 @@ void bp_governor_begin(bp_governor *g, int64_t step, double now) {
     else
         g->n_light++;
     g->timed = g->full || g->n_light % BP_GOVERNOR_TIMED_STEPS == 1;
+}
+
+void bp_governor_observed(bp_governor *g, bool full) {
+    if (g->full == full) return;
+    g->full = full;
+    if (full) {
+        g->n_full++;
+        g->n_light--;
+    } else {
+        g->n_full--;
+        g->n_light++;
+    }
+    g->recovers = false;
+    g->timed = full || g->n_light % BP_GOVERNOR_TIMED_STEPS == 1;
 }
 
 void bp_governor_charge(bp_governor *g, double seconds) {

@@ -30,6 +30,7 @@ typedef struct bp_governor {
     int64_t n_since_read;             /* steps begun since the last reading */
     int64_t look;                     /* steps that an alarm wants to be full */
     uint64_t n_full, n_light;
+    bool shared;       /* other ranks watch the same steps, each within a budget of its own */
     bool knows_beside; /* a full step was compared with a plain one */
     bool full;         /* the current step is */
     bool recovers;     /* it is the first behind a full one */
@@ -38,10 +39,16 @@ typedef struct bp_governor {
 
 /* every 0: by budget. */
 void bp_governor_init(bp_governor *governor, int64_t every, double budget, double now);
+/* To be said before the first step. Full steps of several ranks are of use when they are the same:
+ * they are then multiples of a power of two, so that those of the rank that can afford fewest are
+ * everybody's. */
+void bp_governor_share(bp_governor *governor);
 /* Whether the clock must be read for bp_governor_begin of this step. */
 bool bp_governor_wants_clock(const bp_governor *governor, int64_t step);
 /* A step begins; now: the steady clock, only read if wanted. Decides about this step. */
 void bp_governor_begin(bp_governor *governor, int64_t step, double now);
+/* The step that was decided on last was looked at otherwise. */
+void bp_governor_observed(bp_governor *governor, bool full);
 /* Seconds that one of our calls took in a step that is timed. */
 void bp_governor_charge(bp_governor *governor, double seconds);
 /* The loss of the current step; one far above the recent ones is an alarm. */

@@ -56,6 +56,7 @@ static void note_parameter(bp_watch *watch, uint32_t layer, bp_slot slot,
                            const bp_summary *summary) {
     add(watch, BP_Q_PARAMETER_NAN, layer, (double)summary->nan);
     add(watch, BP_Q_PARAMETER_INF, layer, inf_count(summary));
+    if (summary->count == 0) return; /* an empty shard has no size */
     if (slot == BP_SLOT_WEIGHT) {
         set(watch, BP_Q_WEIGHT_RMS, layer, bp_summary_rms(summary));
         set(watch, BP_Q_WEIGHT_MAX, layer, bp_summary_max_abs(summary));
@@ -69,6 +70,7 @@ static void note_gradient(bp_watch *watch, uint32_t layer, bp_slot slot,
     add(watch, BP_Q_GRADIENT_NAN, layer, (double)summary->nan);
     add(watch, BP_Q_GRADIENT_INF, layer, inf_count(summary));
     raise_to(watch, BP_Q_GRADIENT_MAX, layer, bp_summary_max_abs(summary));
+    if (summary->count == 0) return;
     if (slot == BP_SLOT_WEIGHT) set(watch, BP_Q_GRADIENT_RMS, layer, bp_summary_rms(summary));
     if (slot == BP_SLOT_BIAS) set(watch, BP_Q_BIAS_GRADIENT_RMS, layer, bp_summary_rms(summary));
 }

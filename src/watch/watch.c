@@ -274,6 +274,11 @@ bool bp_watch_decide(bp_watch *watch, int64_t step) {
     return watch->governor.full;
 }
 
+void bp_watch_observed(bp_watch *watch, int64_t step, bool full) {
+    bp_watch_decide(watch, step);
+    bp_governor_observed(&watch->governor, full);
+}
+
 bool bp_watch_is_timed(const bp_watch *watch) {
     return watch->governor.timed;
 }
@@ -442,6 +447,7 @@ bp_status bp_watch_open_with(bp_watch **watch, const bp_model *model,
                                      .scalar = on_scalar,
                                      .step_end = on_step_end};
     bp_governor_init(&opened->governor, options->every, options->budget_fraction, clock_of(opened));
+    if (options->ranked) bp_governor_share(&opened->governor);
     const bp_status status = open_parts(opened, io, error);
     if (status != BP_OK) {
         release(opened);

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -64,6 +65,56 @@ class TwoProcesses(Ranks):
                 for part in ("", "/rank-1")]
         self.assertEqual(logs[0]["steps"], logs[1]["steps"])
         self.assertEqual(logs[0]["steps"]["records"], 6 * 20)
+
+    def check(self, run, code=0):
+        result = self.command("check", "--format", "json", run, code=code)
+        return json.loads(result.stdout), result.stderr
+
+    def test_are_checked_as_one(self):
+        self.mpirun("net.yaml", "-q", "--run", "two")
+        self.command("train", "net.yaml", "-q", "--run", "one", "-s", "train.batch=64")
+        (two, told), (one, _) = self.check("two"), self.check("one")
+        self.assertEqual(told, "")
+        self.assertEqual(two["ranks"], [
+            {"rank": rank, "first": 0, "last": 119, "records": 120, "missing": 0, "end": "finished",
+             "error": None} for rank in (0, 1)])
+        self.assertIsNone(one["ranks"])
+        self.assertAlmostEqual(two["backward_span_log"], one["backward_span_log"], delta=0.05)
+        for key in ("first", "last"):
+            self.assertAlmostEqual(two["loss"][key] / one["loss"][key], 1, delta=0.01)
+        self.assertIn("two: no findings · 2 ranks · 120 steps", self.command("check", "two").stdout)
+        self.assertNotIn("ranks", self.command("check", "two/rank-1").stdout)
+
+    def test_copies_that_differ(self):
+        for seed in (1, 2):
+            self.mpirun("net.yaml", "-q", "--run", f"seed-{seed}", "-s", f"train.seed={seed}")
+        shutil.rmtree(self.folder / "seed-1/rank-1")
+        shutil.copytree(self.folder / "seed-2/rank-1", self.folder / "seed-1/rank-1")
+        [finding] = self.check("seed-1", code=1)[0]["findings"]
+        self.assertEqual((finding["problem"], finding["severity"], finding["since_step"]),
+                         ("rank-mismatch", "error", 0))
+        self.assertEqual([layer["id"] for layer in finding["layers"]], [1, 2, 3])
+        self.assertIsNone(finding["remedy"])
+        values = {row["name"]: row["value"] for row in finding["evidence"]}
+        self.assertEqual((values["rank"], values["ranks"]), (1, 2))
+        text = self.command("check", "seed-1", code=1).stdout
+        self.assertIn("error[rank-mismatch]: 2 ranks hold different parameters in layers 1–3 of 3",
+                      text)
+
+    def test_a_log_that_lacks_something(self):
+        self.mpirun("net.yaml", "-q", "--run", "two")
+        log = self.folder / "two/rank-1/log-000001.bplog"
+        log.write_bytes(log.read_bytes()[:log.stat().st_size // 2])
+        whole, told = self.check("two")
+        self.assertEqual(whole["steps"]["records"], 120)
+        self.assertEqual(whole["ranks"][0]["last"], 119)
+        self.assertLess(whole["ranks"][1]["last"], 119)
+        self.assertEqual(whole["ranks"][1]["end"], "open")
+        self.assertRegex(told, r"two: the log of rank 1 ends at step \d+, that of others at step 119")
+        log.unlink()
+        whole, told = self.check("two")
+        self.assertIn("holds no run log", whole["ranks"][1]["error"])
+        self.assertIn("two: rank 1 takes no part: two/rank-1 holds no run log", told)
 
     def test_text(self):
         output = self.mpirun("net.yaml", "--epochs", "2").stdout

@@ -96,6 +96,33 @@ static void a_short_run_is_seen_almost_whole(void **state) {
     while (take_step(&h)) assert_true(h.step < 4000);
 }
 
+/* Ranks make their steps together, but measure what theirs cost themselves. */
+static void ranks_look_at_the_same_steps(void **state) {
+    (void)state;
+    static const double called[] = {1e-4, 1.07e-4, 1.3e-4, 1.9e-4};
+    enum { RANKS = sizeof called / sizeof *called, STEPS = 40000 };
+    host hosts[RANKS];
+    uint64_t common = 0;
+    for (int i = 0; i < RANKS; i++) {
+        hosts[i] = open_host(0, 0.01, 1e-3, called[i], called[i] / 3);
+        bp_governor_share(&hosts[i].governor);
+    }
+    for (int64_t step = 0; step < STEPS; step++) {
+        int n_full = 0;
+        for (int i = 0; i < RANKS; i++) n_full += take_step(&hosts[i]);
+        common += n_full == RANKS;
+        if (step == 0) assert_int_equal(n_full, RANKS);
+    }
+    for (int i = 0; i < RANKS; i++) {
+        const host *h = &hosts[i];
+        assert_true(h->watched <= 0.01 * (h->now - 1000) + BP_GOVERNOR_FREE_SECONDS + 1e-3);
+        assert_true(h->watched >= 0.4 * (0.01 * (h->now - 1000)));
+    }
+    /* Nearly all that the slowest can afford. */
+    assert_true((double)common >= 0.9 * (double)hosts[RANKS - 1].governor.n_full);
+    assert_true(common >= 1000);
+}
+
 static void light_steps_seldom_ask_the_clock(void **state) {
     (void)state;
     host h = open_host(0, 0.001, 1e-5, 1e-3, 0);
@@ -209,6 +236,7 @@ int main(void) {
         cmocka_unit_test(the_budget_is_spent_and_not_overspent),
         cmocka_unit_test(a_cheap_watch_sees_almost_every_step),
         cmocka_unit_test(a_short_run_is_seen_almost_whole),
+        cmocka_unit_test(ranks_look_at_the_same_steps),
         cmocka_unit_test(light_steps_seldom_ask_the_clock),
         cmocka_unit_test(an_alarm_brings_full_steps_at_once),
         cmocka_unit_test(alarms_without_end_are_paid_twice_at_most),
