@@ -237,7 +237,7 @@ def replicated_shards(rank, **options):
 # --- starting them --------------------------------------------------------------------------------
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torch.distributed"])
+_context.set_forkserver_preload(["torch._dynamo", "torch.distributed.fsdp", "backprobe.probe"])
 
 
 def free_port():

@@ -44,7 +44,7 @@ class Ranks(unittest.TestCase):
         ranked.run(what, self.folder, **options)
 
     def said(self, rank):
-        return (self.folder / f"err-{rank}").read_text() + (self.folder / f"out-{rank}").read_text()
+        return "".join((self.folder / f"{name}-{rank}").read_text() for name in ("err", "out"))
 
     def check(self, run=None):
         with warnings.catch_warnings():
@@ -224,7 +224,8 @@ class Killed(Ranks):
             (self.folder / f"steps-{number}").write_bytes(b"")
         processes = ranked.start(ranked.endless, self.folder, run=run)
         while min((self.folder / f"steps-{number}").stat().st_size for number in range(2)) < 3:
-            self.assertTrue(all(process.is_alive() for process in processes), self.said(0) + self.said(1))
+            if not all(process.is_alive() for process in processes):
+                self.fail(self.said(0) + self.said(1))
             time.sleep(0.01)
         time.sleep(after_s)
         os.kill(processes[rank].pid, signal.SIGKILL)
