@@ -152,32 +152,34 @@ def scaler_above() -> torch.amp.GradScaler | None:
         frame = frame.f_back
         if frame.f_code is _SCALER_STEP:
             scaler = frame.f_locals.get("self")
-            return scaler if isinstance(scaler, torch.amp.GradScaler) else None
+            known = isinstance(scaler, torch.amp.GradScaler) and scaler.is_enabled()
+            return scaler if known else None
     return None
 
 
-def scale_of(scaler: torch.amp.GradScaler) -> float | None:
-    """What the loss is multiplied by; None where only waiting for a device would tell."""
-    scale = scaler._scale
-    if scale is None:
-        return float(scaler._init_scale)
-    return float(scale) if scale.device.type == "cpu" else None
+def scale_of(scaler: torch.amp.GradScaler) -> float | torch.Tensor | None:
+    """What the loss is multiplied by, a tensor where it lies on a device; None where a scaler is
+    switched off."""
+    if not scaler.is_enabled():
+        return None
+    return float(scaler._init_scale) if scaler._scale is None else _read(scaler._scale)
 
 
 def inner_factor(optimizer: Optimizer) -> float | torch.Tensor:
-    """By what the optimiser is going to divide its gradients itself (a fused one, under a scaler); a
-    tensor where only waiting for a device would tell."""
+    """By what the optimiser is going to divide its gradients itself (a fused one, under a scaler)."""
     scale = getattr(optimizer, "grad_scale", None)
-    if isinstance(scale, torch.Tensor) and scale.device.type != "cpu":
-        return scale
-    return 1.0 if scale is None else float(scale)
+    return 1.0 if scale is None else _read(scale)
 
 
 def found_inf(optimizers: Sequence[Optimizer]) -> bool | torch.Tensor:
-    """An optimiser was told by a scaler to leave the weights as they are; likewise."""
-    tensors = [getattr(optimizer, "found_inf", None) for optimizer in optimizers]
-    found = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
-    for tensor in found:
-        if tensor.device.type != "cpu":
-            return tensor
-    return any(map(bool, found))
+    """Whether a scaler told an optimiser to leave the weights as they are."""
+    found = [_read(f) for o in optimizers if (f := getattr(o, "found_inf", None)) is not None]
+    on_device = [f for f in found if isinstance(f, torch.Tensor)]
+    return on_device[0] if on_device else any(found)
+
+
+def _read(number: Any) -> float | torch.Tensor:
+    """Of a tensor on a device nobody waits for the value."""
+    if isinstance(number, torch.Tensor) and number.device.type != "cpu":
+        return number
+    return float(number)
