@@ -42,10 +42,11 @@ typedef struct native_error {
 
 /* A backward pass; of several losses when they were added. */
 typedef struct native_pass {
-    double factor;   /* the largest of its losses'; NaN: not known yet */
-    double weighted; /* sum over its losses of value * factor */
-    int64_t terms;   /* of the loss with the largest factor; 0 unknown */
-    long long task;  /* the framework's number of it; -1 unknown */
+    double factor;  /* the largest of its losses'; NaN: not known yet */
+    double loss;    /* sum over its losses of value * factor / the largest factor */
+    int64_t terms;  /* of the loss with the largest factor; 0 unknown */
+    long long task; /* the framework's number of it; -1 unknown */
+    size_t n_calls; /* that came before it began */
     bool has_loss;
     bool implied; /* no loss was told: an error signal came */
     bool forgotten;
