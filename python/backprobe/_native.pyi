@@ -218,6 +218,10 @@ class Probe:
     def cost(self) -> dict[str, float]:
         """full_steps, light_steps, watch_seconds, run_seconds, and mode, every, budget."""
 
+    def profile(self) -> dict[str, Any] | None:
+        """The last full step: "gains" from the input to the loss as in a finding (none where an
+        error signal is missing or not finite), and "quantities", name -> {layer: value}."""
+
     def overview(self) -> dict[str, Any]:
         """bp_diagnosis_overview; none before open()."""
 

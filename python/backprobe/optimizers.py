@@ -152,7 +152,8 @@ def scaler_above() -> torch.amp.GradScaler | None:
         frame = frame.f_back
         if frame.f_code is _SCALER_STEP:
             scaler = frame.f_locals.get("self")
-            return scaler if isinstance(scaler, torch.amp.GradScaler) else None
+            known = isinstance(scaler, torch.amp.GradScaler) and scaler.is_enabled()
+            return scaler if known else None
     return None
 
 

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from . import _native, losses, ranks, run_folder, structure, talk
 from . import optimizers as _optimizers
-from .device import DeviceStage
+from .device import stage_for
 from .finding import Finding
 from .hanging import Hanging
 from .hooks import Backward, Closure
@@ -73,15 +73,17 @@ class Probe:
         self._settings = settings
         self._quiet = ranks.rank() > 0
 
-        self._probe = _native.Probe()
-        self._native: Any = _stage_for(self._probe, model)
-        self._native.on_backward = Backward(self)
-        self._discovery: structure.Discovery | None = structure.Discovery(model)
-        self._structure: structure.Structure | None = None
-        self._source: Source | None = None
         self._parameters: list[torch.Tensor] = [
             p for o in self.optimizers for g in o.param_groups for p in g["params"]
         ]
+        self._probe = _native.Probe()
+        self._native: Any = stage_for(self._probe, self._parameters)
+        self._native.on_backward = Backward(self)
+        self._may_ask = isinstance(self._native, _native.Probe)
+        """Whether tensors may be asked for values: an accelerator would have to be waited for."""
+        self._discovery: structure.Discovery | None = structure.Discovery(model)
+        self._structure: structure.Structure | None = None
+        self._source: Source | None = None
         self._shares: ranks.Shares | None = None
         self._rates: _optimizers.Rates | None = None
         self._moments: _optimizers.Moments | None = None
@@ -120,7 +122,7 @@ class Probe:
         self._overflowed = False
         self._began = False
         self._in_closure = False
-        self._by_hand: float | None = None
+        self._by_hand: float | torch.Tensor | None = None
 
         self._hanging = Hanging(self, model, outer, loss_fn, optimizers)
         _open.add(self)
@@ -205,17 +207,19 @@ class Probe:
         self._backwards = number
 
     def _gradients_are_zero(self) -> bool:
+        if not self._may_ask:
+            return all(parameter.grad is None for parameter in self._parameters)
         # The last layers' are seldom all zero where there are any.
         for parameter in reversed(self._parameters):
-            gradient = parameter.grad
-            if gradient is not None and (_is_far(gradient) or bool(gradient.any())):
+            gradient = ranks.local(parameter.grad)
+            if gradient is not None and bool(gradient.any()):
                 return False
         return True
 
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
         self._marks = self._gradient_marks()
-        if self._searching:
+        if self._searching and self._may_ask:
             self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
             self._native.gradients(self._held_here([p.grad for p in self._parameters]))
@@ -323,7 +327,8 @@ class Probe:
         assert self._rates is not None and self._structure is not None
         # Where calls are seen the rows of those that count tell the samples.
         samples = 0 if self._structure.sites else sum(self._samples)
-        full = native.end_step(self._rates.now(), samples, skipped, self._scale)
+        scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
+        full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
         self._overflowed = self._began = False
@@ -390,7 +395,11 @@ class Probe:
 
     def _options(self) -> dict[str, Any]:
         settings = self._settings
-        options: dict[str, Any] = {"budget": settings.budget, "every": settings.every or 0}
+        options: dict[str, Any] = {
+            "budget": settings.budget,
+            "every": settings.every or 0,
+            "ranks": ranks.world(),
+        }
         if settings.max_log_bytes is not None:
             options["max_log_bytes"] = settings.max_log_bytes
         self.run_folder = self._make_folder()
@@ -400,26 +409,29 @@ class Probe:
         return options
 
     def _make_folder(self) -> str | None:
-        """The folder of this process's log; None where there cannot be one, which is said."""
-        if self._settings.run is False:
+        settings = self._settings
+        if settings.run is False:
             return None
         try:
-            return str(ranks.agree_on_folder(self._run_of_all))
+            if self._resume is not None and self._resume[1] is not None:
+                # A checkpoint that rank 0 wrote is loaded by all.
+                run = ranks.run_of(self._resume[1])
+                if run.is_dir():
+                    return os.fspath(ranks.own_folder(run))
+                self._say(f"{run} is gone; the log begins anew")
+                self._resume = None
+            known = settings.run if isinstance(settings.run, str) else None
+            return os.fspath(ranks.agree_on_folder(self._make_run_folder, known))
         except (OSError, ranks.NoFolder) as error:
             self._told_blind = True
-            self._say(f"no log is kept ({error}); watching and training go on")
+            talk.say(f"backprobe: no log is kept ({error}); watching and training go on")
             return None
 
-    def _run_of_all(self) -> pathlib.Path:
+    def _make_run_folder(self) -> str:
         settings = self._settings
-        if self._resume is not None and self._resume[1] is not None:
-            if os.path.isdir(self._resume[1]):
-                return pathlib.Path(self._resume[1])
-            self._say(f"{self._resume[1]} is gone; the log begins anew")
-            self._resume = None
         if isinstance(settings.run, str):
-            return pathlib.Path(run_folder.make(settings.run))
-        return pathlib.Path(run_folder.make_numbered(settings.name or run_folder.name_of_script()))
+            return run_folder.make(settings.run)
+        return run_folder.make_numbered(settings.name or run_folder.name_of_script())
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
         if not self._heard_loss:
@@ -504,9 +516,9 @@ class Probe:
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
-            self._native.put_loss(float(loss), 1.0, 0)
+            self._native.put_loss(float(loss) if self._may_ask else loss, 1.0, 0)
             return
-        self._by_hand = float(loss.detach())
+        self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
         loss.register_hook(_Came(self))
         self._take_loss(loss, None, ())
 
@@ -678,14 +690,6 @@ class _Came:
             probe.backward_came()
 
 
-def _stage_for(probe: _native.Probe, model: torch.nn.Module) -> Any:
-    """Memory of the CPU is read where it lies; an accelerator needs a stage in between."""
-    for parameter in model.parameters():
-        if _is_far(parameter):
-            return DeviceStage(probe, parameter.device)
-    return probe
-
-
 # --- small words -------------------------------------------------------------------------------
 
 
@@ -704,6 +708,9 @@ def _is_far(tensor: torch.Tensor) -> bool:
 
 def _is_finite(gradient: torch.Tensor | None) -> bool:
     if gradient is None or _is_far(gradient):  # nobody waits for a device
+        return True
+    gradient = ranks.local(gradient)
+    if gradient is None:
         return True
     values = gradient.coalesce().values() if gradient.is_sparse else gradient
     return bool(torch.isfinite(values).all())
@@ -740,6 +747,10 @@ def check_state(state: Mapping[str, Any]) -> tuple[int, str | None]:
 
 _open: weakref.WeakSet[Probe] = weakref.WeakSet()
 _watched: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
+
+
+def open_probes() -> list[Probe]:
+    return list(_open)
 
 
 def note_watched(model: torch.nn.Module, place: str) -> None:

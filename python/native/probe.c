@@ -332,6 +332,11 @@ static PyObject *overview(PyObject *self, PyObject *unused) {
                          "not_observed", native_text(seen.not_observed));
 }
 
+static PyObject *profile(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return native_profile((native_probe *)self);
+}
+
 static int end_of(const char *word, bp_run_end *end) {
     static const struct {
         const char *word;
@@ -469,6 +474,7 @@ static PyMethodDef methods[] = {
     {"findings", findings, METH_NOARGS, "All findings so far."},
     {"cost", cost, METH_NOARGS, "What watching cost."},
     {"overview", overview, METH_NOARGS, "What the diagnosis saw."},
+    {"profile", profile, METH_NOARGS, "The last full step over depth."},
     {"close", close_probe, METH_O, "Ends the log."},
     {NULL, NULL, 0, NULL}};
 
