@@ -370,6 +370,7 @@ static PyObject *close_probe(PyObject *self, PyObject *word) {
     close_watch(probe, end);
     PyEval_RestoreThread(state);
     native_stage_finish(&probe->stage);
+    Py_CLEAR(probe->on_backward); /* it may know the whole model */
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
