@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from . import ranks
+
 Init = tuple[str, float]
 What = Literal["matrix", "table", "bias"]
 
@@ -24,10 +26,14 @@ def _is_near(value: float, expected: float, n: int, fourth: float) -> bool:
 
 def measure(tensor: torch.Tensor, fan_in: int, fan_out: int, *, what: What = "matrix") -> Init:
     """By the largest magnitude and the root mean square. fan_in: of a recurrent layer its units, by
-    which PyTorch's default goes there."""
+    which PyTorch's default goes there. Of a sharded tensor the shard is looked at: nothing is asked of
+    other ranks."""
+    here = ranks.local(tensor)
+    if here is None:
+        return UNKNOWN
     try:
         with torch.no_grad():
-            return _measure(tensor.detach(), fan_in, fan_out, what)
+            return _measure(here.detach(), fan_in, fan_out, what)
     except (RuntimeError, NotImplementedError, TypeError):
         return UNKNOWN  # meta, quantised, sparse: nothing to measure
 
