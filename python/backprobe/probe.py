@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import fnmatch
 import os
+import pathlib
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
-from . import _native, losses, optimizers, run_folder, structure, talk
+from . import _native, losses, ranks, run_folder, structure, talk
+from . import optimizers as _optimizers
+from .device import stage_for
 from .finding import Finding
 from .hooks import (
     AfterStep,
@@ -75,21 +78,25 @@ class Probe:
         """To be told."""
         self._model = model
         self._outer = outer
-        self._optimisers = tuple(optimisers)
+        self.optimizers = tuple(optimisers)
+        """Whose steps are watched."""
         self._loss_fn = loss_fn
         self._settings = settings
-        self._quiet = int(os.environ.get("RANK", "0") or 0) > 0
+        self._quiet = ranks.rank() > 0
 
-        self._native = _native.Probe()
+        self._parameters: list[torch.Tensor] = [
+            p for o in self.optimizers for g in o.param_groups for p in g["params"]
+        ]
+        self._native = stage_for(_native.Probe(), self._parameters)
         self._native.on_backward = Backward(self)
+        self._may_ask = isinstance(self._native, _native.Probe)
+        """Whether tensors may be asked for values: an accelerator would have to be waited for."""
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
         self._source: Source | None = None
-        self._parameters: list[torch.Tensor] = [
-            p for o in self._optimisers for g in o.param_groups for p in g["params"]
-        ]
-        self._rates: optimizers.Rates | None = None
-        self._moments: optimizers.Moments | None = None
+        self._shares: ranks.Shares | None = None
+        self._rates: _optimizers.Rates | None = None
+        self._moments: _optimizers.Moments | None = None
         self._resume: tuple[int, str | None] | None = None
 
         # Of the run.
@@ -111,10 +118,9 @@ class Probe:
         self._closures = False
         self._scaler: torch.amp.GradScaler | None = None
         self._searching = True
-        self._scale = 1.0
+        self._scale: float | torch.Tensor = 1.0
         self._skip_noted = False
         self._clips = False
-        self._samples_ratio = 1.0
         self._foreign = self._foreign_before = 0
 
         # Of a step.
@@ -127,7 +133,7 @@ class Probe:
         self._overflowed = False
         self._began = False
         self._in_closure = False
-        self._by_hand: float | None = None
+        self._by_hand: float | torch.Tensor | None = None
 
         self._always: list[tuple[Any, Hook]] = []
         self._in_full: list[tuple[Any, Hook]] = []
@@ -140,7 +146,7 @@ class Probe:
 
     def _hang_always(self) -> None:
         after = AfterStep(self)
-        self._always = [(o.register_step_post_hook(after), after) for o in self._optimisers]
+        self._always = [(o.register_step_post_hook(after), after) for o in self.optimizers]
         if self._loss_fn is not None:
             hook = LossHook(self)
             self._always.append((self._loss_fn.register_forward_hook(hook), hook))
@@ -170,7 +176,7 @@ class Probe:
         self._in_full.append((self._model.register_forward_pre_hook(begin, with_kwargs=True), begin))
         if not self._before:
             before = BeforeStep(self)
-            self._before = [(o.register_step_pre_hook(before), before) for o in self._optimisers]
+            self._before = [(o.register_step_pre_hook(before), before) for o in self.optimizers]
 
     def _take_down(self, hooks: list[tuple[Any, Hook]]) -> None:
         for handle, hook in hooks:
@@ -244,19 +250,15 @@ class Probe:
 
     def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
         self._heard_loss = True
-        rows = _rows(tensor_in(args))
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
-            samples = self._model_samples or rows
-            self._samples_ratio = samples / rows if rows else 1.0
-            self._samples.append(samples)
+            self._samples.append(self._model_samples or _rows(tensor_in(args)))
             self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
             return
         self._look_for_skip()
         self._light_losses += 1
         if self._light_losses > self._foreign:
-            self._samples.append(round(rows * self._samples_ratio) if rows else self._model_samples)
             self._native.loss(loss, 0)
 
     def backward_begins(self, number: int) -> None:
@@ -268,9 +270,11 @@ class Probe:
         self._backwards = number
 
     def _gradients_are_zero(self) -> bool:
+        if not self._may_ask:
+            return all(parameter.grad is None for parameter in self._parameters)
         # The last layers' are seldom all zero where there are any.
         for parameter in reversed(self._parameters):
-            gradient = parameter.grad
+            gradient = ranks.local(parameter.grad)
             if gradient is not None and bool(gradient.any()):
                 return False
         return True
@@ -278,10 +282,10 @@ class Probe:
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
         self._marks = self._gradient_marks()
-        if self._searching:
+        if self._searching and self._may_ask:
             self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
-            self._native.gradients([p.grad for p in self._parameters])
+            self._native.gradients(self._held_here([p.grad for p in self._parameters]))
 
     def _gradient_marks(self) -> int:
         """Changes when a gradient is replaced or written to. Unscaling does not show here."""
@@ -325,29 +329,40 @@ class Probe:
         self._began = True
         self._searching = False
         if self._scaler is None:
-            self._scaler = optimizers.scaler_above()
-            if self._scaler is not None:
-                self._scale = optimizers.scale_of(self._scaler) or 1.0
+            self._find_scaler()
+        elif (scale := _optimizers.scale_of(self._scaler)) is not None:
+            self._scale = scale
         gradients = [p.grad for p in self._parameters]
         if self._backwards:
             self._clips = self._marks != self._gradient_marks()
-        factor = optimizers.inner_factor(optimiser) or 1.0
-        self._native.before_update(self._parameters, gradients, factor)
+        factor = _optimizers.inner_factor(optimiser)
+        self._native.before_update(self._held_here(self._parameters), self._held_here(gradients), factor)
+
+    def _find_scaler(self) -> None:
+        scaler = _optimizers.scaler_above()
+        scale = None if scaler is None else _optimizers.scale_of(scaler)
+        if scale is not None:
+            self._scaler, self._scale = scaler, scale
+
+    def _held_here(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """What this process tells of tensors that lie over several."""
+        return self._shares.views(tensors) if self._shares is not None else tensors
 
     def stepped(self, optimiser: Optimizer) -> None:
         """An optimiser has stepped."""
         self._leave_closure()
-        if optimiser is not self._optimisers[-1] or self._structure is None:
+        if optimiser is not self.optimizers[-1] or self._structure is None:
             return
         if self.deaf:
             self._native.forget()
             return
         if self._native.full and self._began:
-            self._native.after_update(self._parameters)
+            self._native.after_update(self._held_here(self._parameters))
             if self._moments:
-                self._native.second_moments(*self._moments.now(self._native.step + 1))
-        skipped = self._scaler is not None and any(optimizers.found_inf(o) for o in self._optimisers)
-        self._skip_noted = skipped
+                moments, *constants = self._moments.now(self._native.step + 1)
+                self._native.second_moments(self._held_here(moments), *constants)
+        skipped = False if self._scaler is None else _optimizers.found_inf(self.optimizers)
+        self._skip_noted = skipped is True
         self._end_step(skipped)
 
     def _look_for_skip(self) -> None:
@@ -357,23 +372,26 @@ class Probe:
             if self._overflowed and (self._structure is not None or self._open()):
                 self._end_step(True)
             return
-        scale = optimizers.scale_of(self._scaler)
-        if scale is None or scale == self._scale:
-            return
+        scale = _optimizers.scale_of(self._scaler)
+        if not isinstance(scale, float) or not isinstance(self._scale, float) or scale == self._scale:
+            return  # or it lies on a device
         if scale < self._scale and not self._skip_noted:
             self._end_step(True)
         self._skip_noted = False
         self._scale = scale
 
-    def _end_step(self, skipped: bool) -> None:
+    def _end_step(self, skipped: bool | torch.Tensor) -> None:
         native, first = self._native, self._discovery is not None
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
         if native.full:
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
-        assert self._rates is not None
-        full = native.end_step(self._rates.now(), sum(self._samples), skipped, self._scale)
+        assert self._rates is not None and self._structure is not None
+        # Where calls are seen the rows of those that count tell the samples.
+        samples = 0 if self._structure.sites else sum(self._samples)
+        scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
+        full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
         self._overflowed = self._began = False
@@ -414,54 +432,70 @@ class Probe:
         place = where_watched(self._model) if self._outer is self._model else None
         self._source = Source(self._model, place)
         known = structure.describe(
-            self._discovery, self._model, self._optimisers, objective=self._settings.objective
+            self._discovery, self._model, self.optimizers, objective=self._settings.objective
         )
-        recipe = {**known.recipe, **optimizers.recipe(self._optimisers)}
+        recipe = {**known.recipe, **_optimizers.recipe(self.optimizers)}
         if self._samples and sum(self._samples):
             recipe.setdefault("batch", sum(self._samples))
         self._parameters = [p for _, p, _, _ in known.parameters]
+        shares = ranks.Shares(self._parameters, [layer for _, _, layer, _ in known.parameters])
         self._native.open(
             known.layers,
             recipe,
             known.input_shape,
             [(use.site, use.layer, use.role) for use in known.sites],
-            [(layer, slot, 0) for _, _, layer, slot in known.parameters],
+            [
+                (layer, slot, elements)
+                for (_, _, layer, slot), elements in zip(known.parameters, shares.elements, strict=True)
+            ],
             self._options(),
         )
+        self._shares = shares if shares.any else None
         self._structure = known
-        self._rates = optimizers.Rates(self._optimisers)
-        self._moments = optimizers.Moments(self._optimisers, self._parameters)
+        self._rates = _optimizers.Rates(self.optimizers)
+        self._moments = _optimizers.Moments(self.optimizers, self._parameters)
         self.unseen = tuple(self._not_seen(known))
         return True
 
     def _options(self) -> dict[str, Any]:
         settings = self._settings
-        options: dict[str, Any] = {"budget": settings.budget, "every": settings.every or 0}
+        options: dict[str, Any] = {
+            "budget": settings.budget,
+            "every": settings.every or 0,
+            "ranks": ranks.world(),
+        }
         if settings.max_log_bytes is not None:
             options["max_log_bytes"] = settings.max_log_bytes
+        self.run_folder = self._make_folder()
         if self._resume is not None:
             options["resume_step"] = self._resume[0]
-        self.run_folder = self._make_folder()
         options["run_folder"] = None if self.run_folder is None else os.fsencode(self.run_folder)
         return options
 
     def _make_folder(self) -> str | None:
         settings = self._settings
-        if settings.run is False or self._quiet:
+        if settings.run is False:
             return None
         try:
             if self._resume is not None and self._resume[1] is not None:
-                if os.path.isdir(self._resume[1]):
-                    return self._resume[1]
-                self._say(f"{self._resume[1]} is gone; the log begins anew")
+                # A checkpoint that rank 0 wrote is loaded by all.
+                run = ranks.run_of(self._resume[1])
+                if run.is_dir():
+                    return os.fspath(ranks.own_folder(run))
+                self._say(f"{run} is gone; the log begins anew")
                 self._resume = None
-            if isinstance(settings.run, str):
-                return run_folder.make(settings.run)
-            return run_folder.make_numbered(settings.name or run_folder.name_of_script())
-        except OSError as error:
+            known = settings.run if isinstance(settings.run, str) else None
+            return os.fspath(ranks.agree_on_folder(self._make_run_folder, known))
+        except (OSError, ranks.NoFolder) as error:
             self._told_blind = True
-            self._say(f"no log is kept ({error}); watching and training go on")
+            talk.say(f"backprobe: no log is kept ({error}); watching and training go on")
             return None
+
+    def _make_run_folder(self) -> str:
+        settings = self._settings
+        if isinstance(settings.run, str):
+            return run_folder.make(settings.run)
+        return run_folder.make_numbered(settings.name or run_folder.name_of_script())
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
         if self._heard_loss:
@@ -542,15 +576,15 @@ class Probe:
             self.fail(error)
 
     def _loss_by_hand(self, loss: torch.Tensor | float) -> None:
-        twice = self._loss_source == "hook"  # the hook took this step's
+        twice = self._loss_source == "hook"  # which took this one
         self._loss_source = "hand"
-        if twice and self._samples:
+        if twice:
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
-            self._native.put_loss(float(loss), 1.0, 0)
+            self._native.put_loss(float(loss) if self._may_ask else loss, 1.0, 0)
             return
-        self._by_hand = float(loss.detach())
+        self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
         loss.register_hook(_Came(self))
         self._take_loss(loss, None, ())
 
@@ -569,19 +603,19 @@ class Probe:
         )
 
     def checkpoint(self, file: str | os.PathLike[str]) -> None:
-        """Notes in the log that a checkpoint of the last step was written."""
+        """Notes in the log that a checkpoint was written after the last step."""
         if self._structure is not None and self.deaf < _FOR_EVER:
-            self._native.checkpoint(self._native.step, os.fsdecode(file))
-
-    @property
-    def optimizers(self) -> tuple[Optimizer, ...]:
-        """Whose steps are watched."""
-        return self._optimisers
+            self._native.checkpoint(self.step, pathlib.Path(file).name)
 
     @property
     def cost(self) -> dict[str, float]:
-        """What watching took so far: full_steps, light_steps, watch_seconds, run_seconds."""
+        """What watching took so far: full_steps, light_steps, watch_seconds of run_seconds."""
         return self._native.cost()
+
+    @property
+    def loss_of_last_step(self) -> float | None:
+        """None where it was not told."""
+        return self._native.loss_of_last_step
 
     @property
     def step(self) -> int:
@@ -624,7 +658,10 @@ class Probe:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: with it the log of a resumed run goes on where it was."""
-        return {"version": 1, "step": self.step, "run_folder": self.run_folder}
+        folder = self.run_folder
+        if folder is not None and ranks.rank() > 0:  # that of all of them
+            folder = os.path.dirname(folder)
+        return {"version": 1, "step": self.step, "run_folder": folder}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with the run of `state`; before the first step."""
@@ -714,7 +751,14 @@ def _rows(tensor: torch.Tensor | None) -> int:
     return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
 
 
+def _is_far(tensor: torch.Tensor) -> bool:
+    return tensor.device.type not in ("cpu", "meta")
+
+
 def _is_finite(gradient: torch.Tensor | None) -> bool:
+    if gradient is None or _is_far(gradient):  # nobody waits for a device
+        return True
+    gradient = ranks.local(gradient)
     if gradient is None:
         return True
     values = gradient.coalesce().values() if gradient.is_sparse else gradient
@@ -752,6 +796,10 @@ def check_state(state: Mapping[str, Any]) -> tuple[int, str | None]:
 
 _open: weakref.WeakSet[Probe] = weakref.WeakSet()
 _watched: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
+
+
+def open_probes() -> list[Probe]:
+    return list(_open)
 
 
 def note_watched(model: torch.nn.Module, place: str) -> None:

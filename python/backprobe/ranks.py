@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -97,6 +98,12 @@ def own_folder(run: Path) -> Path:
     return folder
 
 
+def run_of(folder: str | Path) -> Path:
+    """The run folder of which this is a rank's, or which it is."""
+    folder = Path(folder)
+    return folder.parent if re.fullmatch(r"rank-[1-9]\d*", folder.name) else folder
+
+
 def agree_on_folder(
     make: Callable[[], str | Path],
     known: str | Path | None = None,
@@ -115,10 +122,17 @@ def agree_on_folder(
     _agreements += 1
     board = _board(_agreements)
     if rank() == 0:
-        run = Path(make()).resolve()
+        try:
+            run = Path(make()).resolve()
+        except BaseException:
+            board.put("")  # nobody needs to wait
+            raise
         board.put(str(run))
         return run
-    found = board.wait(patience_s) or known
+    found = board.wait(patience_s)
+    if found == "":
+        raise NoFolder("rank 0 keeps no log")
+    found = found or known
     if found is None:
         raise NoFolder(
             f"rank {rank()} does not know rank 0's run folder after {patience_s:g} s; is rank 0 "

@@ -176,6 +176,11 @@ const bp_finding *bp_diagnosis_finding(bp_diagnosis *d, uint32_t index) {
     return &slot->finding;
 }
 
+uint32_t bp_diagnosis_profile(const bp_diagnosis *d, const bp_gain **gains) {
+    *gains = d->now.gain + 1;
+    return d->now.measured ? d->now.n_cuts : 0;
+}
+
 /* "first, second" into the overview's text: everything that was never there to be looked at. */
 static const char *not_observed(const bp_diagnosis *d) {
     const bool effects = d->window.n_total > 0;

@@ -156,11 +156,11 @@ class Functional(Models):
                 return x.flatten(1) @ self.w
 
         net = Bare()
-        probe, measured = self.run_of(net)
-        self.assertEqual(len(measured), 3)
+        _, measured = self.run_of(net)
+        self.assertEqual(list(self.layers), ["Bare"])
         self.assertGreater(measured[2]["update_rms", 1], 0)
+        self.assertGreater(measured[2]["error_rms", 1], 0)
         self.assertLess(measured[2]["loss"], measured[0]["loss"])
-        self.assertTrue(probe.unseen)
 
 
 class Kinds(Models):
@@ -244,7 +244,7 @@ class Kinds(Models):
             optimizer.zero_grad()
         measured = self.close(probe)
         self.assertEqual([r["loss"] for r in measured], expected)
-        self.assertEqual([r["samples"] for r in measured], [48] * 4)
+        self.assertEqual([r["samples"] for r in measured if r.is_full], [48] * 2)
         self.assertGreater(measured[2]["error_rms", 1], 0)
 
 
