@@ -157,7 +157,12 @@ class OutputHook(ModuleHook):
 
     __slots__ = ()
 
-    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
+    def _hang(self, module: torch.nn.Module) -> Any:
+        return module.register_forward_hook(self, with_kwargs=True)
+
+    def __call__(
+        self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+    ) -> None:
         if is_compiling():
             return
         self.fired = True
@@ -165,7 +170,7 @@ class OutputHook(ModuleHook):
         if probe is None or not probe.listens():
             return
         try:
-            probe.gave(output)
+            probe.gave(kwargs, output)
         except Exception as error:
             probe.fail(error)
         if probe.news:

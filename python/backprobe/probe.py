@@ -76,7 +76,8 @@ class Probe:
         self._parameters: list[torch.Tensor] = [
             p for o in self.optimizers for g in o.param_groups for p in g["params"]
         ]
-        self._native = stage_for(_native.Probe(), self._parameters)
+        self._probe = _native.Probe()
+        self._native: Any = stage_for(self._probe, self._parameters)
         self._native.on_backward = Backward(self)
         self._may_ask = isinstance(self._native, _native.Probe)
         """Whether tensors may be asked for values: an accelerator would have to be waited for."""
@@ -157,14 +158,16 @@ class Probe:
             tensor = tensor_in(kwargs)
         self._model_samples = _rows(tensor)
 
-    def gave(self, output: object) -> None:
+    def gave(self, kwargs: Mapping[str, Any], output: object) -> None:
         """The model gave its output, which may hold the loss."""
         if self._loss_source == "hand":
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
             self._loss_source = "hook"
-            self._take_loss(loss, None, ())
+            terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
+            self._probe.shares = terms is not None
+            self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -176,13 +179,19 @@ class Probe:
         self._loss_source = "hook"
         self._take_loss(loss, loss_fn, args)
 
-    def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
+    def _take_loss(
+        self,
+        loss: torch.Tensor,
+        loss_fn: torch.nn.Module | None,
+        args: tuple[Any, ...],
+        terms: int | None = None,
+    ) -> None:
         self._heard_loss = True
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
@@ -425,11 +434,9 @@ class Probe:
         return run_folder.make_numbered(settings.name or run_folder.name_of_script())
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        if self._heard_loss:
-            yield from known.unseen
-            return
-        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
-        yield from (text for text in known.unseen if not text.startswith("the loss"))
+        if not self._heard_loss:
+            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss was not seen"))
 
     # --- what it says --------------------------------------------------------------------------
 
@@ -688,6 +695,11 @@ class _Came:
 
 def _rows(tensor: torch.Tensor | None) -> int:
     return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
+
+
+def _count(number: Any) -> int:
+    """0, unknown, where only waiting for a device would tell."""
+    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
 
 
 def _is_far(tensor: torch.Tensor) -> bool:
