@@ -24,7 +24,6 @@ class Call:
     shape: tuple[int, ...]  # of its output
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)  # those that the loss depends on
-    known_by_first: bool = True  # outputs[0] is the tensor that its output site shows
     in_place: bool = False
     input_shape: tuple[int, ...] = ()
     input_is_float: bool = False
