@@ -604,8 +604,10 @@ class Architectures(unittest.TestCase):
         class Block(networks.PreActivation.Block):
             def __init__(self):
                 super().__init__()
+                last = self.conv2
+                del self.conv2
                 self.spare = nn.Linear(3, 3)
-                self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+                self.conv2 = last
                 self.last_spare = nn.Linear(3, 3)
 
         model = networks.PreActivation()
