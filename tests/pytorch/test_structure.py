@@ -314,9 +314,12 @@ class Architectures(unittest.TestCase):
                 f"{layer}.linear2 dense linear none 1",
                 f"{layer}.sum_2 residual linear none 0",
             ]
-        expected.pop()  # what follows the last sum is a mean: not seen
+        expected.pop()  # what follows the last sum is a mean
         expected.append("fc dense linear none 0")
         self.check(found, model, step, expected, ["embed"])
+        self.assertEqual(
+            found.unseen, ["the sum at the end of 1 residual block: no module reads it as it is"]
+        )
 
     def test_parameters_beside_modules(self):
         model = networks.VisionTransformer()
