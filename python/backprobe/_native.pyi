@@ -113,6 +113,10 @@ class Probe:
     blind: str | None  # why the log is not written any more; read-only
     not_measured: dict[str, int]  # reason -> how many tensors; a copy
 
+    # The losses of a step's passes add up to that of the step, all over the same number of terms;
+    # else that is their mean.
+    shares: bool
+
     # Called as a backward pass from a told loss begins, with its number (1, 2, …), in full steps.
     on_backward: Callable[[int], None] | None
 

@@ -21,18 +21,8 @@ from . import _native, losses, ranks, run_folder, structure, talk
 from . import optimizers as _optimizers
 from .device import stage_for
 from .finding import Finding
-from .hooks import (
-    AfterStep,
-    Backward,
-    BeforeStep,
-    BeginHook,
-    Closure,
-    DiscoveryHook,
-    Hook,
-    LeafHook,
-    LossHook,
-    OutputHook,
-)
+from .hanging import Hanging
+from .hooks import Backward, Closure
 from .replay import tree
 from .source import Source
 from .structure import tensor_in
@@ -68,7 +58,7 @@ class Probe:
         self,
         model: torch.nn.Module,
         outer: torch.nn.Module,
-        optimisers: Sequence[Optimizer],
+        optimizers: Sequence[Optimizer],
         loss_fn: torch.nn.Module | None,
         settings: Settings,
     ) -> None:
@@ -77,17 +67,17 @@ class Probe:
         self.news: list[Finding] = []
         """To be told."""
         self._model = model
-        self._outer = outer
-        self.optimizers = tuple(optimisers)
+        self._is_bare = outer is model
+        self.optimizers = tuple(optimizers)
         """Whose steps are watched."""
-        self._loss_fn = loss_fn
         self._settings = settings
         self._quiet = ranks.rank() > 0
 
         self._parameters: list[torch.Tensor] = [
             p for o in self.optimizers for g in o.param_groups for p in g["params"]
         ]
-        self._native = stage_for(_native.Probe(), self._parameters)
+        self._probe = _native.Probe()
+        self._native: Any = stage_for(self._probe, self._parameters)
         self._native.on_backward = Backward(self)
         self._may_ask = isinstance(self._native, _native.Probe)
         """Whether tensors may be asked for values: an accelerator would have to be waited for."""
@@ -108,13 +98,12 @@ class Probe:
         self._failure: str | None = None
         self._told_blind = False
         self._told: dict[tuple[str, int], str] = {}
-        self._kept: list[dict[str, Any]] = []
+        self._kept: list[Finding] = []
         self._telling = False
         self._any_mode = False
         self._heard_in_eval = False
         self._heard_loss = False
         self._loss_source: Literal["hook", "hand"] | None = None
-        self._loss_in_output = False
         self._closures = False
         self._scaler: torch.amp.GradScaler | None = None
         self._searching = True
@@ -135,68 +124,8 @@ class Probe:
         self._in_closure = False
         self._by_hand: float | torch.Tensor | None = None
 
-        self._always: list[tuple[Any, Hook]] = []
-        self._in_full: list[tuple[Any, Hook]] = []
-        self._before: list[tuple[Any, Hook]] = []
-        self._hang_always()
-        self._hang_discovery()
+        self._hanging = Hanging(self, model, outer, loss_fn, optimizers)
         _open.add(self)
-
-    # --- hooks on and off ----------------------------------------------------------------------
-
-    def _hang_always(self) -> None:
-        after = AfterStep(self)
-        self._always = [(o.register_step_post_hook(after), after) for o in self.optimizers]
-        if self._loss_fn is not None:
-            hook = LossHook(self)
-            self._always.append((self._loss_fn.register_forward_hook(hook), hook))
-
-    def _hang_discovery(self) -> None:
-        hook = DiscoveryHook(self)
-        self._in_full = [(m.register_forward_hook(hook), hook) for _, m in structure.leaves(self._model)]
-        self._hang_frame()
-        if self._loss_fn is None:
-            output = OutputHook(self)
-            self._always.append((self._outer.register_forward_hook(output), output))
-
-    def _hang_leaves(self) -> None:
-        assert self._structure is not None
-        modules: dict[torch.nn.Module, dict[str, tuple[int, int]]] = {}
-        for use in self._structure.sites:
-            places = modules.setdefault(use.module, {})
-            places[use.place] = use.site, use.what | places.get(use.place, (0, 0))[1]
-        for module, places in modules.items():
-            hook = LeafHook(self, places.get("output"), places.get("input"))
-            self._in_full.append((module.register_forward_hook(hook), hook))
-        self._hang_frame()
-
-    def _hang_frame(self) -> None:
-        """What frames a full step."""
-        begin = BeginHook(self)
-        self._in_full.append((self._model.register_forward_pre_hook(begin, with_kwargs=True), begin))
-        if not self._before:
-            before = BeforeStep(self)
-            self._before = [(o.register_step_pre_hook(before), before) for o in self.optimizers]
-
-    def _take_down(self, hooks: list[tuple[Any, Hook]]) -> None:
-        for handle, hook in hooks:
-            hook.probe = None
-            handle.remove()
-        hooks.clear()
-
-    def _let_go(self, *, of_optimisers: bool) -> None:
-        """All hooks off. An optimiser that is calling its hooks right now must keep them: those are
-        dead from here on."""
-        self._take_down(self._in_full)
-        kept = []
-        for handle, hook in self._always + self._before:
-            hook.probe = None
-            if of_optimisers or not isinstance(hook, (AfterStep, BeforeStep)):
-                handle.remove()
-            else:
-                kept.append((handle, hook))
-        self._always = kept
-        self._before = []
 
     # --- what hooks call -----------------------------------------------------------------------
 
@@ -229,14 +158,16 @@ class Probe:
             tensor = tensor_in(kwargs)
         self._model_samples = _rows(tensor)
 
-    def gave(self, output: object) -> None:
+    def gave(self, kwargs: Mapping[str, Any], output: object) -> None:
         """The model gave its output, which may hold the loss."""
         if self._loss_source == "hand":
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
             self._loss_source = "hook"
-            self._take_loss(loss, None, ())
+            terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
+            self._probe.shares = terms is not None
+            self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -248,13 +179,19 @@ class Probe:
         self._loss_source = "hook"
         self._take_loss(loss, loss_fn, args)
 
-    def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
+    def _take_loss(
+        self,
+        loss: torch.Tensor,
+        loss_fn: torch.nn.Module | None,
+        args: tuple[Any, ...],
+        terms: int | None = None,
+    ) -> None:
         self._heard_loss = True
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
@@ -398,13 +335,12 @@ class Probe:
         self._by_hand = None
         if first:
             self._discovery = None
-            self._take_down(self._in_full)
-        if full and not self._in_full:
-            self._hang_leaves()
-        elif not full and self._in_full:
-            self._take_down(self._in_full)
-        if not full and not self._closures and self._before:
-            self._take_down(self._before)
+            in_output = self._loss_source == "hook"
+            self._hanging.end_discovery(self._structure.sites, loss_in_output=in_output)
+        if full:
+            self._hanging.begin_full()
+        else:
+            self._hanging.begin_light(closures=self._closures)
         if first:
             self._say_where()
         if native.blind is not None and not self._told_blind:
@@ -429,7 +365,7 @@ class Probe:
         if self._discovery is None:
             return False
         # A wrapped model has another name in the program than its layers' names begin with.
-        place = where_watched(self._model) if self._outer is self._model else None
+        place = where_watched(self._model) if self._is_bare else None
         self._source = Source(self._model, place)
         known = structure.describe(
             self._discovery, self._model, self.optimizers, objective=self._settings.objective
@@ -498,11 +434,9 @@ class Probe:
         return run_folder.make_numbered(settings.name or run_folder.name_of_script())
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        if self._heard_loss:
-            yield from known.unseen
-            return
-        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
-        yield from (text for text in known.unseen if not text.startswith("the loss"))
+        if not self._heard_loss:
+            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss was not seen"))
 
     # --- what it says --------------------------------------------------------------------------
 
@@ -556,7 +490,7 @@ class Probe:
         step = self._native.step
         self._failure = f"{type(error).__name__}: {error}"
         with contextlib.suppress(Exception):
-            self._let_go(of_optimisers=False)
+            self._hanging.let_go(of_optimizers=False)
         with contextlib.suppress(Exception):
             self._native.close("interrupted")
         with contextlib.suppress(Exception):
@@ -625,9 +559,10 @@ class Probe:
     @property
     def findings(self) -> list[Finding]:
         """What was found so far: the roots, with what follows from them in `consequences`."""
-        rows = self._kept if self._closed or self._structure is None else self._native.findings()
-        found = [f for f in tree(rows) if not self._is_ignored(f)]
-        return found if self._source is None else [self._source.with_diff(f) for f in found]
+        if self._source is None:  # before the first step, or closed
+            return list(self._kept)
+        found = [f for f in tree(self._native.findings()) if not self._is_ignored(f)]
+        return [self._source.with_diff(f) for f in found]
 
     def _is_ignored(self, finding: Finding) -> bool:
         for entry in self._settings.ignore:
@@ -682,12 +617,13 @@ class Probe:
         forget_watched(self._model)
         dead = self.deaf >= _FOR_EVER
         self.deaf += _FOR_EVER
-        self._let_go(of_optimisers=not self._telling)
+        self._hanging.let_go(of_optimizers=not self._telling)
         if dead and self._failure is None:  # the child of a fork
+            self._release()
             return
         if self._structure is not None:
             with contextlib.suppress(Exception):
-                self._kept = self._native.findings()
+                self._kept = self.findings
         if self._failure is None:
             try:
                 self._native.close(end)
@@ -695,7 +631,17 @@ class Probe:
                 self._say(f"the log could not be finished ({error})")
             if self._structure is not None:
                 self._say(self._summary())
-        self._discovery = None
+        self._release()
+
+    def _release(self) -> None:
+        """A closed probe keeps findings, not the model."""
+        self._model = torch.nn.Module()
+        self._parameters = []
+        self.optimizers = ()
+        self._discovery = self._source = self._rates = self._moments = self._shares = self._scaler = None
+        if self._structure is not None:
+            self._structure.sites = []
+            self._structure.parameters = []
 
     def _summary(self) -> str:
         found = self.findings
@@ -749,6 +695,11 @@ class _Came:
 
 def _rows(tensor: torch.Tensor | None) -> int:
     return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
+
+
+def _count(number: Any) -> int:
+    """0, unknown, where only waiting for a device would tell."""
+    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
 
 
 def _is_far(tensor: torch.Tensor) -> bool:

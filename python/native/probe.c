@@ -370,6 +370,7 @@ static PyObject *close_probe(PyObject *self, PyObject *word) {
     close_watch(probe, end);
     PyEval_RestoreThread(state);
     native_stage_finish(&probe->stage);
+    Py_CLEAR(probe->on_backward); /* it may know the whole model */
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
@@ -392,6 +393,19 @@ static PyObject *get_last_loss(PyObject *self, void *unused) {
     (void)unused;
     if (!probe->has_last_loss) Py_RETURN_NONE;
     return PyFloat_FromDouble(probe->last_loss);
+}
+
+static PyObject *get_shares(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((const native_probe *)self)->shares);
+}
+
+static int set_shares(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    const int shares = value ? PyObject_IsTrue(value) : 0;
+    if (shares < 0) return -1;
+    ((native_probe *)self)->shares = shares;
+    return 0;
 }
 
 static PyObject *get_blind(PyObject *self, void *unused) {
@@ -469,6 +483,7 @@ static PyGetSetDef attributes[] = {
     {"full", get_full, NULL, "The current step is looked at in full.", NULL},
     {"step", get_step, NULL, "Updates told so far.", NULL},
     {"loss_of_last_step", get_last_loss, NULL, "None where it was not told.", NULL},
+    {"shares", get_shares, set_shares, "Losses of a step's passes add up to one.", NULL},
     {"blind", get_blind, NULL, "Why the log is not written any more.", NULL},
     {"not_measured", get_not_measured, NULL, "Reason: how many tensors.", NULL},
     {"on_backward", get_on_backward, set_on_backward, "Called as a backward pass begins.", NULL},

@@ -158,6 +158,7 @@ typedef struct native_probe {
     int64_t step;
     double last_loss;
     bool has_last_loss;
+    bool shares; /* losses of a step's passes add up to one */
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
     double factor; /* of before_update */

@@ -205,8 +205,13 @@ class PanelTest(unittest.TestCase):
         self.assertAlmostEqual(cosines[1], expected, places=12)
         self.assertAlmostEqual(cosines[2], 1.0, places=12)
         self.assertEqual(cosines[3:], [None, None])
-        other.before([w], [g])
-        self.assertIsNone(other.after([w]).readings(1.0)[0][2])
+        g[4] = math.inf
+        for gradient in (g, h):
+            other.before([w], [gradient])
+            cosine = other.after([w]).readings(1.0)[0][2]
+        g[4] = h[4] = 0
+        expected = torch.cosine_similarity(g.double(), h.double(), dim=0).item()
+        self.assertAlmostEqual(cosine, expected, places=12)
 
     def test_adaptivity(self):
         v = [torch.rand(60) * 1e-12, torch.zeros(10), None]
@@ -288,7 +293,7 @@ class Late:
 
     def synchronize(self):
         self.clock.waits += 1
-        self.clock.steps = max(self.clock.steps, self.due)
+        self.due = 0
 
 
 class Clock:
@@ -503,6 +508,33 @@ class StageTest(NumbersCase):
         self.assertEqual([call[3] for call in probe.of("put_loss")], [0.25, 0.75])
         self.assertEqual(len(probe.of("put_summary")), 2 * 3 * 2 + 6 * 3)
         self.assertEqual(numbers, [1, 2])
+
+    def test_losses_that_are_added_have_one_backward_pass(self):
+        probe = Recorder()
+        stage, _ = staged(probe)
+        run, numbers = Run(stage), []
+        stage.on_backward = numbers.append
+        output = run.model(torch.randn(40, 8))
+        losses = output.mean(), output.square().mean()
+        for loss in losses:
+            stage.loss(loss, 1)
+        (losses[0] + 2 * losses[1]).backward()
+        run.update()
+        [(_, _, value, factor, _)] = probe.of("put_loss")
+        self.assertEqual((factor, numbers), (2.0, [1]))
+        self.assertAlmostEqual(value, losses[0].item() / 2 + losses[1].item(), places=6)
+
+    def test_a_backward_pass_that_comes_behind_its_step(self):
+        probe = Recorder()
+        stage, _ = staged(probe)
+        run = Run(stage)
+        late = torch.ones(40, 8, requires_grad=True) * 2
+        stage.forward(3, late, WHAT)
+        run.step()
+        with unittest.mock.patch.object(Tiles, "take", side_effect=AssertionError):
+            late.sum().backward()
+        run.step()
+        self.assertEqual(len(probe.of("put_summary")), 2 * (3 * 2 + 6 * 3))
 
     def test_more_scalars_than_one_piece_holds(self):
         probe = Recorder()

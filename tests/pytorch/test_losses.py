@@ -64,6 +64,10 @@ class Kinds(unittest.TestCase):
         self.assertEqual(losses.terms_of(None, (), loss), 0)
         loss = self.out.square().sum()
         self.assertEqual(losses.facts_of(None, (), loss), {"loss": "other"})
+        # Two that look like one with label smoothing, but are of different outputs.
+        logs = (nn.Linear(3, 4)(torch.randn(40, 3))).log_softmax(1)
+        loss = 0.9 * F.cross_entropy(self.out, balanced(40, 4)) + 0.1 * -logs.mean()
+        self.assertEqual(losses.facts_of(None, (), loss), {"loss": "other"})
 
     def test_a_graph_that_was_freed(self):
         loss = F.cross_entropy(self.out, balanced(40, 4))
@@ -87,7 +91,7 @@ class Terms(unittest.TestCase):
         labels = balanced(40, 4)
         self.check(nn.CrossEntropyLoss(), self.out, labels, 40)
         self.check(nn.CrossEntropyLoss(reduction="sum"), self.out, labels, 1)
-        self.check(nn.CrossEntropyLoss(label_smoothing=0.1), self.out, labels, 40, by_graph=False)
+        self.check(nn.CrossEntropyLoss(label_smoothing=0.1), self.out, labels, 40)
         ignored = torch.where(labels == 3, -100, labels)
         self.check(nn.CrossEntropyLoss(), self.out, ignored, 30)
         self.check(nn.CrossEntropyLoss(ignore_index=2), self.out, labels, 30)
@@ -164,6 +168,9 @@ class Guessing(unittest.TestCase):
         expected = -sum(x * math.log(x) for x in q)
         facts = self.level(smooth, self.logits(1000, 2), labels)
         self.assertAlmostEqual(facts["trivial_loss"], expected, delta=0.001)
+        loss = smooth(self.logits(1000, 2), labels)
+        self.assertEqual(losses.facts_of(None, (), loss).keys(), facts.keys())
+        self.assertAlmostEqual(losses.facts_of(None, (), loss)["trivial_loss"], facts["trivial_loss"])
         # Weighted until they count alike.
         weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0]))
         facts = self.level(weighted, self.logits(1000, 2), labels)
