@@ -34,10 +34,9 @@ class Run(TypedDict):
 def version() -> str: ...
 def check(path: bytes, /) -> Run: ...
 def records(path: bytes, /) -> list[dict[str, Any]]:
-    """The step records of a log: step, wall_time, flags, and by the names of quantities
-    (backprobe/record.h) a list with the reading of each row, None where there is none: row 0 is the
-    network or its input, then the layers."""
-
+    """The step records of a log: step, wall_time, flags, and quantities: the readings of each by
+    their names (backprobe/record.h), as {row: value}; row 0 is the network or its input, then the
+    layers. What was not measured is not there."""
 
 # --- watching --------------------------------------------------------------------------------
 
@@ -60,6 +59,7 @@ class Layer(TypedDict, total=False):
     name: str  # required; the module's
     kind: str  # required
     activation: str
+    activation_name: str  # path of the module that is the activation; left out for a function
     activation_slope: float
     norm: str
     norm_after_activation: bool
@@ -177,6 +177,13 @@ class Probe:
         self, parameter: int, numbers: tuple[int, float, float, int, int], cosine: float | None, /
     ) -> None:
         """elements looked at, sum of squared changes, effect of those, made non-finite, stalled."""
+
+    def put_adaptivity(self, parameter: int, mean: float, /) -> None:
+        """Mean of sqrt(v-hat) / (sqrt(v-hat) + epsilon), behind the parameter's summary."""
+
+    def observed(self, full: bool, seconds: float, /) -> None:
+        """For a host that tells steps late, before it tells the next: whether it looked at that in
+        full, whatever was decided, and how long that took it."""
 
     # --- the run
     def open(

@@ -124,7 +124,7 @@ class Step:
         gradient counts where none of the site got one: in the first pass of a re-entrant checkpoint
         the same happens without a graph."""
         passes = self.counting_passes()
-        learnt = [call for call in self.calls if any(map(call.errors_of, passes))]
+        learnt = {call for call in self.calls if any(map(call.errors_of, passes))}
         sites = {call.site for call in learnt}
         awaits = bool(self.passes or sites)
         for call in self.calls:

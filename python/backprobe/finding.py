@@ -3,21 +3,8 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import Literal
-
-_COLUMNS = 100
-
-# A name that stands in a log may hold anything; a terminal must not obey it.
-_SHOWN_AS_IS = {"\n": "\n"}
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        c if c.isprintable() else _SHOWN_AS_IS.get(c, c.encode("unicode_escape").decode("ascii"))
-        for c in text
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +72,12 @@ class Remedy:
     title: str
     reason: str
     edits: tuple[Edit, ...]
+    """Of the network file."""
+    code: str | None = None
+    """Lines of Python on `model` and `optimizer`, with torch, and torch.nn as nn, where the network
+    is PyTorch's. Comments say what no line from outside can do."""
+    diff: str | None = None
+    """The same as a change of the program's source, where the places were found."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -119,29 +112,20 @@ class Finding:
     consequences: tuple[Finding, ...]
     """Findings that follow from this one."""
 
+    def text(self, *, width: int | None = None, colour: bool = False) -> str:
+        """The finding as `backprobe check` prints it. width: in columns; None is that of the
+        terminal, at most 100. Whatever stands in names from a log is escaped."""
+        from . import layout, terminal
+
+        return layout.text_of(self, terminal.width() if width is None else width, colour)
+
     def __str__(self) -> str:
-        steps = (
-            f"since step {self.since_step} · now step {self.last_step}"
-            if self.open
-            else f"from step {self.since_step} to step {self.last_step} · over"
-        )
-        lines = [f"{self.severity}[{self.problem}]: {self.title}", f"  {steps}"]
-        paragraphs = [("cause:", self.cause), ("note:", self.note)]
-        if self.remedy is not None:
-            paragraphs += [("help:", self.remedy.title), ("", self.remedy.reason)]
-            paragraphs += [("", f"{edit.key}: {edit.value}") for edit in self.remedy.edits]
-        paragraphs.append(("see:", f"backprobe explain {self.problem}"))
-        for label, text in paragraphs:
-            if text:
-                lines += textwrap.wrap(
-                    text,
-                    _COLUMNS,
-                    initial_indent=f"  {label:<7}",
-                    subsequent_indent=" " * 9,
-                    break_on_hyphens=False,
-                )
-        for finding in self.consequences:
-            lines += textwrap.indent(str(finding), "    ").splitlines()
-        return _printable("\n".join(lines))
+        return self.text()
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """For notebooks: static, with nothing loaded from elsewhere."""
+        from . import notebook
+
+        return notebook.html_of(self)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_NODES = 100_000
+MAX_WORK = 2_000_000  # vertices looked at, so that no network keeps its user waiting
 
 Tensor = tuple[int, int]
 """A tensor that carries a gradient: the node that made it, and which of its outputs it is."""
@@ -98,6 +99,8 @@ class Flow:
         self._connect()
         self.order: list[int] = []
         self.is_source: list[bool] = []
+        self.has_circle = False
+        self.work = 0
 
     def _claim(self, k: int, call: Region, outputs: set[int]) -> None:
         """What lies between a call's inputs and outputs is its own."""
@@ -219,9 +222,10 @@ class Flow:
             self.is_cut[v] = covered == 0
 
     def separates(self, tensors: Iterable[Tensor]) -> bool:
-        """True when every path from the data to the loss crosses one of the tensors."""
+        """True when every path from the data to the loss crosses one of the tensors, and none of
+        them stands behind the others: what is used again further on has no one place in depth."""
         cut = set(tensors)
-        if not self.order:
+        if not self.order or not cut:
             return False
         if len(cut) == 1:
             tensor = next(iter(cut))
@@ -231,15 +235,19 @@ class Flow:
             )
         seen = {self.root}
         waiting = [self.root]
+        met: set[Tensor] = set()
         while waiting:
             v = waiting.pop()
-            if self.is_source[v]:
+            self.work += 1
+            if self.is_source[v] or self.work > MAX_WORK:
                 return False
             for w, tensor in self.data_of(v):
-                if tensor not in cut and w not in seen:
+                if tensor in cut:
+                    met.add(tensor)
+                elif w not in seen:
                     seen.add(w)
                     waiting.append(w)
-        return True
+        return met == cut
 
     def block_of(self, v: int) -> tuple[int, set[int]] | None:
         """The nearest vertex towards the input that all paths to v cross, and what lies between;
@@ -251,6 +259,9 @@ class Flow:
         place = self.place[v]
         while True:
             u = self.order[place]
+            self.work += 1
+            if self.work > MAX_WORK:
+                return None
             if u == v or u in reached:
                 if u != v and place == far:
                     reached.discard(u)

@@ -4,6 +4,7 @@ normalisation and the activation that follow it, and the sums that end residual 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -257,12 +258,21 @@ class Finder:
             word = self.kinds[id(self.calls[k].module)].word
             layer = self._layer_of_module(k, word)
             layer.norm = word
+            layer.pre_norm = self._own_input(layer)
             self.grow(layer, may_norm=False)
             found.append(layer)
         for k in self._first_calls_of("activation"):
             if next(self.calls[k].module.parameters(), None) is not None:
                 found.append(self._activation(k))
         return found
+
+    def _own_input(self, layer: Layer) -> list[Tensor]:
+        """What a layer's calls read, where nothing else reads it: only then all of its error signal
+        comes through this layer."""
+        read = [call.inputs[:1] for call in layer.calls]
+        tensors = [inputs[0] for inputs in read if inputs]
+        alone = all(self._single_reader(t) in layer.vertices for t in tensors)
+        return tensors if alone and len(tensors) == len(layer.calls) else []
 
     def _activation(self, k: int) -> Layer:
         kind = self.kinds[id(self.calls[k].module)]
@@ -287,7 +297,7 @@ class Finder:
 
     # --- sums
 
-    def sums(self, seen_at: Callable[[Tensor], set[Tensor] | None]) -> list[Layer]:
+    def sums(self, seen_at: Callable[[Tensor], frozenset[Tensor] | None]) -> list[Layer]:
         """Sums at the end of residual blocks. seen_at: the tensors that pass the place where this
         one is seen; a sum that no module reads is not seen and is no layer."""
         found: list[Layer] = []
@@ -306,8 +316,8 @@ class Finder:
             return False
         return len(self.flow.data_of(v)) == 2
 
-    def _sum(self, v: int, seen_at: Callable[[Tensor], set[Tensor] | None]) -> Layer | None:
-        layer = Layer("", "residual", order=(self.flow.graph.sequence[self.flow.node[v]], 0))
+    def _sum(self, v: int, seen_at: Callable[[Tensor], frozenset[Tensor] | None]) -> Layer | None:
+        layer = Layer("", "residual")
         layer.output = [(self.flow.node[v], 0)]
         layer.vertices = {v}
         link = self._next_link(layer.output[0])
@@ -321,15 +331,17 @@ class Finder:
             self.grow(layer, may_norm=False)
         if set(layer.output) != together:
             return None
-        block = self.flow.block_of(v)
+        first = min(self._sum_vertices(layer), key=self._sequence_of)
+        block = self.flow.block_of(first)
         if block is None:
             return None
         layer.entry, layer.block = block
+        layer.order = (float(self._sequence_of(first)), 0)
         for member in layer.vertices:
             self.layer_of[member] = layer
         return layer
 
-    def _join_parallel(self, layer: Layer, link: Link | None, together: set[Tensor]) -> bool:
+    def _join_parallel(self, layer: Layer, link: Link | None, together: frozenset[Tensor]) -> bool:
         """The same sum in several passes through the network (siamese networks)."""
         for tensor in together:
             v = self.flow.maker(tensor)
@@ -351,10 +363,7 @@ class Finder:
         for layer in layers:
             if layer.kind == "residual":
                 n = 0
-                while n < len(kept) and kept[-1 - n].vertices and (
-                    kept[-1 - n].vertices <= layer.block
-                    or bool(kept[-1 - n].vertices & layer.block)
-                ):
+                while n < len(kept) and kept[-1 - n].vertices & layer.block:
                     n += 1
                 if n == 0:
                     continue
@@ -366,13 +375,16 @@ class Finder:
 
     def _skip_from(self, layer: Layer, index: dict[int, int]) -> int:
         """Of the two that are added the one with fewer layers behind it in the block."""
-        v = min(layer.vertices & self._sum_vertices(layer))
+        v = min(self._sum_vertices(layer), key=self._sequence_of)
         ways = [self._layers_on_way(w, layer.block) for w, _ in self.flow.data_of(v)]
         numbers = [sorted(index[i] for i in way if i in index) for way in ways]
         shortest = min(numbers, key=len)
         if shortest:
             return shortest[-1]
         return self._last_before(layer.entry, index)
+
+    def _sequence_of(self, v: int) -> int:
+        return self.flow.graph.sequence[self.flow.node[v]]
 
     def _sum_vertices(self, layer: Layer) -> set[int]:
         return {v for v in layer.vertices if self._name_of(v) in ADDITIONS}
@@ -411,56 +423,64 @@ class Finder:
     def set_depths(self, layers: list[Layer], is_seen: Callable[[Layer], bool]) -> None:
         """0 for cut points whose error signal is seen, else the number of blocks around."""
         sums = [layer for layer in layers if layer.kind == "residual"]
+        around = Counter(v for other in sums for v in other.block)
         for layer in layers:
-            if layer.output and is_seen(layer) and self.flow.separates(layer.output):
+            if is_seen(layer) and self.flow.separates(layer.output):
                 layer.depth = 0
-                continue
-            inside = next(iter(layer.vertices), -1)
-            layer.depth = max(1, sum(inside in other.block for other in sums))
+            else:
+                layer.depth = max(1, *(around[v] for v in layer.vertices))
 
 
 class Places:
-    """Which site shows a tensor: exactly, in another arrangement, or but for what a dropout or a
-    slice does to it."""
+    """Which site shows a tensor."""
+
+    # Exactly; in another arrangement; but for what a dropout or a slice does to it; pooled.
+    LEVELS = range(4)
+    SAME, NEAR = (0, 1), (2, 3)
 
     def __init__(self, flow: Flow, passing: dict[int, list[Tensor]]) -> None:
         self.flow = flow
-        self.by_level: list[dict[frozenset[Tensor], list[int]]] = [{}, {}, {}]
-        self.around: list[dict[Tensor, set[Tensor]]] = [{}, {}, {}]
+        self.by_level: list[dict[frozenset[Tensor], int]] = [{} for _ in self.LEVELS]
+        self.around: list[dict[Tensor, frozenset[Tensor]]] = [{} for _ in self.LEVELS]
         for site, tensors in passing.items():
-            for level in range(3):
+            for level in self.LEVELS:
                 origins = frozenset(self.origin(t, level) for t in tensors)
-                self.by_level[level].setdefault(origins, []).append(site)
+                self.by_level[level].setdefault(origins, site)
                 for origin in origins:
                     known = self.around[level].get(origin)
                     if known is None or len(origins) < len(known):
-                        self.around[level][origin] = set(origins)
+                        self.around[level][origin] = origins
+
+    def _is_passed(self, name: str, level: int) -> bool:
+        return (
+            name in VIEWS
+            or (level >= 2 and name in PARTS)
+            or (level >= 3 and "Pool" in name and name.endswith(("Backward0", "Backward1")))
+        )
 
     def origin(self, tensor: Tensor, level: int) -> Tensor:
-        names = VIEWS if level == 1 else VIEWS | PARTS
         while level > 0:
             v = self.flow.maker(tensor)
-            node = self.flow.node[v] if v >= 0 else -1
-            if node < 0 or self.flow.graph.names[node] not in names:
-                break
+            node = self.flow.node[v]
             producers = self.flow.producers[v]
-            if len(producers) != 1:
+            if node < 0 or len(producers) != 1 or self.flow.parameters[v]:
+                break
+            if not self._is_passed(self.flow.graph.names[node], level):
                 break
             tensor = producers[0][1]
         return tensor
 
-    def site_of(self, tensors: Sequence[Tensor], levels: Iterable[int] = (0, 1, 2)) -> int | None:
+    def site_of(self, tensors: Sequence[Tensor], levels: Iterable[int]) -> int | None:
         wanted = frozenset(tensors)
-        if not wanted:
-            return None
         for level in levels:
-            sites = self.by_level[level].get(wanted)
-            if sites:
-                return sites[0]
+            site = self.by_level[level].get(wanted)
+            if site is not None:
+                return site
         return None
 
-    def seen_with(self, tensor: Tensor) -> set[Tensor] | None:
-        for level in range(3):
+    def seen_with(self, tensor: Tensor) -> frozenset[Tensor] | None:
+        """The tensors that pass the place where this one is seen."""
+        for level in self.LEVELS:
             together = self.around[level].get(tensor)
             if together is not None:
                 return together

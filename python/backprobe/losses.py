@@ -56,6 +56,7 @@ class Loss:
     weights: Tensor | None = None  # of classes
     delta: float = 1.0  # huber's
     slope: float = 1.0  # what huber's linear part is multiplied by
+    factor: float = 1.0  # that it was multiplied by afterwards; NaN unknown
     is_plain: bool = True  # nothing about it that makes guessing's loss another
 
 
@@ -92,19 +93,41 @@ def _pair(args: tuple[Any, ...]) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _of_node(loss: Tensor) -> Loss | None:
-    """From the graph's last nodes, over a factor or two (accumulation, a loss scaler)."""
-    node = loss.grad_fn
+    """From the graph's last nodes, over a factor or two (accumulation, a mean made by hand)."""
+    node, factor = loss.grad_fn, 1.0
     for _ in range(4):
         if node is None:
             return None
         kind = _NODES.get(node.name())
         if kind is not None:
-            return _read_node(node, kind)
+            known: Loss | None = _read_node(node, kind)
+            break
         producers = [p for p, _ in node.next_functions if p is not None]
         if node.name() not in _FACTORS or len(producers) != 1:
-            return _mean_of_magnitudes(node)
+            known = _mean_of_magnitudes(node)
+            break
+        factor *= _factor_of(node)
         node = producers[0]
-    return None
+    else:
+        return None
+    if known is not None:
+        known.factor = factor
+    return known
+
+
+def _factor_of(node: Any) -> float:
+    if node.name() not in ("MulBackward0", "DivBackward0"):
+        return 1.0
+    try:
+        other = node._saved_other
+        if other is None or other.numel() != 1 or other.device.type != "cpu":
+            return math.nan
+        value = float(other)
+    except (RuntimeError, AttributeError):
+        return math.nan
+    if value == 0:
+        return math.nan
+    return value if node.name() == "MulBackward0" else 1 / value
 
 
 def _mean_of_magnitudes(node: Any) -> Loss | None:
@@ -167,20 +190,23 @@ def terms_of(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> int
     """Terms that the loss is the mean of: targets that are not ignored (of a cross-entropy one per
     sample or place, else one per output); 1 for a sum; 0 unknown."""
     known = read(loss_fn, args, loss)
-    if known is None or known.reduction == "none" or known.target is None:
-        return 1 if known is not None and known.reduction == "sum" else 0
-    if known.reduction == "sum":
-        return 1
-    return _count(known)
+    if known is None or known.reduction == "none":
+        return 0
+    terms = 1 if known.reduction == "sum" else _count(known)
+    if known.factor == 1:
+        return terms
+    whole = terms / known.factor if known.factor > 0 else 0.0
+    return round(whole) if 0.5 < whole < 2**62 else 0
 
 
 def _count(loss: Loss) -> int:
     target, output = loss.target, loss.output
-    assert target is not None
+    if target is None:
+        return 0
     if loss.kind != "cross_entropy":
         return target.numel()
     if _is_soft(target, output):
-        return target.numel() // max(target.shape[1] if target.dim() > 1 else target.numel(), 1)
+        return target.numel() // target.shape[1] if target.dim() > 1 and target.shape[1] else 1
     if target.device.type != "cpu":
         return target.numel()  # to count what is ignored would wait for the device
     return int(torch.count_nonzero(target != loss.ignore_index))
@@ -236,9 +262,13 @@ def _facts_of_classes(loss: Loss) -> dict[str, Any]:
     if n < _MIN_SAMPLES or 1 - int((counts == 1).sum()) / n < _MIN_COVERAGE:
         return facts
     facts["chance_accuracy"] = 1 / k if _may_be_equal(counts, n) else float(counts.max()) / n
-    terms = n if loss.reduction == "sum" else 1
-    facts["trivial_loss"] = terms * _entropy(counts, n, loss)
+    facts |= _trivial(loss, n, _entropy(counts, n, loss))
     return facts
+
+
+def _trivial(loss: Loss, terms: int, mean: float) -> dict[str, Any]:
+    value = mean * loss.factor * (terms if loss.reduction == "sum" else 1)
+    return {"trivial_loss": value} if math.isfinite(value) else {}
 
 
 def _may_be_equal(counts: Tensor, n: int) -> bool:
@@ -271,8 +301,7 @@ def _facts_of_columns(loss: Loss) -> dict[str, Any]:
     facts: dict[str, Any] = {"n_outputs": columns.shape[1]}
     if n < _MIN_SAMPLES or not loss.is_plain or loss.reduction == "none":
         return facts
-    terms = columns.numel() if loss.reduction == "sum" else 1
-    facts["trivial_loss"] = terms * _constant_loss(loss, columns, n)
+    facts |= _trivial(loss, columns.numel(), _constant_loss(loss, columns, n))
     return facts
 
 

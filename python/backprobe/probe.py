@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
-from . import _native, losses, optimizers, ranks, run_folder, structure
+from . import _native, losses, optimizers, ranks, run_folder, structure, talk
 from .finding import Finding
 from .hooks import (
     AfterStep,
@@ -31,6 +31,7 @@ from .hooks import (
     OutputHook,
 )
 from .replay import tree
+from .source import Source
 from .structure import tensor_in
 from .watch import TrainingStopped
 
@@ -83,6 +84,7 @@ class Probe:
         self._native.on_backward = Backward(self)
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
+        self._source: Source | None = None
         self._parameters: list[torch.Tensor] = [
             p for o in self._optimisers for g in o.param_groups for p in g["params"]
         ]
@@ -411,6 +413,9 @@ class Probe:
         """The network is known: the run begins. False where it had begun."""
         if self._discovery is None:
             return False
+        # A wrapped model has another name in the program than its layers' names begin with.
+        place = where_watched(self._model) if self._outer is self._model else None
+        self._source = Source(self._model, place)
         known = structure.describe(
             self._discovery, self._model, self._optimisers, objective=self._settings.objective
         )
@@ -489,7 +494,7 @@ class Probe:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            _print(f"backprobe: {text}")
+            talk.say(f"backprobe: {text}")
 
     def _say_where(self) -> None:
         assert self._structure is not None
@@ -518,7 +523,7 @@ class Probe:
         news, self.news = self.news, []
         for finding in news:
             if self._settings.on_finding is None:
-                _print(str(finding))
+                talk.finding(finding)
             else:
                 self._telling = True
                 try:
@@ -607,7 +612,8 @@ class Probe:
     def findings(self) -> list[Finding]:
         """What was found so far: the roots, with what follows from them in `consequences`."""
         rows = self._kept if self._closed or self._structure is None else self._native.findings()
-        return [f for f in tree(rows) if not self._is_ignored(f)]
+        found = [f for f in tree(rows) if not self._is_ignored(f)]
+        return found if self._source is None else [self._source.with_diff(f) for f in found]
 
     def _is_ignored(self, finding: Finding) -> bool:
         for entry in self._settings.ignore:
@@ -748,11 +754,6 @@ def _shown(folder: str | None) -> str:
 def _counted(findings: Sequence[Finding]) -> str:
     n = len(findings)
     return "nothing found" if n == 0 else f"{n} finding{'s' * (n != 1)}"
-
-
-def _print(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def _end_by(kind: type[BaseException] | None) -> End:

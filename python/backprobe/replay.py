@@ -69,6 +69,9 @@ def _finding(row: dict[str, Any], consequences: tuple[Finding, ...]) -> Finding:
     fields["gains"] = tuple(Gain(**item) for item in row["gains"])
     fields["symptoms"] = tuple(Symptom(**item) for item in row["symptoms"])
     fields["remedy"] = remedy and Remedy(
-        remedy["title"], remedy["reason"], tuple(Edit(**item) for item in remedy["edits"])
+        remedy["title"],
+        remedy["reason"],
+        tuple(Edit(**item) for item in remedy["edits"]),
+        remedy["code"],
     )
     return Finding(**fields, consequences=consequences)

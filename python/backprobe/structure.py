@@ -85,7 +85,7 @@ class _Heard:
     outputs: list[tuple[Any, int]]
     first: tuple[Any, int] | None  # of the tensor that the site "output" shows
     first_input: tuple[Any, int] | None
-    reads_integers: bool
+    reads_a_table: bool  # by numbers of its rows that are not the same for the whole batch
 
 
 def _key(tensor: Tensor) -> tuple[Any, int] | None:
@@ -106,6 +106,7 @@ class Discovery:
         self._has_parameters: dict[int, bool] = {}
         self._last: tuple[Any, int] | None = None
         self.was_called: set[int] = set()
+        self.called_without_graph: set[int] = set()
         self.calls: list[Call] = []
         self.flow: graphs.Flow | None = None
         self.passing: dict[int, list[graphs.Tensor]] = {}  # site -> tensors of the first loss
@@ -183,11 +184,14 @@ class Discovery:
             self._made_by.setdefault(key, trained)
         if returned.grad_fn is None:
             self._plain[id(returned)] = weakref.ref(returned)
+            self.called_without_graph.add(id(module))
         else:
             self._last = _key(returned)
-        integers = given is not None and not given.is_floating_point()
+        table = given is not None and not given.is_floating_point()
+        if table and given is not None and given.dim() and given.shape[0] > 1:
+            table = given.stride(0) != 0
         first_input = _key(given) if given is not None and not in_place else None
-        self._heard.append(_Heard(call, inputs, outputs, _key(returned), first_input, integers))
+        self._heard.append(_Heard(call, inputs, outputs, _key(returned), first_input, table))
 
     # --- the loss
 
@@ -250,22 +254,21 @@ class Discovery:
                     tensors.append(tensor)
 
     def _sources(self) -> list[int]:
-        """Calls that read the data. A table looked up by places instead of tokens (positions) has
-        no batch."""
+        """Calls that read the data. A table looked up by places instead of tokens (positions) is
+        the same for all samples."""
         assert self.flow is not None
         first = [k for k in self.flow.first_calls() if self.flow.is_vertex(k)]
-        shapes = {k: self.calls[k].input_shape for k in first}
-        tables = [k for k in first if self._heard[k].reads_integers and shapes[k]]
-        if len(tables) < 2:
+        tables = [self.calls[k].input_shape for k in first if self._heard[k].reads_a_table]
+        if not tables:
             return first
-        largest = max(tables, key=lambda k: math.prod(shapes[k]))
-        batch = shapes[largest][0]
+        last = max((call for call in self.calls if call.outputs), key=lambda call: call.index)
+        with_batch = [shape for shape in tables if shape[:1] == last.shape[:1]]
+        tokens = max(with_batch or tables, key=lambda shape: (len(shape), math.prod(shape)))
         return [
             k
             for k in first
-            if k not in tables
-            or shapes[k] == shapes[largest]
-            or (shapes[k][0] == batch and len(shapes[k]) >= len(shapes[largest]))
+            if self.calls[k].input_is_float
+            or (self._heard[k].reads_a_table and _has_batch(self.calls[k].input_shape, tokens))
         ]
 
     def _drop_nodes(self) -> None:
@@ -273,6 +276,13 @@ class Discovery:
         self._made_by = {}
         self._plain = {}
         self._last = None
+
+
+def _has_batch(shape: tuple[int, ...], tokens: tuple[int, ...]) -> bool:
+    """True when the first size is the batch's, as it is of the tokens."""
+    if not shape or shape[0] != tokens[0]:
+        return False
+    return len(shape) >= len(tokens) or shape[0] != tokens[-1]
 
 
 # --- describing -----------------------------------------------------------------------------------
@@ -360,23 +370,19 @@ class _Description:
     def _find_site(self, layer: Layer) -> None:
         """Where the layer's output is seen; where it is not, the nearest place before it."""
         assert self.places is not None
-        ends = [layer.output, *layer.fallback]
-        for end in ends:
-            exact = self.places.site_of(end, (0, 1))
-            if exact is not None:
-                self._settle(layer, end, exact)
+        for end in (layer.output, *layer.fallback):
+            site = self.places.site_of(end, Places.SAME)
+            if site is not None:
+                self._settle(layer, end, site)
                 return
-        for end in ends:
-            near = self.places.site_of(end, (2,))
-            if near is not None:
-                self._settle(layer, end, near)
+            site = self.places.site_of(end, Places.NEAR)
+            if site is not None:  # its error signal is no longer that of what lies before
+                layer.pre_activation = layer.pre_norm = []
+                self._settle(layer, end, site)
                 return
 
     def _settle(self, layer: Layer, end: list[graphs.Tensor], site: int) -> None:
         self.site_of[id(layer)] = site
-        if end is not layer.output:
-            layer.pre_activation = [] if layer.pre_activation == end else layer.pre_activation
-            layer.pre_norm = [] if layer.pre_norm == end else layer.pre_norm
         layer.output = end
 
     # --- those that the loss does not show
@@ -390,10 +396,11 @@ class _Description:
         }
         others: list[Layer] = []
         for name, module in self.registered:
-            if id(module) in covered or next(module.parameters(), None) is None:
-                continue
+            own = [id(p) for p in module.parameters()]
+            if id(module) in covered or not own or owned.issuperset(own):
+                continue  # without parameters, or another's under a second name
             others.append(self._lone_layer(name, module))
-            owned.update(id(p) for p in module.parameters())
+            owned.update(own)
         for name, parameter in self.model.named_parameters():
             if id(parameter) not in owned:
                 others.append(Layer(plain_name(name), "other", order=(math.inf, 0)))
@@ -491,8 +498,10 @@ class _Description:
             "frozen": self._layer_is_frozen(layer),
             "depth_in_blocks": layer.depth,
         }
-        shape = self._output_shape(layer, layers, place)
-        told["output_shape"] = _shape3(shape[1:])
+        told["output_shape"] = self._sample_shape(layer)
+        module = self._activation_name(layer)
+        if module is not None:
+            told["activation_name"] = module
         if layer.kind == "residual":
             told |= {"n_branch": layer.n_branch, "skip_from": layer.skip_from, "branch_scale": 1.0}
         elif layer.members:
@@ -501,6 +510,13 @@ class _Description:
         elif layer.name in self._free:
             told["fan_in"], told["fan_out"] = 1, min(self._free[layer.name].numel(), MAX_UNITS)
         return told
+
+    @staticmethod
+    def _activation_name(layer: Layer) -> str | None:
+        """The path of the module that is the layer's activation; a path too long to be kept is none."""
+        names = [member.name for member in layer.members if member.kind.part == "activation"]
+        fits = len(names) == 1 and 0 < len(names[0].encode()) <= MAX_NAME_BYTES
+        return names[0] if fits else None
 
     def _layer_is_frozen(self, layer: Layer) -> bool:
         if layer.name in self._free:
@@ -529,20 +545,28 @@ class _Description:
         return told
 
     def _kernel(self, layer: Layer, layers: list[Layer], place: int) -> dict[str, Any]:
-        """Told where the layer before gives this one its input: the diagnosis reckons with the
-        border of that image."""
+        """Told where the layer before gives this one its input, and where its own output is seen:
+        the diagnosis reckons with the border of the image."""
         square = square_kernel_of(layer.members[0].module)
         if square is None or not layer.calls:
             return {}
-        given = layer.calls[0].input_shape
-        before = self._output_shape(layers[place - 1], layers, place - 1) if place else ()
-        if place and tuple(before[1:]) != tuple(given[1:]):
-            return {}
-        if not place and tuple(self._input_shape()[1:]) != tuple(given[1:]):
+        given, made = layer.calls[0].input_shape, layer.calls[0].shape
+        before = self._sample_shape(layers[place - 1]) if place else _shape3(self._input_shape()[1:])
+        if before != _shape3(given[1:]) or self._sample_shape(layer) != _shape3(made[1:]):
             return {}
         return dict(zip(("kernel", "stride", "padding"), square, strict=True))
 
-    def _output_shape(self, layer: Layer, layers: list[Layer], place: int) -> tuple[int, ...]:
+    def _sample_shape(self, layer: Layer) -> tuple[int, int, int]:
+        """Of one sample of what is seen of the layer; in the operator's own arrangement where that
+        has as many numbers."""
+        seen = _shape3(self._shape_at(layer)[1:])
+        if layer.calls:
+            own = _shape3(layer.calls[0].shape[1:])
+            if math.prod(own) == math.prod(seen):
+                return own
+        return seen
+
+    def _shape_at(self, layer: Layer) -> tuple[int, ...]:
         """With the samples in front. Of a tensor that no module returned: that of who reads it."""
         site = self.site_of.get(id(layer))
         if site is not None:
@@ -587,19 +611,26 @@ class _Description:
                 (layer.pre_norm, "error_pre_norm"),
             ):
                 assert self.places is not None
-                before = self.places.site_of(tensors, (0, 1))
+                before = self.places.site_of(tensors, Places.SAME) if tensors else None
                 if before is not None and before != site:
                     uses.append(self._use(before, ERROR, number, role))
         return uses
 
     def _uses_outside(self, layer: Layer, number: int) -> list[SiteUse]:
-        """A module that was called where no error signal comes back: frozen, as a rule."""
+        """A module that was called outside the graph of the loss: frozen, as a rule; or recomputed
+        in the backward pass (activation checkpointing), which then brings its error signal."""
         for member in layer.members[:1]:
             for site, where in enumerate(self.discovery.sites):
                 if where.module is member.module and where.place == "output":
-                    what = ACTIVATION | SPREAD
-                    return [self._use(site, what, number, "activation")]
+                    uses = [self._use(site, ACTIVATION | SPREAD, number, "activation")]
+                    if self._may_be_recomputed(layer):
+                        uses.append(self._use(site, ERROR, number, "error_output"))
+                    return uses
         return []
+
+    def _may_be_recomputed(self, layer: Layer) -> bool:
+        own = id(layer.members[0].module)
+        return own in self.discovery.called_without_graph and not self._layer_is_frozen(layer)
 
     def _use(self, site: int, what: int, layer: int, role: str) -> SiteUse:
         where = self.discovery.sites[site]
@@ -655,23 +686,40 @@ class _Description:
                 f"the graph has more than {graphs.MAX_NODES:,} nodes: depth is judged by the part "
                 "nearest the loss"
             )
-        uncalled = [
-            layer.name
-            for layer in layers
-            if layer.members and id(layer.members[0].module) not in discovery.was_called
-        ]
-        if uncalled:
-            self.unseen.append(f"not called in the first step: {_few(uncalled)}")
-        lost = [
-            layer.name
+        self._say_what_was_not_called(layers)
+        outside = [
+            layer
             for layer in layers
             if layer.members
             and id(layer.members[0].module) in discovery.was_called
             and id(layer) not in self.site_of
             and not self._layer_is_frozen(layer)
         ]
+        recomputed = [layer.name for layer in outside if self._may_be_recomputed(layer)]
+        lost = [layer.name for layer in outside if layer.name not in recomputed]
+        if recomputed and discovery.flow is not None:
+            self.unseen.append(
+                "called outside the graph (activation checkpointing?), so that their place in it "
+                f"is not known: {_few(recomputed)}"
+            )
         if lost and discovery.flow is not None:
-            self.unseen.append(f"called, but no error signal comes back to: {_few(lost)}")
+            self.unseen.append(f"called, but the loss does not depend on it: {_few(lost)}")
+
+    def _say_what_was_not_called(self, layers: list[Layer]) -> None:
+        flow = self.discovery.flow
+        used = {p for parameters in flow.parameters for p in parameters} if flow else set()
+        uncalled: dict[bool, list[str]] = {True: [], False: []}
+        for layer in layers:
+            if layer.members and id(layer.members[0].module) not in self.discovery.was_called:
+                own = {id(p) for p in layer.members[0].module.parameters()}
+                uncalled[bool(own & used)].append(layer.name)
+        if uncalled[False]:
+            self.unseen.append(f"not called in the first step: {_few(uncalled[False])}")
+        if uncalled[True]:
+            self.unseen.append(
+                "weights used without a call of their module, so that activations and error "
+                f"signals are not seen: {_few(uncalled[True])}"
+            )
 
 
 def _few(names: Sequence[str]) -> str:

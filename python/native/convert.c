@@ -111,6 +111,20 @@ static PyObject *symptoms_of(const bp_finding *finding) {
     return list;
 }
 
+/* Lines of a program as one text; None without any. */
+static PyObject *code_of(const bp_remedy *remedy) {
+    if (remedy->n_lines == 0) Py_RETURN_NONE;
+    PyObject *lines = PyList_New(0);
+    for (uint32_t i = 0; lines && i < remedy->n_lines; i++)
+        if (native_append(lines, native_text(remedy->lines[i]))) Py_CLEAR(lines);
+    if (lines && native_append(lines, native_text(""))) Py_CLEAR(lines);
+    PyObject *newline = lines ? native_text("\n") : NULL;
+    PyObject *code = newline ? PyUnicode_Join(newline, lines) : NULL;
+    Py_XDECREF(newline);
+    Py_XDECREF(lines);
+    return code;
+}
+
 /* Of a root: what mends it mends its consequences. */
 static PyObject *remedy_of(const bp_model *model, const bp_finding *finding) {
     if (finding->parent >= 0) Py_RETURN_NONE;
@@ -127,8 +141,8 @@ static PyObject *remedy_of(const bp_model *model, const bp_finding *finding) {
     }
     PyObject *row = NULL;
     if (edits)
-        row = Py_BuildValue("{sN sN sN}", "title", native_text(remedy->title), "reason",
-                            native_text(remedy->reason), "edits", edits);
+        row = Py_BuildValue("{sN sN sN sN}", "title", native_text(remedy->title), "reason",
+                            native_text(remedy->reason), "edits", edits, "code", code_of(remedy));
     bp_remedy_close(remedy);
     return row;
 }

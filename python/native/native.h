@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The extension backprobe._native: the public headers of libbackprobe for Python, over the limited
- * API. One noun a file: convert (what the library says as lists and dicts), replay (check,
- * records), tensor (where an array's numbers lie), network (dicts to a model), stage (what was seen
- * in a step), parameters, hook (what a backward pass calls), step (what a step tells the watch),
- * probe (the type). */
+ * API. One noun a file: convert (what the library says as lists and dicts), replay (check),
+ * records (of a log), tensor (where an array's numbers lie), network (dicts to a model), stage
+ * (what was seen in a step), parameters, hook (what a backward pass calls), step (what a step tells
+ * the watch), probe (the type). */
 #ifndef BP_NATIVE_NATIVE_H
 #define BP_NATIVE_NATIVE_H
 
@@ -20,10 +20,11 @@
 
 /* --- module.c --------------------------------------------------------------------------------- */
 
-#define NATIVE_NAMES(X)                                                                           \
-    X(register_hook)                                                                              \
-    X(requires_grad)                                                                              \
-    X(is_neg) X(data_ptr) X(dtype) X(shape) X(stride) X(device) X(type) X(layout) X(is_quantized) \
+#define NATIVE_NAMES(X)                                                                 \
+    X(register_hook)                                                                    \
+    X(requires_grad)                                                                    \
+    X(is_neg)                                                                           \
+    X(data_ptr) X(dtype) X(shape) X(stride) X(device) X(type) X(layout) X(is_quantized) \
         X(__dlpack__) X(__dlpack_c_exchange_api__) X(__torch_dispatch__)
 
 /* Attribute names, interned once. */
@@ -61,6 +62,9 @@ int native_put(PyObject *dict, const char *key, PyObject *value);
 /* --- replay.c --------------------------------------------------------------------------------- */
 
 PyObject *native_check(PyObject *module, PyObject *path);
+
+/* --- records.c -------------------------------------------------------------------------------- */
+
 PyObject *native_records(PyObject *module, PyObject *path);
 
 /* --- records.c -------------------------------------------------------------------------------- */

@@ -144,7 +144,9 @@ static bool read_layer(PyObject *dict, bp_layer *layer) {
         return false;
     }
     layer->name = PyUnicode_AsUTF8AndSize(name, NULL);
-    return layer->name && read_words(dict, layer) &&
+    PyObject *activation_name = native_item(dict, "activation_name");
+    if (activation_name) layer->activation_name = PyUnicode_AsUTF8AndSize(activation_name, NULL);
+    return layer->name && !PyErr_Occurred() && read_words(dict, layer) &&
            read_real(dict, "activation_slope", &layer->activation_slope) &&
            read_flag(dict, "norm_after_activation", &layer->norm_after_activation) &&
            read_flag(dict, "has_bias", &layer->has_bias) &&
@@ -206,7 +208,8 @@ static bool set_recipe(bp_model *model, PyObject *dict) {
         !read_whole(dict, "batch", &recipe.batch) ||
         !read_real(dict, "trivial_loss", &recipe.trivial_loss) ||
         !read_real(dict, "chance_accuracy", &recipe.chance_accuracy) ||
-        !read_whole(dict, "n_outputs", &recipe.n_outputs))
+        !read_whole(dict, "n_outputs", &recipe.n_outputs) ||
+        !read_flag(dict, "unsupervised", &recipe.unsupervised))
         return false;
     recipe.loss = (bp_loss)loss;
     recipe.optimiser = (bp_optimiser)optimiser;
@@ -214,14 +217,22 @@ static bool set_recipe(bp_model *model, PyObject *dict) {
     return true;
 }
 
+static bool set_origin(bp_model *model, const int64_t input[3]) {
+    bp_error error = {0};
+    bp_status status = bp_model_set_input_shape(model, input, &error);
+    if (status == BP_OK) status = bp_model_set_origin(model, "pytorch");
+    if (status != BP_OK) native_raise(&error);
+    return status == BP_OK;
+}
+
 bp_model *native_network(PyObject *layers, PyObject *recipe, const int64_t input[3]) {
     bp_model *model = NULL;
-    (void)input;
     if (bp_model_open(&model, NULL) != BP_OK) {
         PyErr_NoMemory();
         return NULL;
     }
-    if (add_layers(model, layers) && set_recipe(model, recipe)) return model;
+    if (add_layers(model, layers) && set_recipe(model, recipe) && set_origin(model, input))
+        return model;
     bp_model_close(model);
     return NULL;
 }

@@ -200,6 +200,20 @@ static PyObject *end_step(PyObject *self, PyObject *args) {
     return PyBool_FromLong(probe->full);
 }
 
+static PyObject *observed(PyObject *self, PyObject *args) {
+    native_probe *probe = (native_probe *)self;
+    double seconds;
+    int full;
+    if (!PyArg_ParseTuple(args, "pd", &full, &seconds)) return NULL;
+    if (!probe->watch || native_is_out(probe)) Py_RETURN_NONE;
+    bp_watch_observed(probe->watch, probe->step, full);
+    probe->full = full;
+    probe->timed = bp_watch_is_timed(probe->watch);
+    probe->spent += seconds;
+    native_charge(probe);
+    Py_RETURN_NONE;
+}
+
 static PyObject *put_loss(PyObject *self, PyObject *args) {
     return native_put_loss((native_probe *)self, args);
 }
@@ -214,6 +228,10 @@ static PyObject *put_spread(PyObject *self, PyObject *args) {
 
 static PyObject *put_update(PyObject *self, PyObject *args) {
     return native_put_update((native_probe *)self, args);
+}
+
+static PyObject *put_adaptivity(PyObject *self, PyObject *args) {
+    return native_put_adaptivity((native_probe *)self, args);
 }
 
 /* --- the run ---------------------------------------------------------------------------------- */
@@ -416,10 +434,12 @@ static PyMethodDef methods[] = {
     {"after_update", after_update, METH_O, "The parameters after the update."},
     {"second_moments", second_moments, METH_VARARGS, "Adam's."},
     {"end_step", end_step, METH_VARARGS, "Tells the step; whether the next one is full."},
+    {"observed", observed, METH_VARARGS, "How a host that is late has looked at this step."},
     {"put_loss", put_loss, METH_VARARGS, "A loss that the host read itself."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
     {"put_spread", put_spread, METH_VARARGS, "A variation that the host made itself."},
     {"put_update", put_update, METH_VARARGS, "An update that the host measured itself."},
+    {"put_adaptivity", put_adaptivity, METH_VARARGS, "Adam's, that the host measured itself."},
     {"open", open_probe, METH_VARARGS, "The network is known."},
     {"validation", validation, METH_VARARGS, "Of an evaluation after this step."},
     {"checkpoint", checkpoint, METH_VARARGS, "A checkpoint was written."},

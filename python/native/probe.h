@@ -196,6 +196,7 @@ PyObject *native_put_loss(native_probe *probe, PyObject *args);
 PyObject *native_put_summary(native_probe *probe, PyObject *args);
 PyObject *native_put_spread(native_probe *probe, PyObject *args);
 PyObject *native_put_update(native_probe *probe, PyObject *args);
+PyObject *native_put_adaptivity(native_probe *probe, PyObject *args);
 
 /* merge.c: what a step comes to. */
 typedef struct native_outcome {

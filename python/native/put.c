@@ -141,3 +141,16 @@ PyObject *native_put_update(native_probe *probe, PyObject *args) {
     p->cosine = angle;
     Py_RETURN_NONE;
 }
+
+PyObject *native_put_adaptivity(native_probe *probe, PyObject *args) {
+    unsigned long index;
+    double mean;
+    if (!PyArg_ParseTuple(args, "kd", &index, &mean)) return NULL;
+    if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
+    native_parameter *p = parameter_at(probe, index);
+    if (!p) return NULL;
+    p->has_adaptivity = mean >= 0 && mean <= 1;
+    p->adaptivity = mean;
+    if (p->has_value) p->count = p->value.count;
+    Py_RETURN_NONE;
+}

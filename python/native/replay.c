@@ -2,7 +2,6 @@
 /* A run log is replayed through the diagnosis. */
 #include "native.h"
 
-#include <backprobe/record.h>
 #include <backprobe/runlog.h>
 
 /* Records between two looks at pending signals: Ctrl-C in a long log must work. */

@@ -282,8 +282,9 @@ bool bp_layer_is_recurrent(const bp_layer *layer) {
 }
 
 bool bp_layer_has_weights(const bp_layer *layer) {
+    const bool told = layer->kind == BP_LAYER_OTHER && layer->fan_in > 0; /* by a guest */
     return bp_layer_is_weighted_sum(layer) || layer->kind == BP_LAYER_EMBEDDING ||
-           bp_layer_is_recurrent(layer);
+           bp_layer_is_recurrent(layer) || told;
 }
 
 int64_t bp_layer_n_gates(const bp_layer *layer) {

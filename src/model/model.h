@@ -24,7 +24,7 @@ double bp_init_std(const bp_init *init, int64_t fan_in, int64_t fan_out);
 
 /* Elements of one sample at the layer's output (0 = the input). */
 int64_t bp_model_units(const bp_model *model, uint32_t layer);
-/* Has a weight matrix: DENSE, CONV, EMBEDDING and the recurrent ones. */
+/* Has a weight matrix: DENSE, CONV, EMBEDDING, the recurrent ones, and OTHER with a fan_in. */
 bool bp_layer_has_weights(const bp_layer *layer);
 /* DENSE or CONV: sums of fan_in inputs, each weight used once on the way to the loss of a place, so
  * that theory of initialisation holds for it. */

@@ -144,7 +144,7 @@ static bp_status layer_shape(bp_model *model, bp_layer *layer, const int64_t in[
                               ? layer->fan_out
                               : layer->output_shape[0];
     int64_t *out = layer->output_shape;
-    if (!bp_layer_has_weights(layer))
+    if (!bp_layer_has_weights(layer) || layer->kind == BP_LAYER_OTHER)
         for (int i = 0; i < 3; i++) out[i] = in[i];
     else
         out[0] = asked;

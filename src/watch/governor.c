@@ -136,6 +136,20 @@ void bp_governor_begin(bp_governor *g, int64_t step, double now) {
     g->timed = g->full || g->n_light % BP_GOVERNOR_TIMED_STEPS == 1;
 }
 
+void bp_governor_observed(bp_governor *g, bool full) {
+    if (g->full == full) return;
+    g->full = full;
+    if (full) {
+        g->n_full++;
+        g->n_light--;
+    } else {
+        g->n_full--;
+        g->n_light++;
+    }
+    g->recovers = false;
+    g->timed = full || g->n_light % BP_GOVERNOR_TIMED_STEPS == 1;
+}
+
 void bp_governor_charge(bp_governor *g, double seconds) {
     if (seconds > 0 && isfinite(seconds)) g->called += seconds;
 }

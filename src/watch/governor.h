@@ -47,6 +47,8 @@ void bp_governor_share(bp_governor *governor);
 bool bp_governor_wants_clock(const bp_governor *governor, int64_t step);
 /* A step begins; now: the steady clock, only read if wanted. Decides about this step. */
 void bp_governor_begin(bp_governor *governor, int64_t step, double now);
+/* The step that was decided on last was looked at otherwise. */
+void bp_governor_observed(bp_governor *governor, bool full);
 /* Seconds that one of our calls took in a step that is timed. */
 void bp_governor_charge(bp_governor *governor, double seconds);
 /* The loss of the current step; one far above the recent ones is an alarm. */

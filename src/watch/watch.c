@@ -274,6 +274,11 @@ bool bp_watch_decide(bp_watch *watch, int64_t step) {
     return watch->governor.full;
 }
 
+void bp_watch_observed(bp_watch *watch, int64_t step, bool full) {
+    bp_watch_decide(watch, step);
+    bp_governor_observed(&watch->governor, full);
+}
+
 bool bp_watch_is_timed(const bp_watch *watch) {
     return watch->governor.timed;
 }

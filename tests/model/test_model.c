@@ -69,6 +69,18 @@ static bp_model *residual_model(void) {
     return model;
 }
 
+static void weights_of_an_unknown_kind_are_trained_when_their_fans_are_told(void **state) {
+    (void)state;
+    const bp_layer told = {.kind = BP_LAYER_OTHER, .fan_in = 12, .fan_out = 4};
+    const bp_layer frozen = {.kind = BP_LAYER_OTHER, .fan_in = 12, .fan_out = 4, .frozen = true};
+    const bp_layer untold = {.kind = BP_LAYER_OTHER};
+    assert_true(bp_layer_has_weights(&told));
+    assert_true(bp_layer_is_trained(&told));
+    assert_false(bp_layer_is_trained(&frozen));
+    assert_false(bp_layer_has_weights(&untold));
+    assert_false(bp_layer_is_weighted_sum(&told)); /* theory says nothing of it */
+}
+
 static void cut_points_leave_branches_out(void **state) {
     (void)state;
     bp_model *model = residual_model();
@@ -352,6 +364,7 @@ static void numbers_have_their_words(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norm_and_activation_join_the_operator_before_them),
+        cmocka_unit_test(weights_of_an_unknown_kind_are_trained_when_their_fans_are_told),
         cmocka_unit_test(cut_points_leave_branches_out),
         cmocka_unit_test(shapes_and_fans_follow_from_the_input),
         cmocka_unit_test(impossible_shapes_are_refused_with_their_place),

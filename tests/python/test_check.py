@@ -37,6 +37,8 @@ def as_json(value):
     if not dataclasses.is_dataclass(value):
         return value
     row = {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, backprobe.Remedy):
+        row.pop("diff")  # of the program that runs, which no log knows
     if isinstance(value, backprobe.Finding):
         ids = row.pop("layer_ids")
         row["layers"] = [{"id": i, "name": n} for i, n in zip(ids, row["layers"], strict=True)]

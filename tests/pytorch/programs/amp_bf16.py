@@ -47,7 +47,7 @@ def main(watch, broken=None, steps=STEPS):
     x, y = digits()
     if broken == "sqrt_0":
         x = x.clone()
-        x[::40] = 0  # blank images
+        x[::10] = 0  # blank images
     model = network(broken)
     for module in model:
         if isinstance(module, nn.Linear):

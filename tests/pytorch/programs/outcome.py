@@ -46,11 +46,6 @@ class Fault:
 class Unwatched:
     """Stands in for a probe where a program runs for itself."""
 
-    findings: tuple = ()
-
-    def __init__(self, *_: object, **__: object) -> None:
-        """Takes what backprobe.watch takes."""
-
     def loss(self, *_: object, **__: object) -> None:
         """Nothing is watched."""
 
