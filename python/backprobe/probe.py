@@ -474,7 +474,7 @@ class Probe:
             return os.fspath(ranks.agree_on_folder(self._make_run_folder, known))
         except (OSError, ranks.NoFolder) as error:
             self._told_blind = True
-            _print(f"backprobe: no log is kept ({error}); watching and training go on")
+            talk.say(f"backprobe: no log is kept ({error}); watching and training go on")
             return None
 
     def _make_run_folder(self) -> str:
