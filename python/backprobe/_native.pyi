@@ -121,11 +121,13 @@ class Probe:
         gradient, a tensor hook is registered on it that summarises its gradient. Rows (samples) are
         its first dimension. False: not measured. Does nothing in light steps."""
 
-    def loss(self, tensor: Any, terms: int, /) -> None:
+    def loss(self, tensor: Any, terms: int, adds: bool = False, /) -> None:
         """The loss of a (micro-)batch, in every step: its value is read (a CPU tensor or a number;
         else see put_loss), and a hook on it notes that its backward pass began and with which
         factor (a loss scaler's, one over the micro-batches). A loss whose backward pass never comes
-        does not count. terms: that it is the mean of; 0 unknown."""
+        does not count. terms: that it is the mean of; 0 unknown. adds: it is a share of the step's
+        loss, divided by the terms of all micro-batches: their losses add up, where else their mean
+        is the step's."""
 
     def fresh(self) -> None:
         """To be called from on_backward: the gradients were zero as this pass began, so what was
@@ -161,6 +163,20 @@ class Probe:
     ) -> bool:
         """Tells the step to the watch and decides about the next one; returns whether that is
         full. samples: of all micro-batches together; 0 unknown."""
+
+    # --- light steps of a loop that is known: what is in them costs C alone
+    def settle(self, model: Any, optimizer: Any, samples_per_row: float, samples: int, /) -> None:
+        """Each loss that is told has its backward pass, with the factor 1, and `optimizer` with its only
+        group ends the step. samples: of a loss whose function has no rows. None, None, 1.0, 0: no
+        longer."""
+
+    def light_loss(self, args: tuple[Any, ...], loss: Any, adds: bool, /) -> bool:
+        """The loss, in a light step of a settled loop, while the model trains; args: the loss function's.
+        False: it was not taken, which `loss` must do."""
+
+    def light_step(self, optimizer: Any, /) -> int:
+        """Ends such a step. 0: nothing was done, which `end_step` must do; 1: done; 2: done, and the
+        next one is full, or there is news, or the log is not written."""
 
     # --- readings that the host made itself (a device, a shard)
     def put_loss(self, value: float, factor: float, terms: int, /) -> None: ...

@@ -109,14 +109,16 @@ class OutputHook(Hook):
 
     __slots__ = ()
 
-    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
+    def __call__(
+        self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+    ) -> None:
         if is_compiling():
             return
         probe = self.probe
         if probe is None or not probe.listens():
             return
         try:
-            probe.gave(output)
+            probe.gave(output, kwargs)
         except Exception as error:
             probe.fail(error)
         if probe.news:
@@ -132,9 +134,11 @@ class LossHook(Hook):
         if is_compiling():
             return
         probe = self.probe
-        if probe is None or not probe.listens():
+        if probe is None:
             return
         try:
+            if probe.light_loss(args, output, False) or not probe.listens():
+                return
             probe.lost(module, args, output)
         except Exception as error:
             probe.fail(error)
@@ -162,6 +166,10 @@ class BeforeStep(Hook):
             return None
 
 
+# What a light step comes to: _native.Probe.light_step.
+_NOT_TOLD, _TOLD_AND_MORE = 0, 2
+
+
 class AfterStep(Hook):
     """After an optimiser's step, in every step. What it raises is the user's own: the finding that
     stops a training, or what his callback raised."""
@@ -177,7 +185,11 @@ class AfterStep(Hook):
         if probe is None:
             return
         try:
-            probe.stepped(optimizer)
+            told = probe.light_step(optimizer)
+            if told == _NOT_TOLD:
+                probe.stepped(optimizer)
+            elif told == _TOLD_AND_MORE:
+                probe.light_step_told()
         except Exception as error:
             probe.fail(error)
         if probe.news:

@@ -82,6 +82,8 @@ class Probe:
 
         self._native = _native.Probe()
         self._native.on_backward = Backward(self)
+        self.light_loss = self._native.light_loss
+        self.light_step = self._native.light_step
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
         self._source: Source | None = None
@@ -115,7 +117,9 @@ class Probe:
         self._skip_noted = False
         self._clips = False
         self._samples_ratio = 1.0
+        self._adds = False
         self._foreign = self._foreign_before = 0
+        self._settled = False
 
         # Of a step.
         self._samples: list[int] = []
@@ -151,7 +155,7 @@ class Probe:
         self._hang_frame()
         if self._loss_fn is None:
             output = OutputHook(self)
-            self._always.append((self._outer.register_forward_hook(output), output))
+            self._always.append((self._outer.register_forward_hook(output, with_kwargs=True), output))
 
     def _hang_leaves(self) -> None:
         assert self._structure is not None
@@ -223,14 +227,17 @@ class Probe:
             tensor = tensor_in(kwargs)
         self._model_samples = _rows(tensor)
 
-    def gave(self, output: object) -> None:
+    def gave(self, output: object, kwargs: Mapping[str, Any]) -> None:
         """The model gave its output, which may hold the loss."""
         if self._loss_source == "hand":
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
             self._loss_source = "hook"
-            self._take_loss(loss, None, ())
+            # Hugging Face's Trainer has micro-batches' losses divided by the terms of all of them.
+            self._adds = kwargs.get("num_items_in_batch") is not None
+            if not self.light_loss((), loss, self._adds):
+                self._take_loss(loss, None, ())
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -251,13 +258,13 @@ class Probe:
             samples = self._model_samples or rows
             self._samples_ratio = samples / rows if rows else 1.0
             self._samples.append(samples)
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss), self._adds)
             return
         self._look_for_skip()
         self._light_losses += 1
         if self._light_losses > self._foreign:
             self._samples.append(round(rows * self._samples_ratio) if rows else self._model_samples)
-            self._native.loss(loss, 0)
+            self._native.loss(loss, 0, self._adds)
 
     def backward_begins(self, number: int) -> None:
         """In a full step. Gradients that are zero now belong to no pass before."""
@@ -372,12 +379,22 @@ class Probe:
         if native.full:
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
+            self._settle()
         assert self._rates is not None
         full = native.end_step(self._rates.now(), sum(self._samples), skipped, self._scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
         self._overflowed = self._began = False
         self._by_hand = None
+        self._goes_on(full, first)
+
+    def light_step_told(self) -> None:
+        """The native probe told a light step, and there is something to see to."""
+        self._goes_on(self._native.full, False)
+
+    def _goes_on(self, full: bool, first: bool) -> None:
+        """A step has ended; `full`: the next one is."""
+        native = self._native
         if first:
             self._discovery = None
             self._take_down(self._in_full)
@@ -394,6 +411,27 @@ class Probe:
             self._say(f"the log is not written any more ({native.blind}); watching and training go on")
         if native.news() and not self._quiet:
             self.news += self._worth_telling()
+
+    def _settle(self) -> None:
+        """At the end of a full step: where each loss had its backward pass, and there is but one optimiser,
+        light steps are left to the native probe."""
+        assert self._rates is not None
+        self._settled = (
+            len(self._samples) == self._backwards > 0
+            and not (self._foreign or self._foreign_now or self._overflowed or self._any_mode or self._closures)
+            and self._loss_source == "hook"
+            and self._scaler is None
+            and self._rates.of_one_group
+            and self._parameters[0].device.type == "cpu"
+        )
+        self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        if self._settled and not self.deaf:
+            samples = self._model_samples
+            self._native.settle(self._model, self._optimisers[0], self._samples_ratio, samples)
+        else:
+            self._native.settle(None, None, 1.0, 0)
 
     # --- the network is known ------------------------------------------------------------------
 
@@ -543,6 +581,9 @@ class Probe:
 
     def _loss_by_hand(self, loss: torch.Tensor | float) -> None:
         twice = self._loss_source == "hook"  # the hook took this step's
+        if twice:
+            self._settled = False
+            self._tell_settled()
         self._loss_source = "hand"
         if twice and self._samples:
             return
@@ -617,10 +658,12 @@ class Probe:
         """Nothing is heard inside: for forward and backward passes that are no training. A step that
         is made inside is not counted."""
         self.deaf += 1
+        self._tell_settled()
         try:
             yield
         finally:
             self.deaf -= 1
+            self._tell_settled()
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: with it the log of a resumed run goes on where it was."""

@@ -4,6 +4,7 @@
  * Micro-batch j has the loss L_j, the mean of t_j terms; its error signals, divided by the factor
  * with which its backward pass began, are dL_j/dx: 1/t_j is inside. One batch of all T terms has
  * 1/T inside instead, so they are weighted by t_j / T; where terms are unknown, all count alike.
+ * A loss that is told as a share of the step's own is divided by T already: such losses add up.
  * A site that is called more often than there were passes has several readings of a sample: their
  * mean is taken, so that a norm per sample stays one. */
 #include "probe.h"
@@ -36,6 +37,7 @@ static native_totals totals_of(const native_stage *stage) {
 }
 
 static double weight_of(const native_pass *pass, const native_totals *totals) {
+    if (pass->adds) return 1;
     if (totals->terms > 0) return (double)pass->terms / (double)totals->terms;
     return 1 / fmax(1, (double)totals->n_passes);
 }
@@ -176,9 +178,9 @@ static native_outcome loss_of(const native_stage *stage, const native_totals *to
         const double weight = weight_of(pass, totals);
         outcome.has_loss = true;
         outcome.loss += weight * (pass->weighted / pass->factor);
-        weights += weight;
+        if (!pass->adds) weights += weight;
     }
-    if (outcome.has_loss) outcome.loss /= weights;
+    if (weights > 0) outcome.loss /= weights;
     return outcome;
 }
 

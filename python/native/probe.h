@@ -47,9 +47,17 @@ typedef struct native_pass {
     int64_t terms;   /* of the loss with the largest factor; 0 unknown */
     long long task;  /* the framework's number of it; -1 unknown */
     bool has_loss;
+    bool adds; /* the loss is a share of the step's: they add up, and so do their error signals */
     bool implied; /* no loss was told: an error signal came */
     bool forgotten;
 } native_pass;
+
+/* A loss whose backward pass is awaited. */
+typedef struct native_loss_told {
+    double value;
+    int64_t terms;
+    bool has_value, adds;
+} native_loss_told;
 
 /* What is kept of a site, and what a step comes to. */
 typedef struct native_site {
@@ -122,6 +130,15 @@ typedef struct native_place {
 
 struct native_probe;
 
+/* Light steps of a loop that is known. */
+typedef struct native_light {
+    PyObject *model, *optimiser; /* owned; NULL: nothing is known */
+    double samples_per_row;      /* of the loss function's input */
+    int64_t samples_of_loss;     /* where it has no rows */
+    int64_t samples;             /* in this step so far; likewise the next */
+    size_t n_losses;
+} native_light;
+
 /* Between a hook, which lives as long as a graph, and the probe. */
 typedef struct native_link {
     long n_owners;
@@ -133,6 +150,7 @@ typedef struct native_probe {
     native_link *link;
     native_reader reader;
     native_stage stage;
+    native_light light;
     PyObject *on_backward;   /* or NULL */
     PyObject *task_number;   /* the framework's function; NULL before the first loss, or none */
     PyObject *last_findings; /* of a closed probe; likewise the next */
@@ -176,9 +194,10 @@ void native_charge(native_probe *probe);
 PyObject *native_forward(native_probe *probe, PyObject *const *args, Py_ssize_t n_args);
 /* -1 with an exception that must not be swallowed; likewise the next. */
 int native_error_came(native_probe *probe, uint64_t serial, uint32_t call, PyObject *gradient);
-int native_backward_began(native_probe *probe, double value, bool has_value, int64_t terms,
-                          PyObject *gradient);
+int native_backward_began(native_probe *probe, const native_loss_told *loss, PyObject *gradient);
 PyObject *native_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_args);
+/* The only number of a tensor whose memory can be read. */
+bool native_read_scalar(native_probe *probe, PyObject *tensor, double *value);
 void native_stage_fresh(native_stage *stage);
 void native_stage_clear(native_stage *stage);
 void native_stage_finish(native_stage *stage);
@@ -197,6 +216,12 @@ PyObject *native_put_summary(native_probe *probe, PyObject *args);
 PyObject *native_put_spread(native_probe *probe, PyObject *args);
 PyObject *native_put_update(native_probe *probe, PyObject *args);
 PyObject *native_put_adaptivity(native_probe *probe, PyObject *args);
+
+/* light.c */
+void native_light_drop(native_probe *probe);
+PyObject *native_settle(native_probe *probe, PyObject *args);
+PyObject *native_light_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_args);
+PyObject *native_light_step(native_probe *probe, PyObject *optimiser);
 
 /* merge.c: what a step comes to. */
 typedef struct native_outcome {
@@ -222,8 +247,7 @@ void native_tell_step(native_probe *probe, const bp_step *step, const native_out
 
 /* hook.c: both register a hook on a tensor; -1 with an exception that must not be swallowed. */
 int native_hook_error(native_probe *probe, PyObject *tensor, uint32_t call);
-int native_hook_loss(native_probe *probe, PyObject *tensor, double value, bool has_value,
-                     int64_t terms);
+int native_hook_loss(native_probe *probe, PyObject *tensor, const native_loss_told *loss);
 void native_link_drop(native_link *link);
 extern PyType_Spec native_hook_spec;
 
@@ -231,6 +255,7 @@ extern PyType_Spec native_hook_spec;
 PyObject *native_open(native_probe *probe, PyObject *args);
 
 /* probe.c */
+void native_end_step(native_probe *probe, bp_step *step, double loss_scale);
 extern PyType_Spec native_probe_spec;
 
 #endif
