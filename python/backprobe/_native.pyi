@@ -109,6 +109,7 @@ class Probe:
 
     full: bool  # the current step is looked at in full; read-only; True before open()
     step: int  # updates told so far; read-only
+    loss_of_last_step: float | None  # read-only
     blind: str | None  # why the log is not written any more; read-only
     not_measured: dict[str, int]  # reason -> how many tensors; a copy
 
@@ -164,19 +165,18 @@ class Probe:
         """Tells the step to the watch and decides about the next one; returns whether that is
         full. samples: of all micro-batches together; 0 unknown."""
 
-    # --- light steps of a loop that is known: what is in them costs C alone
-    def settle(self, model: Any, optimizer: Any, samples_per_row: float, samples: int, /) -> None:
-        """Each loss that is told has its backward pass, with the factor 1, and `optimizer` with its only
-        group ends the step. samples: of a loss whose function has no rows. None, None, 1.0, 0: no
-        longer."""
+    # --- light steps of a loop that is known: they cost C alone
+    def settle(self, model: Any, optimizer: Any, /) -> None:
+        """From here on each loss that is told has its backward pass, with the factor 1, and a step of
+        `optimizer`, which has one group, ends ours. None, None: no longer."""
 
-    def light_loss(self, args: tuple[Any, ...], loss: Any, adds: bool, /) -> bool:
-        """The loss, in a light step of a settled loop, while the model trains; args: the loss function's.
-        False: it was not taken, which `loss` must do."""
+    def light_loss(self, loss: Any, adds: bool, /) -> bool:
+        """The loss, in a light step of a settled loop, while the model trains. False: it was not taken,
+        which is left to `loss`."""
 
     def light_step(self, optimizer: Any, /) -> int:
-        """Ends such a step. 0: nothing was done, which `end_step` must do; 1: done; 2: done, and the
-        next one is full, or there is news, or the log is not written."""
+        """Ends such a step. 0: nothing was done, which is left to `end_step`; 1: done; 2: done, and the
+        next step is full, or there is news, or the log is not written."""
 
     # --- readings that the host made itself (a device, a shard)
     def put_loss(self, value: float, factor: float, terms: int, /) -> None: ...
@@ -228,6 +228,10 @@ class Probe:
 
     def cost(self) -> dict[str, float]:
         """full_steps, light_steps, watch_seconds, run_seconds, and mode, every, budget."""
+
+    def profile(self) -> dict[str, Any] | None:
+        """The last full step: "gains" from the input to the loss as in a finding (none where an
+        error signal is missing or not finite), and "quantities", name -> {layer: value}."""
 
     def overview(self) -> dict[str, Any]:
         """bp_diagnosis_overview; none before open()."""

@@ -131,7 +131,7 @@ class Discovery:
         passed: list[tuple[int, Tensor]] = []
         in_place = returned is given
         is_identity = in_place and not getattr(module, "inplace", False)
-        if given is not None and not in_place and self._is_new(given):
+        if given is not None and not in_place and self._is_wanted(module, given):
             passed.append((self._site(module, "input"), given))
             self._note_input(module, given)
         if not is_identity:
@@ -146,6 +146,12 @@ class Discovery:
             number = self._number[id(module), place] = len(self.sites)
             self.sites.append(Site(module, self.names.get(id(module), ""), place))
         return number
+
+    def _is_wanted(self, module: nn.Module, given: Tensor) -> bool:
+        """Once the graph was read the places are chosen."""
+        if self.flow is None:
+            return self._is_new(given)
+        return (id(module), "input") in self._number
 
     def _is_new(self, tensor: Tensor) -> bool:
         if not tensor.is_floating_point():
@@ -238,6 +244,7 @@ class Discovery:
         graph.forget_nodes()
 
     def _note_passing(self, number: dict[Any, int]) -> None:
+        """Which tensors each site showed; by a call that leads nowhere, too."""
         for heard in self._heard:
             call = heard.call
             places: tuple[tuple[Place, tuple[Any, int] | None], ...] = (
@@ -246,7 +253,7 @@ class Discovery:
             )
             for place, key in places:
                 site = self._number.get((id(call.module), place))
-                if site is None or key is None or key[0] not in number or not call.outputs:
+                if site is None or key is None or key[0] not in number:
                     continue
                 tensors = self.passing.setdefault(site, [])
                 tensor = (number[key[0]], key[1])
@@ -322,6 +329,14 @@ class _Description:
         }
         self.unseen: list[str] = []
         self.registered = [(plain_name(name), module) for name, module in leaves(model)]
+        self.first_call: dict[int, Call] = {}  # of a module; in the graph, if there is one
+        for call in sorted(discovery.calls, key=lambda call: not call.outputs):
+            self.first_call.setdefault(id(call.module), call)
+        self.output_site = {
+            id(site.module): number
+            for number, site in enumerate(discovery.sites)
+            if site.place == "output"
+        }
         self.site_of: dict[int, int] = {}  # id of a layer -> where its output is seen
         self.places: Places | None = None
 
@@ -571,25 +586,25 @@ class _Description:
         site = self.site_of.get(id(layer))
         if site is not None:
             where = self.discovery.sites[site]
-            for call in self.discovery.calls:
-                if call.module is where.module and call.outputs:
-                    return call.shape if where.place == "output" else call.input_shape
+            call = self.first_call[id(where.module)]
+            return call.shape if where.place == "output" else call.input_shape
         if layer.calls:
             return layer.calls[0].shape
-        for call in self.discovery.calls:
-            if layer.members and call.module is layer.members[0].module:
-                return call.shape
+        if layer.members and id(layer.members[0].module) in self.first_call:
+            return self.first_call[id(layer.members[0].module)].shape
         fan_out = fans_of(layer.members[0].module)[1] if layer.members else 0
         return (0, fan_out) if fan_out else (0,)
 
     def _input_shape(self) -> tuple[int, ...]:
-        site = self.discovery.input_site
-        for call in self.discovery.calls:
-            if site is None:
-                return call.input_shape
-            if call.module is self.discovery.sites[site].module:
-                return call.input_shape
-        return ()
+        discovery = self.discovery
+        if discovery.input_site is not None:
+            first = self.first_call.get(id(discovery.sites[discovery.input_site].module))
+            return first.input_shape if first is not None else ()
+        flow, calls = discovery.flow, discovery.calls
+        if flow is None:
+            return ()
+        sources = (calls[k].input_shape for k in range(len(calls)) if flow.is_source[k])
+        return next(sources, ())
 
     # --- sites and parameters
 
@@ -619,14 +634,13 @@ class _Description:
     def _uses_outside(self, layer: Layer, number: int) -> list[SiteUse]:
         """A module that was called outside the graph of the loss: frozen, as a rule; or recomputed
         in the backward pass (activation checkpointing), which then brings its error signal."""
-        for member in layer.members[:1]:
-            for site, where in enumerate(self.discovery.sites):
-                if where.module is member.module and where.place == "output":
-                    uses = [self._use(site, ACTIVATION | SPREAD, number, "activation")]
-                    if self._may_be_recomputed(layer):
-                        uses.append(self._use(site, ERROR, number, "error_output"))
-                    return uses
-        return []
+        site = self.output_site.get(id(layer.members[0].module)) if layer.members else None
+        if site is None:
+            return []
+        uses = [self._use(site, ACTIVATION | SPREAD, number, "activation")]
+        if self._may_be_recomputed(layer):
+            uses.append(self._use(site, ERROR, number, "error_output"))
+        return uses
 
     def _may_be_recomputed(self, layer: Layer) -> bool:
         own = id(layer.members[0].module)
@@ -651,7 +665,7 @@ class _Description:
             for name, parameter in self.model.named_parameters()
             if id(parameter) in self.trained and id(parameter) in place
         ]
-        n_foreign = len(self.trained) - len(found)
+        n_foreign = len(self.trained.difference(map(id, self.model.parameters())))
         if n_foreign:
             self.unseen.append(
                 f"the optimiser has {n_foreign} parameters that are not the model's: not watched"

@@ -177,7 +177,7 @@ static native_outcome loss_of(const native_stage *stage, const native_totals *to
         if (!counts(pass) || !pass->has_loss) continue;
         const double weight = weight_of(pass, totals);
         outcome.has_loss = true;
-        outcome.loss += weight * (pass->weighted / pass->factor);
+        outcome.loss += weight * pass->loss;
         if (!pass->adds) weights += weight;
     }
     if (weights > 0) outcome.loss /= weights;

@@ -42,10 +42,11 @@ typedef struct native_error {
 
 /* A backward pass; of several losses when they were added. */
 typedef struct native_pass {
-    double factor;   /* the largest of its losses'; NaN: not known yet */
-    double weighted; /* sum over its losses of value * factor */
-    int64_t terms;   /* of the loss with the largest factor; 0 unknown */
-    long long task;  /* the framework's number of it; -1 unknown */
+    double factor;  /* the largest of its losses'; NaN: not known yet */
+    double loss;    /* sum over its losses of value * factor / the largest factor */
+    int64_t terms;  /* of the loss with the largest factor; 0 unknown */
+    long long task; /* the framework's number of it; -1 unknown */
+    size_t n_calls; /* that came before it began */
     bool has_loss;
     bool adds; /* the loss is a share of the step's: they add up, and so do their error signals */
     bool implied; /* no loss was told: an error signal came */
@@ -133,10 +134,6 @@ struct native_probe;
 /* Light steps of a loop that is known. */
 typedef struct native_light {
     PyObject *model, *optimiser; /* owned; NULL: nothing is known */
-    double samples_per_row;      /* of the loss function's input */
-    int64_t samples_of_loss;     /* where it has no rows */
-    int64_t samples;             /* in this step so far; likewise the next */
-    size_t n_losses;
 } native_light;
 
 /* Between a hook, which lives as long as a graph, and the probe. */
@@ -173,6 +170,8 @@ typedef struct native_probe {
 
     unsigned generation; /* of the process that made it */
     int64_t step;
+    double last_loss;
+    bool has_last_loss;
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
     double factor; /* of before_update */
@@ -210,6 +209,9 @@ native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_su
 /* A pass that begins; NULL without memory. */
 native_pass *native_stage_begin(native_stage *stage, native_pass pass);
 
+/* profile.c */
+PyObject *native_profile(native_probe *probe);
+
 /* put.c: readings that the host made itself. */
 PyObject *native_put_loss(native_probe *probe, PyObject *args);
 PyObject *native_put_summary(native_probe *probe, PyObject *args);
@@ -218,7 +220,7 @@ PyObject *native_put_update(native_probe *probe, PyObject *args);
 PyObject *native_put_adaptivity(native_probe *probe, PyObject *args);
 
 /* light.c */
-void native_light_drop(native_probe *probe);
+void native_light_drop(native_light *light);
 PyObject *native_settle(native_probe *probe, PyObject *args);
 PyObject *native_light_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_args);
 PyObject *native_light_step(native_probe *probe, PyObject *optimiser);
