@@ -381,6 +381,7 @@ static PyObject *close_probe(PyObject *self, PyObject *word) {
     native_hush();
     probe->closed = true;
     probe->full = false;
+    native_light_drop(&probe->light);
     PyThreadState *state = PyEval_SaveThread();
     close_watch(probe, end);
     PyEval_RestoreThread(state);
