@@ -168,11 +168,11 @@ class Probe:
     # --- light steps of a loop that is known: they cost C alone
     def settle(self, model: Any, optimizer: Any, /) -> None:
         """From here on each loss that is told has its backward pass, with the factor 1, and a step of
-        `optimizer`, which has one group, ends ours. None, None: no longer."""
+        `optimizer` ends ours. None, None: no longer."""
 
     def light_loss(self, loss: Any, adds: bool, /) -> bool:
-        """The loss, in a light step of a settled loop, while the model trains. False: it was not taken,
-        which is left to `loss`."""
+        """The loss, in a light step of a settled loop, while the model trains. False: it was not taken
+        (it is not finite, for one), which is left to `loss`."""
 
     def light_step(self, optimizer: Any, /) -> int:
         """Ends such a step. 0: nothing was done, which is left to `end_step`; 1: done; 2: done, and the

@@ -79,7 +79,6 @@ class Rates:
         self._total = sum(weight for _, _, weight in self._groups)
         first = optimizers[0]
         self._single = first if len(self._groups) == 1 else None
-        self.of_one_group = self._single is not None
 
     def now(self) -> float:
         # Groups are looked up each time: loading a state puts new ones into the list.

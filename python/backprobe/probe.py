@@ -121,7 +121,7 @@ class Probe:
         self._model_samples = 0
         self._backwards = 0
         self._foreign_now = 0
-        self._light_losses = 0
+        self._light_losses = self._full_losses = 0
         self._marks = 0
         self._overflowed = False
         self._began = False
@@ -190,6 +190,7 @@ class Probe:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
+            self._full_losses += 1
             self._native.loss(loss, losses.terms_of(loss_fn, args, loss), self._adds)
             return
         self._look_for_skip()
@@ -330,7 +331,7 @@ class Probe:
         scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
         full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
-        self._backwards = self._foreign_now = self._light_losses = self._marks = 0
+        self._backwards = self._foreign_now = self._light_losses = self._full_losses = self._marks = 0
         self._overflowed = self._began = False
         self._by_hand = None
         self._goes_on(full, first)
@@ -361,13 +362,12 @@ class Probe:
     def _settle(self) -> None:
         """At the end of a full step: where each loss had its backward pass, and there is but one optimiser,
         light steps are left to the native probe."""
-        assert self._rates is not None
         self._settled = (
-            len(self._samples) == self._backwards > 0
+            self._full_losses == self._backwards > 0
             and not (self._foreign or self._foreign_now or self._overflowed or self._any_mode or self._closures)
             and self._loss_source == "hook"
             and self._scaler is None
-            and self._rates.of_one_group
+            and len(self.optimizers) == 1
             and self._may_ask
         )
         self._tell_settled()

@@ -12,13 +12,14 @@ void native_light_drop(native_light *light) {
 
 /* settle(model, optimizer); settle(None, None) ends it. */
 PyObject *native_settle(native_probe *probe, PyObject *args) {
-    native_light light;
+    native_light light = {.n_losses = 0};
     if (!PyArg_ParseTuple(args, "OO", &light.model, &light.optimiser)) return NULL;
     native_light_drop(&probe->light);
     if (light.model == Py_None) Py_RETURN_NONE;
     Py_INCREF(light.model);
     Py_INCREF(light.optimiser);
-    probe->light = light;
+    probe->light.model = light.model;
+    probe->light.optimiser = light.optimiser;
     Py_RETURN_NONE;
 }
 
@@ -43,35 +44,21 @@ PyObject *native_light_loss(native_probe *probe, PyObject *const *args, Py_ssize
     native_pass pass = {.factor = 1, .task = -1, .adds = args[1] == Py_True, .has_loss = true};
     const bool taken = is_true(probe->light.model, probe->state->names.training) &&
                        is_true(args[0], probe->state->names.requires_grad) &&
-                       native_read_scalar(probe, args[0], &pass.loss) &&
+                       native_read_scalar(probe, args[0], &pass.loss) && isfinite(pass.loss) &&
                        native_stage_begin(&probe->stage, pass);
+    if (taken) probe->light.n_losses++;
     native_ends(probe, began);
     if (native_hush()) return NULL;
     return PyBool_FromLong(taken);
 }
 
-/* The learning rate of an optimiser's only group; NaN: it has several, or keeps it elsewhere. */
-static double rate_of(const native_names *names, PyObject *optimiser) {
-    PyObject *groups = PyObject_GetAttr(optimiser, names->param_groups);
-    const bool has_one = groups && PyList_Check(groups) && PyList_Size(groups) == 1;
-    PyObject *group = has_one ? PyList_GetItem(groups, 0) : NULL;
-    PyObject *rate =
-        group && PyDict_Check(group) ? PyDict_GetItemWithError(group, names->lr) : NULL;
-    const double value = rate && PyFloat_Check(rate) ? PyFloat_AsDouble(rate) : (double)NAN;
-    Py_XDECREF(groups);
-    return value;
-}
-
 /* 0: nothing was done; 1: the step was told; 2: and now there is something to see to. */
 PyObject *native_light_step(native_probe *probe, PyObject *optimiser) {
-    if (!is_light(probe) || optimiser != probe->light.optimiser) return PyLong_FromLong(0);
-    const double began = native_begins(probe);
-    bp_step step = {.struct_size = sizeof step,
-                    .step = probe->step,
-                    .learning_rate = rate_of(&probe->state->names, optimiser)};
-    native_ends(probe, began);
-    if (native_hush()) return NULL;
-    if (isnan(step.learning_rate)) return PyLong_FromLong(0);
+    const bool has_all = probe->light.n_losses == probe->stage.n_passes;
+    probe->light.n_losses = 0;
+    if (!is_light(probe) || !has_all || optimiser != probe->light.optimiser)
+        return PyLong_FromLong(0);
+    bp_step step = {.struct_size = sizeof step, .step = probe->step}; /* the rest is not logged */
     native_end_step(probe, &step, 1);
     return PyLong_FromLong(probe->full || probe->news || probe->blind[0] ? 2 : 1);
 }

@@ -134,6 +134,7 @@ struct native_probe;
 /* Light steps of a loop that is known. */
 typedef struct native_light {
     PyObject *model, *optimiser; /* owned; NULL: nothing is known */
+    size_t n_losses;             /* taken in this step */
 } native_light;
 
 /* Between a hook, which lives as long as a graph, and the probe. */
