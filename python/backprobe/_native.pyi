@@ -113,6 +113,10 @@ class Probe:
     blind: str | None  # why the log is not written any more; read-only
     not_measured: dict[str, int]  # reason -> how many tensors; a copy
 
+    # The losses of a step's passes add up to that of the step, all over the same number of terms;
+    # else that is their mean.
+    shares: bool
+
     # Called as a backward pass from a told loss begins, with its number (1, 2, …), in full steps.
     on_backward: Callable[[int], None] | None
 
@@ -122,13 +126,11 @@ class Probe:
         gradient, a tensor hook is registered on it that summarises its gradient. Rows (samples) are
         its first dimension. False: not measured. Does nothing in light steps."""
 
-    def loss(self, tensor: Any, terms: int, adds: bool = False, /) -> None:
+    def loss(self, tensor: Any, terms: int, /) -> None:
         """The loss of a (micro-)batch, in every step: its value is read (a CPU tensor or a number;
         else see put_loss), and a hook on it notes that its backward pass began and with which
         factor (a loss scaler's, one over the micro-batches). A loss whose backward pass never comes
-        does not count. terms: that it is the mean of; 0 unknown. adds: it is a share of the step's
-        loss, divided by the terms of all micro-batches: their losses add up, where else their mean
-        is the step's."""
+        does not count. terms: that it is the mean of; 0 unknown."""
 
     def fresh(self) -> None:
         """To be called from on_backward: the gradients were zero as this pass began, so what was
@@ -170,7 +172,7 @@ class Probe:
         """From here on each loss that is told has its backward pass, with the factor 1, and a step of
         `optimizer` ends ours. None, None: no longer."""
 
-    def light_loss(self, loss: Any, adds: bool, /) -> bool:
+    def light_loss(self, loss: Any, /) -> bool:
         """The loss, in a light step of a settled loop, while the model trains. False: it was not taken
         (it is not finite, for one), which is left to `loss`."""
 

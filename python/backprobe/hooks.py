@@ -170,7 +170,7 @@ class OutputHook(ModuleHook):
         if probe is None or not probe.listens():
             return
         try:
-            probe.gave(output, kwargs)
+            probe.gave(kwargs, output)
         except Exception as error:
             probe.fail(error)
         if probe.news:
@@ -189,7 +189,7 @@ class LossHook(ModuleHook):
         if probe is None:
             return
         try:
-            if probe.light_loss(output, False) or not probe.listens():
+            if probe.light_loss(output) or not probe.listens():
                 return
             probe.lost(module, args, output)
         except Exception as error:

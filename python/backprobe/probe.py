@@ -76,13 +76,14 @@ class Probe:
         self._parameters: list[torch.Tensor] = [
             p for o in self.optimizers for g in o.param_groups for p in g["params"]
         ]
-        self._native = stage_for(_native.Probe(), self._parameters)
+        self._probe = _native.Probe()
+        self._native: Any = stage_for(self._probe, self._parameters)
         self._native.on_backward = Backward(self)
         self._may_ask = isinstance(self._native, _native.Probe)
         """Whether tensors may be asked for values: an accelerator would have to be waited for."""
-        native = self._native if self._may_ask else None
-        self.light_loss = native.light_loss if native else _not_light
-        self.light_step = native.light_step if native else _not_light
+        self.light_loss = self._probe.light_loss
+        self.light_step = self._probe.light_step
+        self._settled = False
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
         self._source: Source | None = None
@@ -112,9 +113,7 @@ class Probe:
         self._scale: float | torch.Tensor = 1.0
         self._skip_noted = False
         self._clips = False
-        self._adds = False
         self._foreign = self._foreign_before = 0
-        self._settled = False
 
         # Of a step.
         self._samples: list[int] = []
@@ -162,17 +161,17 @@ class Probe:
             tensor = tensor_in(kwargs)
         self._model_samples = _rows(tensor)
 
-    def gave(self, output: object, kwargs: Mapping[str, Any]) -> None:
+    def gave(self, kwargs: Mapping[str, Any], output: object) -> None:
         """The model gave its output, which may hold the loss."""
         if self._loss_source == "hand":
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
             self._loss_source = "hook"
-            # Hugging Face's Trainer has micro-batches' losses divided by the terms of all of them.
-            self._adds = kwargs.get("num_items_in_batch") is not None
-            if not self.light_loss(loss, self._adds):
-                self._take_loss(loss, None, ())
+            terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
+            self._probe.shares = terms is not None
+            if not self.light_loss(loss):
+                self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -184,19 +183,25 @@ class Probe:
         self._loss_source = "hook"
         self._take_loss(loss, loss_fn, args)
 
-    def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
+    def _take_loss(
+        self,
+        loss: torch.Tensor,
+        loss_fn: torch.nn.Module | None,
+        args: tuple[Any, ...],
+        terms: int | None = None,
+    ) -> None:
         self._heard_loss = True
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
             self._full_losses += 1
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss), self._adds)
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
         if self._light_losses > self._foreign:
-            self._native.loss(loss, 0, self._adds)
+            self._native.loss(loss, 0)
 
     def backward_begins(self, number: int) -> None:
         """In a full step. Gradients that are zero now belong to no pass before."""
@@ -338,11 +343,12 @@ class Probe:
 
     def light_step_told(self) -> None:
         """The native probe told a light step, and there is something to see to."""
-        self._goes_on(self._native.full, False)
+        self._goes_on(self._probe.full, False)
 
     def _goes_on(self, full: bool, first: bool) -> None:
         """A step has ended; `full`: the next one is."""
         native = self._native
+        assert self._structure is not None
         if first:
             self._discovery = None
             in_output = self._loss_source == "hook"
@@ -373,12 +379,10 @@ class Probe:
         self._tell_settled()
 
     def _tell_settled(self) -> None:
-        if not self._may_ask:
-            return
         if self._settled and not self.deaf:
-            self._native.settle(self._model, self.optimizers[0])
+            self._probe.settle(self._model, self.optimizers[0])
         else:
-            self._native.settle(None, None)
+            self._probe.settle(None, None)
 
     # --- the network is known ------------------------------------------------------------------
 
@@ -465,11 +469,9 @@ class Probe:
         return run_folder.make_numbered(settings.name or run_folder.name_of_script())
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        if self._heard_loss:
-            yield from known.unseen
-            return
-        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
-        yield from (text for text in known.unseen if not text.startswith("the loss"))
+        if not self._heard_loss:
+            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss was not seen"))
 
     # --- what it says --------------------------------------------------------------------------
 
@@ -544,11 +546,10 @@ class Probe:
 
     def _loss_by_hand(self, loss: torch.Tensor | float) -> None:
         twice = self._loss_source == "hook"  # which took this one
+        self._loss_source = "hand"
         if twice:
             self._settled = False
             self._tell_settled()
-        self._loss_source = "hand"
-        if twice:
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
@@ -728,16 +729,16 @@ class _Came:
             probe.backward_came()
 
 
-def _not_light(*_: object) -> Literal[0]:
-    """An accelerator's losses and steps are never left to the native probe."""
-    return 0
-
-
 # --- small words -------------------------------------------------------------------------------
 
 
 def _rows(tensor: torch.Tensor | None) -> int:
     return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
+
+
+def _count(number: Any) -> int:
+    """0, unknown, where only waiting for a device would tell."""
+    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
 
 
 def _is_far(tensor: torch.Tensor) -> bool:

@@ -7,10 +7,11 @@
 
 typedef struct native_hook {
     PyObject_HEAD native_link *link;
-    bool is_loss;
+    bool is_loss, has_value;
     uint32_t call; /* of an error signal; likewise the next */
     uint64_t serial;
-    native_loss_told loss;
+    double value; /* of a loss; likewise the next */
+    int64_t terms;
 } native_hook;
 
 void native_link_drop(native_link *link) {
@@ -32,7 +33,8 @@ static PyObject *call(PyObject *self, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     if (!probe || !gradient) Py_RETURN_NONE;
     Py_INCREF((PyObject *)probe);
-    const int failed = hook->is_loss ? native_backward_began(probe, &hook->loss, gradient)
+    const int failed = hook->is_loss ? native_backward_began(probe, hook->value, hook->has_value,
+                                                             hook->terms, gradient)
                                      : native_error_came(probe, hook->serial, hook->call, gradient);
     Py_DECREF((PyObject *)probe);
     if (failed) return NULL;
@@ -49,9 +51,11 @@ static int put_on(native_probe *probe, PyObject *tensor, const native_hook *like
         hook->link = probe->link;
         hook->link->n_owners++;
         hook->is_loss = like->is_loss;
+        hook->has_value = like->has_value;
         hook->call = like->call;
         hook->serial = like->serial;
-        hook->loss = like->loss;
+        hook->value = like->value;
+        hook->terms = like->terms;
         handle = PyObject_CallMethodObjArgs(tensor, probe->state->names.register_hook, hook, NULL);
         Py_DECREF((PyObject *)hook);
     }
@@ -64,8 +68,10 @@ int native_hook_error(native_probe *probe, PyObject *tensor, uint32_t number) {
     return put_on(probe, tensor, &like);
 }
 
-int native_hook_loss(native_probe *probe, PyObject *tensor, const native_loss_told *loss) {
-    const native_hook like = {.is_loss = true, .loss = *loss};
+int native_hook_loss(native_probe *probe, PyObject *tensor, double value, bool has_value,
+                     int64_t terms) {
+    const native_hook like = {
+        .is_loss = true, .value = value, .has_value = has_value, .terms = terms};
     return put_on(probe, tensor, &like);
 }
 

@@ -34,17 +34,23 @@ static bool is_true(PyObject *object, PyObject *name) {
     return is;
 }
 
-PyObject *native_light_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_args) {
-    if (n_args != 2) {
-        PyErr_SetString(PyExc_TypeError, "light_loss(loss, adds)");
-        return NULL;
-    }
+/* The only number of a tensor whose memory can be read. */
+static bool read_scalar(native_probe *probe, PyObject *tensor, double *value) {
+    native_view view;
+    if (native_view_open(&probe->reader, tensor, &view) != NATIVE_MEASURED) return false;
+    const bool is_one = bp_tensor_count(&view.tensor) == 1;
+    if (is_one) *value = native_element(&view.tensor, 0);
+    native_view_close(&view);
+    return is_one;
+}
+
+PyObject *native_light_loss(native_probe *probe, PyObject *loss) {
     if (!is_light(probe)) Py_RETURN_FALSE;
     const double began = native_begins(probe);
-    native_pass pass = {.factor = 1, .task = -1, .adds = args[1] == Py_True, .has_loss = true};
+    native_pass pass = {.factor = 1, .task = -1, .has_loss = true};
     const bool taken = is_true(probe->light.model, probe->state->names.training) &&
-                       is_true(args[0], probe->state->names.requires_grad) &&
-                       native_read_scalar(probe, args[0], &pass.loss) && isfinite(pass.loss) &&
+                       is_true(loss, probe->state->names.requires_grad) &&
+                       read_scalar(probe, loss, &pass.loss) && isfinite(pass.loss) &&
                        native_stage_begin(&probe->stage, pass);
     if (taken) probe->light.n_losses++;
     native_ends(probe, began);

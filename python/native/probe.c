@@ -223,8 +223,8 @@ static PyObject *settle(PyObject *self, PyObject *args) {
     return native_settle((native_probe *)self, args);
 }
 
-static PyObject *light_loss(PyObject *self, PyObject *const *args, Py_ssize_t n) {
-    return native_light_loss((native_probe *)self, args, n);
+static PyObject *light_loss(PyObject *self, PyObject *loss_of) {
+    return native_light_loss((native_probe *)self, loss_of);
 }
 
 static PyObject *light_step(PyObject *self, PyObject *optimiser) {
@@ -386,6 +386,7 @@ static PyObject *close_probe(PyObject *self, PyObject *word) {
     close_watch(probe, end);
     PyEval_RestoreThread(state);
     native_stage_finish(&probe->stage);
+    Py_CLEAR(probe->on_backward); /* it may know the whole model */
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
@@ -408,6 +409,19 @@ static PyObject *get_last_loss(PyObject *self, void *unused) {
     (void)unused;
     if (!probe->has_last_loss) Py_RETURN_NONE;
     return PyFloat_FromDouble(probe->last_loss);
+}
+
+static PyObject *get_shares(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((const native_probe *)self)->shares);
+}
+
+static int set_shares(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    const int shares = value ? PyObject_IsTrue(value) : 0;
+    if (shares < 0) return -1;
+    ((native_probe *)self)->shares = shares;
+    return 0;
 }
 
 static PyObject *get_blind(PyObject *self, void *unused) {
@@ -466,7 +480,7 @@ static PyMethodDef methods[] = {
     {"end_step", end_step, METH_VARARGS, "Tells the step; whether the next one is full."},
     {"observed", observed, METH_VARARGS, "How a host that is late has looked at this step."},
     {"settle", settle, METH_VARARGS, "Light steps are all alike from here on."},
-    {"light_loss", FAST(light_loss), METH_FASTCALL, "The loss of a batch in such a step."},
+    {"light_loss", light_loss, METH_O, "The loss of a batch in such a step."},
     {"light_step", light_step, METH_O, "Such a step has ended."},
     {"put_loss", put_loss, METH_VARARGS, "A loss that the host read itself."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
@@ -488,6 +502,7 @@ static PyGetSetDef attributes[] = {
     {"full", get_full, NULL, "The current step is looked at in full.", NULL},
     {"step", get_step, NULL, "Updates told so far.", NULL},
     {"loss_of_last_step", get_last_loss, NULL, "None where it was not told.", NULL},
+    {"shares", get_shares, set_shares, "Losses of a step's passes add up to one.", NULL},
     {"blind", get_blind, NULL, "Why the log is not written any more.", NULL},
     {"not_measured", get_not_measured, NULL, "Reason: how many tensors.", NULL},
     {"on_backward", get_on_backward, set_on_backward, "Called as a backward pass begins.", NULL},

@@ -48,17 +48,9 @@ typedef struct native_pass {
     long long task; /* the framework's number of it; -1 unknown */
     size_t n_calls; /* that came before it began */
     bool has_loss;
-    bool adds; /* the loss is a share of the step's: they add up, and so do their error signals */
     bool implied; /* no loss was told: an error signal came */
     bool forgotten;
 } native_pass;
-
-/* A loss whose backward pass is awaited. */
-typedef struct native_loss_told {
-    double value;
-    int64_t terms;
-    bool has_value, adds;
-} native_loss_told;
 
 /* What is kept of a site, and what a step comes to. */
 typedef struct native_site {
@@ -173,6 +165,7 @@ typedef struct native_probe {
     int64_t step;
     double last_loss;
     bool has_last_loss;
+    bool shares; /* losses of a step's passes add up to one */
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
     double factor; /* of before_update */
@@ -194,10 +187,9 @@ void native_charge(native_probe *probe);
 PyObject *native_forward(native_probe *probe, PyObject *const *args, Py_ssize_t n_args);
 /* -1 with an exception that must not be swallowed; likewise the next. */
 int native_error_came(native_probe *probe, uint64_t serial, uint32_t call, PyObject *gradient);
-int native_backward_began(native_probe *probe, const native_loss_told *loss, PyObject *gradient);
+int native_backward_began(native_probe *probe, double value, bool has_value, int64_t terms,
+                          PyObject *gradient);
 PyObject *native_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_args);
-/* The only number of a tensor whose memory can be read. */
-bool native_read_scalar(native_probe *probe, PyObject *tensor, double *value);
 void native_stage_fresh(native_stage *stage);
 void native_stage_clear(native_stage *stage);
 void native_stage_finish(native_stage *stage);
@@ -223,7 +215,7 @@ PyObject *native_put_adaptivity(native_probe *probe, PyObject *args);
 /* light.c */
 void native_light_drop(native_light *light);
 PyObject *native_settle(native_probe *probe, PyObject *args);
-PyObject *native_light_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_args);
+PyObject *native_light_loss(native_probe *probe, PyObject *loss);
 PyObject *native_light_step(native_probe *probe, PyObject *optimiser);
 
 /* merge.c: what a step comes to. */
@@ -250,7 +242,8 @@ void native_tell_step(native_probe *probe, const bp_step *step, const native_out
 
 /* hook.c: both register a hook on a tensor; -1 with an exception that must not be swallowed. */
 int native_hook_error(native_probe *probe, PyObject *tensor, uint32_t call);
-int native_hook_loss(native_probe *probe, PyObject *tensor, const native_loss_told *loss);
+int native_hook_loss(native_probe *probe, PyObject *tensor, double value, bool has_value,
+                     int64_t terms);
 void native_link_drop(native_link *link);
 extern PyType_Spec native_hook_spec;
 

@@ -278,14 +278,14 @@ static long long task_number(native_probe *probe) {
 }
 
 /* One more loss of a pass that goes on. */
-static void join_pass(native_pass *pass, const native_loss_told *loss, double factor) {
+static void join_pass(native_pass *pass, double value, double factor, int64_t terms) {
     if (fabs(factor) > fabs(pass->factor)) {
-        pass->loss = pass->loss * (pass->factor / factor) + loss->value;
+        pass->loss = pass->loss * (pass->factor / factor) + value;
         pass->factor = factor;
-        pass->terms = loss->terms;
+        pass->terms = terms;
     } else {
         const double share = factor / pass->factor;
-        pass->loss += loss->value * (isnan(share) ? 1 : share);
+        pass->loss += value * (isnan(share) ? 1 : share);
     }
 }
 
@@ -301,7 +301,8 @@ static int call_on_backward(native_probe *probe, size_t number) {
     return native_hush() ? -1 : 0;
 }
 
-int native_backward_began(native_probe *probe, const native_loss_told *loss, PyObject *gradient) {
+int native_backward_began(native_probe *probe, double value, bool has_value, int64_t terms,
+                          PyObject *gradient) {
     double factor = (double)NAN;
     if (native_is_out(probe)) return 0;
     const double began = native_begins(probe);
@@ -310,49 +311,38 @@ int native_backward_began(native_probe *probe, const native_loss_told *loss, PyO
     const long long task = task_number(probe);
     native_pass *newest = stage->n_passes ? &stage->passes[stage->n_passes - 1] : NULL;
     const bool goes_on = newest && task >= 0 && newest->task == task;
-    if (goes_on && loss->has_value)
-        join_pass(newest, loss, factor);
+    if (goes_on && has_value)
+        join_pass(newest, value, factor, terms);
     else if (!goes_on)
         native_stage_begin(stage, (native_pass){.factor = factor,
-                                                .loss = loss->has_value ? loss->value : 0,
-                                                .terms = loss->terms,
+                                                .loss = has_value ? value : 0,
+                                                .terms = terms,
                                                 .task = task,
-                                                .adds = loss->adds,
-                                                .has_loss = loss->has_value});
+                                                .has_loss = has_value});
     native_ends(probe, began);
     if (PyErr_Occurred()) return -1;
     return goes_on ? 0 : call_on_backward(probe, stage->n_passes);
 }
 
-bool native_read_scalar(native_probe *probe, PyObject *tensor, double *value) {
-    native_view view;
-    if (native_view_open(&probe->reader, tensor, &view) != NATIVE_MEASURED) return false;
-    const bool is_one = bp_tensor_count(&view.tensor) == 1;
-    if (is_one) *value = native_element(&view.tensor, 0);
-    native_view_close(&view);
-    return is_one;
-}
-
 PyObject *native_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_args) {
-    if (n_args != 2 && n_args != 3) {
-        PyErr_SetString(PyExc_TypeError, "loss(tensor, terms, adds=False)");
+    if (n_args != 2) {
+        PyErr_SetString(PyExc_TypeError, "loss(tensor, terms)");
         return NULL;
     }
     const long long terms = PyLong_AsLongLong(args[1]);
     if (terms == -1 && PyErr_Occurred()) return NULL;
     if (native_is_out(probe)) Py_RETURN_NONE;
     const double began = native_begins(probe);
-    native_loss_told told = {
-        .value = (double)NAN, .terms = terms, .adds = n_args == 3 && args[2] == Py_True};
-    told.has_value = read_number(probe, args[0], false, &told.value) == NATIVE_MEASURED;
+    double value = (double)NAN;
+    const native_reason reason = read_number(probe, args[0], false, &value);
     const bool is_number = PyFloat_Check(args[0]) || PyLong_Check(args[0]);
     if (is_number)
         native_stage_begin(
             &probe->stage,
             (native_pass){
-                .factor = 1, .loss = told.value, .terms = terms, .task = -1, .has_loss = true});
+                .factor = 1, .loss = value, .terms = terms, .task = -1, .has_loss = true});
     else if (!PyErr_Occurred() && requires_gradient(probe, args[0]))
-        native_hook_loss(probe, args[0], &told);
+        native_hook_loss(probe, args[0], value, reason == NATIVE_MEASURED, terms);
     native_ends(probe, began);
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
