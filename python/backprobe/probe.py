@@ -120,7 +120,7 @@ class Probe:
         on that of a light step."""
 
         # Of a step.
-        self._full_losses = 0
+        self._full_losses = self._light_losses = 0
         self._samples: list[int] = []
         self._model_samples = 0
         self._backwards = 0
