@@ -109,8 +109,13 @@ class Probe:
 
     full: bool  # the current step is looked at in full; read-only; True before open()
     step: int  # updates told so far; read-only
+    loss_of_last_step: float | None  # read-only
     blind: str | None  # why the log is not written any more; read-only
     not_measured: dict[str, int]  # reason -> how many tensors; a copy
+
+    # The losses of a step's passes add up to that of the step, all over the same number of terms;
+    # else that is their mean.
+    shares: bool
 
     # Called as a backward pass from a told loss begins, with its number (1, 2, …), in full steps.
     on_backward: Callable[[int], None] | None
@@ -212,6 +217,10 @@ class Probe:
 
     def cost(self) -> dict[str, float]:
         """full_steps, light_steps, watch_seconds, run_seconds, and mode, every, budget."""
+
+    def profile(self) -> dict[str, Any] | None:
+        """The last full step: "gains" from the input to the loss as in a finding (none where an
+        error signal is missing or not finite), and "quantities", name -> {layer: value}."""
 
     def overview(self) -> dict[str, Any]:
         """bp_diagnosis_overview; none before open()."""

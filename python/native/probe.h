@@ -42,10 +42,11 @@ typedef struct native_error {
 
 /* A backward pass; of several losses when they were added. */
 typedef struct native_pass {
-    double factor;   /* the largest of its losses'; NaN: not known yet */
-    double weighted; /* sum over its losses of value * factor */
-    int64_t terms;   /* of the loss with the largest factor; 0 unknown */
-    long long task;  /* the framework's number of it; -1 unknown */
+    double factor;  /* the largest of its losses'; NaN: not known yet */
+    double loss;    /* sum over its losses of value * factor / the largest factor */
+    int64_t terms;  /* of the loss with the largest factor; 0 unknown */
+    long long task; /* the framework's number of it; -1 unknown */
+    size_t n_calls; /* that came before it began */
     bool has_loss;
     bool implied; /* no loss was told: an error signal came */
     bool forgotten;
@@ -155,6 +156,9 @@ typedef struct native_probe {
 
     unsigned generation; /* of the process that made it */
     int64_t step;
+    double last_loss;
+    bool has_last_loss;
+    bool shares; /* losses of a step's passes add up to one */
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
     double factor; /* of before_update */
@@ -190,6 +194,9 @@ native_call *native_stage_call(native_stage *stage, uint32_t site, native_reason
 native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary);
 /* A pass that begins; NULL without memory. */
 native_pass *native_stage_begin(native_stage *stage, native_pass pass);
+
+/* profile.c */
+PyObject *native_profile(native_probe *probe);
 
 /* put.c: readings that the host made itself. */
 PyObject *native_put_loss(native_probe *probe, PyObject *args);

@@ -18,7 +18,7 @@ PyObject *native_put_loss(native_probe *probe, PyObject *args) {
     if (!pass) pass = native_stage_begin(stage, (native_pass){.task = -1});
     if (!pass) return PyErr_NoMemory();
     pass->factor = factor;
-    pass->weighted = value * factor;
+    pass->loss = value;
     pass->terms = terms;
     pass->has_loss = true;
     Py_RETURN_NONE;

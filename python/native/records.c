@@ -20,7 +20,7 @@ static PyObject *column(const bp_record *record, bp_quantity quantity) {
     return rows;
 }
 
-static PyObject *quantities_of(const bp_record *record) {
+PyObject *native_quantities(const bp_record *record) {
     PyObject *all = PyDict_New();
     for (int i = 0; all && i < BP_N_QUANTITIES; i++) {
         PyObject *rows = column(record, (bp_quantity)i);
@@ -36,7 +36,7 @@ static PyObject *quantities_of(const bp_record *record) {
 static PyObject *record_of(const bp_record *record) {
     return Py_BuildValue("{sL sI sd sN}", "step", (long long)record->step, "flags",
                          (unsigned)record->flags, "wall_time", record->wall_time, "quantities",
-                         quantities_of(record));
+                         native_quantities(record));
 }
 
 static PyObject *all_of(bp_runlog_ranks *logs) {

@@ -50,6 +50,7 @@ void native_stage_finish(native_stage *stage) {
 native_pass *native_stage_begin(native_stage *stage, native_pass pass) {
     if (!grow((void **)&stage->passes, &stage->passes_room, stage->n_passes, sizeof pass))
         return NULL;
+    pass.n_calls = stage->n_calls;
     stage->passes[stage->n_passes] = pass;
     return &stage->passes[stage->n_passes++];
 }
@@ -81,11 +82,14 @@ native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_su
     return NATIVE_MEASURED;
 }
 
-/* All passes but the newest do not count, nor do calls that only they came back to. */
+/* All passes but the newest do not count, nor do calls that only they came back to, and of those
+ * that nothing comes back to the ones before the last pass. */
 void native_stage_fresh(native_stage *stage) {
-    if (stage->n_passes == 0) return;
+    if (stage->n_passes < 2) return;
     const uint32_t newest = (uint32_t)stage->n_passes - 1;
     for (size_t i = 0; i < newest; i++) stage->passes[i].forgotten = true;
+    for (size_t i = 0; i < stage->passes[newest - 1].n_calls; i++)
+        if (!stage->calls[i].hooked) stage->calls[i].forgotten = true;
     for (size_t i = 0; i < stage->n_errors; i++)
         stage->calls[stage->errors[i].call].forgotten = true;
     for (size_t i = 0; i < stage->n_errors; i++)
@@ -275,10 +279,14 @@ static long long task_number(native_probe *probe) {
 
 /* One more loss of a pass that goes on. */
 static void join_pass(native_pass *pass, double value, double factor, int64_t terms) {
-    pass->weighted += value * factor;
-    if (!(fabs(factor) > fabs(pass->factor))) return;
-    pass->factor = factor;
-    pass->terms = terms;
+    if (fabs(factor) > fabs(pass->factor)) {
+        pass->loss = pass->loss * (pass->factor / factor) + value;
+        pass->factor = factor;
+        pass->terms = terms;
+    } else {
+        const double share = factor / pass->factor;
+        pass->loss += value * (isnan(share) ? 1 : share);
+    }
 }
 
 static int call_on_backward(native_probe *probe, size_t number) {
@@ -307,7 +315,7 @@ int native_backward_began(native_probe *probe, double value, bool has_value, int
         join_pass(newest, value, factor, terms);
     else if (!goes_on)
         native_stage_begin(stage, (native_pass){.factor = factor,
-                                                .weighted = has_value ? value * factor : 0,
+                                                .loss = has_value ? value : 0,
                                                 .terms = terms,
                                                 .task = task,
                                                 .has_loss = has_value});
@@ -332,7 +340,7 @@ PyObject *native_loss(native_probe *probe, PyObject *const *args, Py_ssize_t n_a
         native_stage_begin(
             &probe->stage,
             (native_pass){
-                .factor = 1, .weighted = value, .terms = terms, .task = -1, .has_loss = true});
+                .factor = 1, .loss = value, .terms = terms, .task = -1, .has_loss = true});
     else if (!PyErr_Occurred() && requires_gradient(probe, args[0]))
         native_hook_loss(probe, args[0], value, reason == NATIVE_MEASURED, terms);
     native_ends(probe, began);

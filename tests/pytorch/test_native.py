@@ -8,8 +8,11 @@ import os
 import pathlib
 import pickle
 import resource
+import shutil
+import sys
 import tempfile
 import threading
+import time
 import tracemalloc
 import unittest
 import warnings
@@ -82,7 +85,7 @@ class One(Case):
         return record
 
     def check_values(self, tensor):
-        (self.folder / "run").is_dir() and __import__("shutil").rmtree(self.folder / "run")
+        shutil.rmtree(self.folder / "run", ignore_errors=True)
         record = self.measured(tensor)
         values = tensor.detach().to(torch.float64)
         finite = values[values.isfinite()]
@@ -106,7 +109,7 @@ class One(Case):
             "transposed": x.transpose(1, 3),
             "permuted": x.permute(3, 1, 0, 2),
             "channels last": x.to(memory_format=torch.channels_last),
-            "sliced": x[1:5:2, ::3, 2:, ::-1 if False else 5],
+            "sliced": x[1:5:2, ::3, 2:, ::5],
             "expanded": torch.randn(1, 5, 1).expand(7, 5, 9),
             "an offset": x.flatten()[17:],
             "0-dim": x[0, 0, 0, 0],
@@ -552,7 +555,8 @@ class Steps(Case):
         net.update(32)
         found, plain = self.records(net)[0], self.plain()
         self.assertNotIn("loss", found)
-        self.near(found["activation_norm"][1] * math.sqrt(2), plain["activation_norm"][1], 0.02)
+        self.near(found["activation_norm"][1], plain["activation_norm"][1])
+        self.near(found["error_norm"][1] * 32, plain["error_norm"][1])
 
     def test_checkpointing_runs_a_forward_pass_twice(self):
         plain = self.plain()
@@ -756,16 +760,14 @@ class Steps(Case):
 
     def test_live_and_replay_agree(self):
         net = self.net().open()
-        with torch.no_grad():
-            net.model[2].weight.mul_(1e-6)
-            net.model[0].weight.mul_(1e-6)
         x, y = batch(64)
-        for _ in range(120):
+        for step in range(120):
+            if step == 100:
+                net.parameters[2].data.mul_(1e30)
             net.loss(x, y).backward()
             net.update(64)
         findings = net.probe.findings()
         self.assertTrue(findings)
-        self.assertEqual([row["problem"] for row in findings if row in net.probe.news()][:1], [])
         net.probe.close("finished")
         run = _native.check(self.path)
         self.assertEqual(repr(run["findings"]), repr(findings))
@@ -938,26 +940,25 @@ class Life(Steps):
         def work():
             while not stop.is_set():
                 count[0] += 1
+                time.sleep(0)  # lets others run
 
         thread = threading.Thread(target=work)
-        progress = []
-        import sys
-
         interval = sys.getswitchinterval()
-        sys.setswitchinterval(1000)  # a thread gets the GIL only where it is let go
+        sys.setswitchinterval(1000)  # who has the GIL keeps it, but where it is let go
+        progress = 0
         try:
             thread.start()
-            for _ in range(50):
+            for _ in range(200):
                 before = count[0]
                 probe.forward(0, big, ACTIVATION)
-                progress.append(count[0] - before)
-                if progress[-1]:
+                progress += count[0] - before
+                if progress:
                     break
         finally:
             stop.set()
             sys.setswitchinterval(interval)
             thread.join()
-        self.assertGreater(sum(progress), 0)
+        self.assertGreater(progress, 0)
 
     def test_two_threads_at_once(self):
         net = Net()
