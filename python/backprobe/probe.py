@@ -21,18 +21,8 @@ from . import _native, losses, ranks, run_folder, structure, talk
 from . import optimizers as _optimizers
 from .device import stage_for
 from .finding import Finding
-from .hooks import (
-    AfterStep,
-    Backward,
-    BeforeStep,
-    BeginHook,
-    Closure,
-    DiscoveryHook,
-    Hook,
-    LeafHook,
-    LossHook,
-    OutputHook,
-)
+from .hanging import Hanging
+from .hooks import Backward, Closure
 from .replay import tree
 from .source import Source
 from .structure import tensor_in
@@ -68,7 +58,7 @@ class Probe:
         self,
         model: torch.nn.Module,
         outer: torch.nn.Module,
-        optimisers: Sequence[Optimizer],
+        optimizers: Sequence[Optimizer],
         loss_fn: torch.nn.Module | None,
         settings: Settings,
     ) -> None:
@@ -77,20 +67,23 @@ class Probe:
         self.news: list[Finding] = []
         """To be told."""
         self._model = model
-        self._outer = outer
-        self.optimizers = tuple(optimisers)
+        self._is_bare = outer is model
+        self.optimizers = tuple(optimizers)
         """Whose steps are watched."""
-        self._loss_fn = loss_fn
         self._settings = settings
         self._quiet = ranks.rank() > 0
 
         self._parameters: list[torch.Tensor] = [
             p for o in self.optimizers for g in o.param_groups for p in g["params"]
         ]
-        self._native = stage_for(_native.Probe(), self._parameters)
+        self._probe = _native.Probe()
+        self._native: Any = stage_for(self._probe, self._parameters)
         self._native.on_backward = Backward(self)
         self._may_ask = isinstance(self._native, _native.Probe)
         """Whether tensors may be asked for values: an accelerator would have to be waited for."""
+        self.light_loss = self._probe.light_loss
+        self.light_step = self._probe.light_step
+        self._settled = False
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
         self._source: Source | None = None
@@ -108,13 +101,12 @@ class Probe:
         self._failure: str | None = None
         self._told_blind = False
         self._told: dict[tuple[str, int], str] = {}
-        self._kept: list[dict[str, Any]] = []
+        self._kept: list[Finding] = []
         self._telling = False
         self._any_mode = False
         self._heard_in_eval = False
         self._heard_loss = False
         self._loss_source: Literal["hook", "hand"] | None = None
-        self._loss_in_output = False
         self._closures = False
         self._scaler: torch.amp.GradScaler | None = None
         self._searching = True
@@ -123,80 +115,24 @@ class Probe:
         self._clips = False
         self._foreign = self._foreign_before = 0
 
+        self._each_came = False
+        """In the last full step a backward pass of its own came of each loss: then no hook is needed
+        on that of a light step."""
+
         # Of a step.
+        self._full_losses = 0
         self._samples: list[int] = []
         self._model_samples = 0
         self._backwards = 0
         self._foreign_now = 0
-        self._light_losses = 0
         self._marks = 0
         self._overflowed = False
         self._began = False
         self._in_closure = False
         self._by_hand: float | torch.Tensor | None = None
 
-        self._always: list[tuple[Any, Hook]] = []
-        self._in_full: list[tuple[Any, Hook]] = []
-        self._before: list[tuple[Any, Hook]] = []
-        self._hang_always()
-        self._hang_discovery()
+        self._hanging = Hanging(self, model, outer, loss_fn, optimizers)
         _open.add(self)
-
-    # --- hooks on and off ----------------------------------------------------------------------
-
-    def _hang_always(self) -> None:
-        after = AfterStep(self)
-        self._always = [(o.register_step_post_hook(after), after) for o in self.optimizers]
-        if self._loss_fn is not None:
-            hook = LossHook(self)
-            self._always.append((self._loss_fn.register_forward_hook(hook), hook))
-
-    def _hang_discovery(self) -> None:
-        hook = DiscoveryHook(self)
-        self._in_full = [(m.register_forward_hook(hook), hook) for _, m in structure.leaves(self._model)]
-        self._hang_frame()
-        if self._loss_fn is None:
-            output = OutputHook(self)
-            self._always.append((self._outer.register_forward_hook(output), output))
-
-    def _hang_leaves(self) -> None:
-        assert self._structure is not None
-        modules: dict[torch.nn.Module, dict[str, tuple[int, int]]] = {}
-        for use in self._structure.sites:
-            places = modules.setdefault(use.module, {})
-            places[use.place] = use.site, use.what | places.get(use.place, (0, 0))[1]
-        for module, places in modules.items():
-            hook = LeafHook(self, places.get("output"), places.get("input"))
-            self._in_full.append((module.register_forward_hook(hook), hook))
-        self._hang_frame()
-
-    def _hang_frame(self) -> None:
-        """What frames a full step."""
-        begin = BeginHook(self)
-        self._in_full.append((self._model.register_forward_pre_hook(begin, with_kwargs=True), begin))
-        if not self._before:
-            before = BeforeStep(self)
-            self._before = [(o.register_step_pre_hook(before), before) for o in self.optimizers]
-
-    def _take_down(self, hooks: list[tuple[Any, Hook]]) -> None:
-        for handle, hook in hooks:
-            hook.probe = None
-            handle.remove()
-        hooks.clear()
-
-    def _let_go(self, *, of_optimisers: bool) -> None:
-        """All hooks off. An optimiser that is calling its hooks right now must keep them: those are
-        dead from here on."""
-        self._take_down(self._in_full)
-        kept = []
-        for handle, hook in self._always + self._before:
-            hook.probe = None
-            if of_optimisers or not isinstance(hook, (AfterStep, BeforeStep)):
-                handle.remove()
-            else:
-                kept.append((handle, hook))
-        self._always = kept
-        self._before = []
 
     # --- what hooks call -----------------------------------------------------------------------
 
@@ -229,14 +165,17 @@ class Probe:
             tensor = tensor_in(kwargs)
         self._model_samples = _rows(tensor)
 
-    def gave(self, output: object) -> None:
+    def gave(self, kwargs: Mapping[str, Any], output: object) -> None:
         """The model gave its output, which may hold the loss."""
         if self._loss_source == "hand":
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
             self._loss_source = "hook"
-            self._take_loss(loss, None, ())
+            terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
+            self._probe.shares = terms is not None
+            if not self.light_loss(loss):
+                self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -248,17 +187,29 @@ class Probe:
         self._loss_source = "hook"
         self._take_loss(loss, loss_fn, args)
 
-    def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
+    def _take_loss(
+        self,
+        loss: torch.Tensor,
+        loss_fn: torch.nn.Module | None,
+        args: tuple[Any, ...],
+        terms: int | None = None,
+    ) -> None:
         self._heard_loss = True
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
+            self._each_came = self._may_ask and loss.numel() == 1
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
+            self._full_losses += 1
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
-        if self._light_losses > self._foreign:
+        if self._light_losses <= self._foreign:
+            return
+        if self._each_came and not self._native.full:
+            self._native.put_loss(loss.item(), 1.0, 0)
+        else:
             self._native.loss(loss, 0)
 
     def backward_begins(self, number: int) -> None:
@@ -385,26 +336,37 @@ class Probe:
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
         if native.full:
+            self._each_came = self._each_came and self._full_losses == self._backwards
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
+            self._settle()
         assert self._rates is not None and self._structure is not None
         # Where calls are seen the rows of those that count tell the samples.
         samples = 0 if self._structure.sites else sum(self._samples)
         scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
         full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
-        self._backwards = self._foreign_now = self._light_losses = self._marks = 0
+        self._backwards = self._foreign_now = self._light_losses = self._full_losses = self._marks = 0
         self._overflowed = self._began = False
         self._by_hand = None
+        self._goes_on(full, first)
+
+    def light_step_told(self) -> None:
+        """The native probe told a light step, and there is something to see to."""
+        self._goes_on(self._probe.full, False)
+
+    def _goes_on(self, full: bool, first: bool) -> None:
+        """A step has ended; `full`: the next one is."""
+        native = self._native
+        assert self._structure is not None
         if first:
             self._discovery = None
-            self._take_down(self._in_full)
-        if full and not self._in_full:
-            self._hang_leaves()
-        elif not full and self._in_full:
-            self._take_down(self._in_full)
-        if not full and not self._closures and self._before:
-            self._take_down(self._before)
+            in_output = self._loss_source == "hook"
+            self._hanging.end_discovery(self._structure.sites, loss_in_output=in_output)
+        if full:
+            self._hanging.begin_full()
+        else:
+            self._hanging.begin_light(closures=self._closures)
         if first:
             self._say_where()
         if native.blind is not None and not self._told_blind:
@@ -412,6 +374,25 @@ class Probe:
             self._say(f"the log is not written any more ({native.blind}); watching and training go on")
         if native.news() and not self._quiet:
             self.news += self._worth_telling()
+
+    def _settle(self) -> None:
+        """At the end of a full step: where each loss had its backward pass, and there is but one optimiser,
+        light steps are left to the native probe."""
+        self._settled = (
+            self._full_losses == self._backwards > 0
+            and not (self._foreign or self._foreign_now or self._overflowed or self._any_mode or self._closures)
+            and self._loss_source == "hook"
+            and self._scaler is None
+            and len(self.optimizers) == 1
+            and self._may_ask
+        )
+        self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        if self._settled and not self.deaf:
+            self._probe.settle(self._model, self.optimizers[0])
+        else:
+            self._probe.settle(None, None)
 
     # --- the network is known ------------------------------------------------------------------
 
@@ -429,7 +410,7 @@ class Probe:
         if self._discovery is None:
             return False
         # A wrapped model has another name in the program than its layers' names begin with.
-        place = where_watched(self._model) if self._outer is self._model else None
+        place = where_watched(self._model) if self._is_bare else None
         self._source = Source(self._model, place)
         known = structure.describe(
             self._discovery, self._model, self.optimizers, objective=self._settings.objective
@@ -498,11 +479,9 @@ class Probe:
         return run_folder.make_numbered(settings.name or run_folder.name_of_script())
 
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        if self._heard_loss:
-            yield from known.unseen
-            return
-        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
-        yield from (text for text in known.unseen if not text.startswith("the loss"))
+        if not self._heard_loss:
+            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss was not seen"))
 
     # --- what it says --------------------------------------------------------------------------
 
@@ -556,7 +535,7 @@ class Probe:
         step = self._native.step
         self._failure = f"{type(error).__name__}: {error}"
         with contextlib.suppress(Exception):
-            self._let_go(of_optimisers=False)
+            self._hanging.let_go(of_optimizers=False)
         with contextlib.suppress(Exception):
             self._native.close("interrupted")
         with contextlib.suppress(Exception):
@@ -579,13 +558,16 @@ class Probe:
         twice = self._loss_source == "hook"  # which took this one
         self._loss_source = "hand"
         if twice:
+            self._settled = False
+            self._tell_settled()
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
             self._native.put_loss(float(loss) if self._may_ask else loss, 1.0, 0)
             return
-        self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
-        loss.register_hook(_Came(self))
+        if self._native.full or not self._each_came:
+            self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
+            loss.register_hook(_Came(self))
         self._take_loss(loss, None, ())
 
     def backward_came(self) -> None:
@@ -625,9 +607,10 @@ class Probe:
     @property
     def findings(self) -> list[Finding]:
         """What was found so far: the roots, with what follows from them in `consequences`."""
-        rows = self._kept if self._closed or self._structure is None else self._native.findings()
-        found = [f for f in tree(rows) if not self._is_ignored(f)]
-        return found if self._source is None else [self._source.with_diff(f) for f in found]
+        if self._source is None:  # before the first step, or closed
+            return list(self._kept)
+        found = [f for f in tree(self._native.findings()) if not self._is_ignored(f)]
+        return [self._source.with_diff(f) for f in found]
 
     def _is_ignored(self, finding: Finding) -> bool:
         for entry in self._settings.ignore:
@@ -651,10 +634,12 @@ class Probe:
         """Nothing is heard inside: for forward and backward passes that are no training. A step that
         is made inside is not counted."""
         self.deaf += 1
+        self._tell_settled()
         try:
             yield
         finally:
             self.deaf -= 1
+            self._tell_settled()
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: with it the log of a resumed run goes on where it was."""
@@ -682,12 +667,13 @@ class Probe:
         forget_watched(self._model)
         dead = self.deaf >= _FOR_EVER
         self.deaf += _FOR_EVER
-        self._let_go(of_optimisers=not self._telling)
+        self._hanging.let_go(of_optimizers=not self._telling)
         if dead and self._failure is None:  # the child of a fork
+            self._release()
             return
         if self._structure is not None:
             with contextlib.suppress(Exception):
-                self._kept = self._native.findings()
+                self._kept = self.findings
         if self._failure is None:
             try:
                 self._native.close(end)
@@ -695,7 +681,17 @@ class Probe:
                 self._say(f"the log could not be finished ({error})")
             if self._structure is not None:
                 self._say(self._summary())
-        self._discovery = None
+        self._release()
+
+    def _release(self) -> None:
+        """A closed probe keeps findings, not the model."""
+        self._model = torch.nn.Module()
+        self._parameters = []
+        self.optimizers = ()
+        self._discovery = self._source = self._rates = self._moments = self._shares = self._scaler = None
+        if self._structure is not None:
+            self._structure.sites = []
+            self._structure.parameters = []
 
     def _summary(self) -> str:
         found = self.findings
@@ -749,6 +745,11 @@ class _Came:
 
 def _rows(tensor: torch.Tensor | None) -> int:
     return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
+
+
+def _count(number: Any) -> int:
+    """0, unknown, where only waiting for a device would tell."""
+    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
 
 
 def _is_far(tensor: torch.Tensor) -> bool:

@@ -107,10 +107,10 @@ def run_of(folder: str | Path) -> Path:
 def agree_on_folder(
     make: Callable[[], str | Path],
     known: str | Path | None = None,
-    patience_s: float = PATIENCE_S,
+    patience_s: float | None = None,
 ) -> Path:
     """The folder of this rank's log. Rank 0 makes the run folder and makes its name known; another
-    rank waits for the name, at most `patience_s`, and has a folder of its own below it.
+    rank waits for the name, at most `patience_s` (PATIENCE_S), and has a folder of its own below it.
 
     `known`: the run folder's name, where all ranks were given it; another rank goes there when the
     name does not come. To be called as often and in the same order in all ranks that watch, best at
@@ -120,6 +120,7 @@ def agree_on_folder(
     if world() == 1:
         return Path(make())
     _agreements += 1
+    patience_s = PATIENCE_S if patience_s is None else patience_s
     board = _board(_agreements)
     if rank() == 0:
         try:
@@ -153,7 +154,10 @@ class _Store:
 
     def wait(self, patience_s: float) -> str | None:
         # Short questions, for a long one would block the store's other users in this process.
-        return _look(self._read, patience_s)
+        try:
+            return _look(self._read, patience_s)
+        except RuntimeError:  # the store went with the process that kept it
+            return None
 
     def _read(self) -> str | None:
         return self._store.get(self._key).decode() if self._store.check([self._key]) else None

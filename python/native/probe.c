@@ -73,6 +73,8 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(probe->last_findings);
     Py_VISIT(probe->last_cost);
     Py_VISIT(probe->last_overview);
+    Py_VISIT(probe->light.model);
+    Py_VISIT(probe->light.optimiser);
     return native_reader_traverse(&probe->reader, visit, arg);
 }
 
@@ -83,6 +85,7 @@ static int clear(PyObject *self) {
     Py_CLEAR(probe->last_findings);
     Py_CLEAR(probe->last_cost);
     Py_CLEAR(probe->last_overview);
+    native_light_drop(&probe->light);
     native_reader_clear(&probe->reader);
     return 0;
 }
@@ -163,7 +166,7 @@ static PyObject *second_moments(PyObject *self, PyObject *args) {
     return native_second_moments((native_probe *)self, moments, epsilons, corrections);
 }
 
-static void end_step_of(native_probe *probe, bp_step *step, double loss_scale) {
+void native_end_step(native_probe *probe, bp_step *step, double loss_scale) {
     double began = native_begins(probe);
     const native_outcome outcome = native_stage_merge(probe, step->samples);
     step->samples = outcome.samples;
@@ -198,7 +201,7 @@ static PyObject *end_step(PyObject *self, PyObject *args) {
                     .samples = samples,
                     .learning_rate = learning_rate,
                     .flags = skipped ? BP_STEP_UPDATE_SKIPPED : 0};
-    end_step_of(probe, &step, loss_scale);
+    native_end_step(probe, &step, loss_scale);
     return PyBool_FromLong(probe->full);
 }
 
@@ -214,6 +217,18 @@ static PyObject *observed(PyObject *self, PyObject *args) {
     probe->spent += seconds;
     native_charge(probe);
     Py_RETURN_NONE;
+}
+
+static PyObject *settle(PyObject *self, PyObject *args) {
+    return native_settle((native_probe *)self, args);
+}
+
+static PyObject *light_loss(PyObject *self, PyObject *loss_of) {
+    return native_light_loss((native_probe *)self, loss_of);
+}
+
+static PyObject *light_step(PyObject *self, PyObject *optimiser) {
+    return native_light_step((native_probe *)self, optimiser);
 }
 
 static PyObject *put_loss(PyObject *self, PyObject *args) {
@@ -366,10 +381,12 @@ static PyObject *close_probe(PyObject *self, PyObject *word) {
     native_hush();
     probe->closed = true;
     probe->full = false;
+    native_light_drop(&probe->light);
     PyThreadState *state = PyEval_SaveThread();
     close_watch(probe, end);
     PyEval_RestoreThread(state);
     native_stage_finish(&probe->stage);
+    Py_CLEAR(probe->on_backward); /* it may know the whole model */
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
@@ -392,6 +409,19 @@ static PyObject *get_last_loss(PyObject *self, void *unused) {
     (void)unused;
     if (!probe->has_last_loss) Py_RETURN_NONE;
     return PyFloat_FromDouble(probe->last_loss);
+}
+
+static PyObject *get_shares(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((const native_probe *)self)->shares);
+}
+
+static int set_shares(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    const int shares = value ? PyObject_IsTrue(value) : 0;
+    if (shares < 0) return -1;
+    ((native_probe *)self)->shares = shares;
+    return 0;
 }
 
 static PyObject *get_blind(PyObject *self, void *unused) {
@@ -449,6 +479,9 @@ static PyMethodDef methods[] = {
     {"second_moments", second_moments, METH_VARARGS, "Adam's."},
     {"end_step", end_step, METH_VARARGS, "Tells the step; whether the next one is full."},
     {"observed", observed, METH_VARARGS, "How a host that is late has looked at this step."},
+    {"settle", settle, METH_VARARGS, "Light steps are all alike from here on."},
+    {"light_loss", light_loss, METH_O, "The loss of a batch in such a step."},
+    {"light_step", light_step, METH_O, "Such a step has ended."},
     {"put_loss", put_loss, METH_VARARGS, "A loss that the host read itself."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
     {"put_spread", put_spread, METH_VARARGS, "A variation that the host made itself."},
@@ -469,6 +502,7 @@ static PyGetSetDef attributes[] = {
     {"full", get_full, NULL, "The current step is looked at in full.", NULL},
     {"step", get_step, NULL, "Updates told so far.", NULL},
     {"loss_of_last_step", get_last_loss, NULL, "None where it was not told.", NULL},
+    {"shares", get_shares, set_shares, "Losses of a step's passes add up to one.", NULL},
     {"blind", get_blind, NULL, "Why the log is not written any more.", NULL},
     {"not_measured", get_not_measured, NULL, "Reason: how many tensors.", NULL},
     {"on_backward", get_on_backward, set_on_backward, "Called as a backward pass begins.", NULL},
