@@ -205,6 +205,9 @@ def read(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> Loss | 
     """None for a loss of one's own."""
     if isinstance(loss_fn, nn.Module):
         known = _of_module(loss_fn, args)
+        if known is not None and known.target is None:  # given by name: the graph has it
+            own = _of_node(loss)
+            return own if own is not None and own.kind == known.kind else known
         if known is not None:
             return known
     kind = _FUNCTIONS.get(getattr(loss_fn, "__name__", ""))

@@ -38,7 +38,6 @@ _OPAQUE = (
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,
-    torch.jit.ScriptModule,
 )
 
 _OPERATORS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], str], ...] = (
@@ -133,11 +132,11 @@ def look(name: str, node: Any) -> tuple[str, float] | None:
 
 def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Modules that are looked at as one, in the order of registration, each once: those without
-    children, and those whose inside is their own business."""
+    children, and those whose inside is their own business. A scripted module takes no hooks."""
     seen: set[int] = set()
 
     def below(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-        if id(module) in seen:
+        if id(module) in seen or isinstance(module, torch.jit.ScriptModule):
             return
         seen.add(id(module))
         children = [(k, child) for k, child in module._modules.items() if child is not None]
@@ -256,13 +255,14 @@ def fans_of(module: nn.Module) -> tuple[int, int]:
         return module.input_size, module.hidden_size
     if isinstance(module, nn.MultiheadAttention):
         return module.embed_dim, module.embed_dim
-    parameters = [p for p in module.parameters() if not _is_lazy(p)]
+    parameters = [p for p in module.parameters() if not is_lazy(p)]
     if not parameters:
         return 0, 0
     return _fans_of_weight(max(parameters, key=lambda p: (min(p.dim(), 2), p.numel())))
 
 
-def _is_lazy(parameter: torch.Tensor) -> bool:
+def is_lazy(parameter: torch.Tensor) -> bool:
+    """Of a shape that the first call will tell."""
     return isinstance(parameter, nn.parameter.UninitializedTensorMixin)
 
 
@@ -302,7 +302,7 @@ def slot_of(module: nn.Module, part: Part, name: str, parameter: torch.Tensor) -
                 return slot
     if "bias" in last:
         return "bias"
-    return "weight" if parameter.dim() >= 2 else "bias"
+    return "weight" if is_lazy(parameter) or parameter.dim() >= 2 else "bias"
 
 
 def tensor_in(value: object) -> torch.Tensor | None:

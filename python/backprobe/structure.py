@@ -224,7 +224,7 @@ class _Description:
                 later = [k for k in first if k > own]
                 place = first[min(later)] if later else place
             else:
-                place = 0
+                place = _first_below(other.name.rpartition(".")[0], layers)
             while branch_from[place] < place:
                 place = branch_from[place]
             before.setdefault(place, []).append(other)
@@ -299,7 +299,9 @@ class _Description:
         if layer.name in self.free:
             return id(self.free[layer.name]) not in self.trained
         parameters = [p for m in layer.members for p in m.module.parameters()]
-        return bool(parameters) and not any(id(p) in self.trained for p in parameters)
+        if not parameters:  # a norm without gain has nothing to learn; others never have
+            return layer.norm != "none"
+        return not any(id(p) in self.trained for p in parameters)
 
     def _of_module(self, member: Member, layer: Layer) -> dict[str, Any]:
         module = member.module
@@ -496,6 +498,17 @@ class _Description:
                 "weights used without a call of their module, so that activations and error "
                 f"signals are not seen: {_few(uncalled[True])}"
             )
+
+
+def _first_below(path: str, layers: Sequence[Layer]) -> int:
+    """Place of the first layer in a module; 0 where there is none."""
+    start = f"{path}."
+    below = (
+        place
+        for place, layer in enumerate(layers)
+        if any(member.name.startswith(start) for member in layer.members)
+    )
+    return next(below, 0) if path else 0
 
 
 def _few(names: Sequence[str]) -> str:

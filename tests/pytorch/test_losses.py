@@ -69,6 +69,14 @@ class Kinds(unittest.TestCase):
         loss = 0.9 * F.cross_entropy(self.out, balanced(40, 4)) + 0.1 * -logs.mean()
         self.assertEqual(losses.facts_of(None, (), loss), {"loss": "other"})
 
+    def test_arguments_by_name(self):
+        loss_fn, labels = nn.CrossEntropyLoss(), balanced(40, 4)
+        loss = loss_fn(input=self.out, target=labels)
+        self.assertEqual(losses.terms_of(loss_fn, (), loss), 40)
+        self.assertEqual(losses.facts_of(loss_fn, (), loss)["n_outputs"], 4)
+        loss.backward()
+        self.assertEqual(losses.facts_of(loss_fn, (), loss), {"loss": "cross_entropy"})
+
     def test_a_graph_that_was_freed(self):
         loss = F.cross_entropy(self.out, balanced(40, 4))
         loss.backward()
@@ -265,7 +273,7 @@ class Initialisers(unittest.TestCase):
                 layer = nn.Linear(9, n)
                 found = initialisers.measure(layer.bias, 9, n, what="bias")
                 self.assertEqual(found[0], "pytorch_default", (n, seed))
-        for dtype in (torch.float16, torch.bfloat16):
+        for dtype in (torch.float16, torch.bfloat16, torch.float64):
             layer = nn.Linear(100, 100).to(dtype)
             self.assertEqual(initialisers.measure(layer.weight, 100, 100)[0], "pytorch_default")
 

@@ -343,6 +343,51 @@ class Architectures(unittest.TestCase):
         self.assertEqual([layer["skip_from"] for layer in found.layers[5::4]], [3, 6])
         self.assertEqual(seen_at(found, "layer.sum_2")["error_output"], "head.input")
 
+    def test_a_branch_that_a_parameter_scales(self):
+        model = nn.Sequential(
+            nn.Conv2d(3, 8, 4, 4),
+            networks.ScaledBlock(),
+            networks.ScaledBlock(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        )
+        found, step = self.classify(model, torch.randn(9, 3, 16, 16))
+        expected = ["0 conv linear none 0"]
+        for block in "12":
+            expected += [
+                f"{block}.gamma other linear none 1",
+                f"{block}.depthwise conv linear layer_norm 1",
+                f"{block}.wide dense gelu none 1",
+                f"{block}.narrow dense linear none 1",
+                f"{block}.sum residual linear none 0",
+            ]
+        expected += ["3 global_avg_pool linear none 0", "5 dense linear none 0"]
+        self.check(found, model, step, expected, ["0"])
+        sums = [layer for layer in found.layers if layer["kind"] == "residual"]
+        self.assertEqual([layer["n_branch"] for layer in sums], [3, 3])
+        self.assertEqual([layer["skip_from"] for layer in sums], [1, 6])
+        self.assertEqual(parameters_of(found, "1.gamma"), {"1.gamma": "bias"})
+
+    def test_modules_of_another_kind(self):
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(4, 8), nn.ReLU()))
+        lazy = nn.LazyLinear(5)  # never called: of no shape yet
+        model = nn.ModuleDict({"in": scripted, "mix": nn.Bilinear(8, 8, 6), "lazy": lazy, "out": nn.Linear(6, 3)})
+        model.forward = lambda x: model["out"](model["mix"](*[model["in"](x)] * 2))
+        found, _ = self.classify(
+            model, torch.randn(9, 4), optimizer=torch.optim.SGD(list(model["mix"].parameters()), 0.1)
+        )
+        expected = [
+            "in.0.weight other linear none 1",
+            "in.0.bias other linear none 1",
+            "mix other linear none 0",
+            "lazy dense linear none 1",
+            "out dense linear none 0",
+        ]
+        self.assertEqual(rows(found), expected)
+        self.assertEqual((found.layers[2]["fan_in"], found.layers[2]["fan_out"]), (64, 48))
+        self.assertEqual([layer["frozen"] for layer in found.layers], [True, True, False, True, True])
+
     def test_concatenation(self):
         model = networks.UNet()
         loss_fn = nn.MSELoss()
@@ -498,6 +543,16 @@ class Architectures(unittest.TestCase):
         )
         self.assertEqual(rows(found)[0], "0 dense linear batch_norm 0")
         self.assertEqual([layer["frozen"] for layer in found.layers], [True, False])
+        bare = nn.Sequential(
+            nn.Conv2d(1, 4, 3),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(4, affine=False),
+            nn.Flatten(),
+            nn.Linear(36, 3),
+        )
+        found, _ = self.classify(bare, torch.randn(9, 1, 8, 8))
+        self.assertEqual(rows(found)[2], "2 batch_norm linear batch_norm 0")
+        self.assertEqual([layer["frozen"] for layer in found.layers], [False, False, True, False])
         # A norm that learns behind an operator that does not is a layer of its own.
         found, _ = self.classify(
             model,
