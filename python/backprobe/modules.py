@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 Part = Literal["operator", "norm", "activation", "pool", "dropout", "other"]
 
@@ -93,18 +94,24 @@ NODES: dict[str, str] = {
 }
 
 # Nodes that hand the same numbers on, in another arrangement.
-VIEWS = frozenset(
-    name + "Backward0"
-    for name in (
-        "View UnsafeView ReshapeAlias Alias T Transpose Permute Squeeze Unsqueeze Clone ToCopy "
-        "Contiguous Flatten Unflatten ViewAsReal ViewAsComplex Movedim"
-    ).split()
-) | {f"SqueezeBackward{k}" for k in range(1, 5)} | {"TransposeBackward1", "ViewBackward1"}
+VIEWS = (
+    frozenset(
+        name + "Backward0"
+        for name in (
+            "View UnsafeView ReshapeAlias Alias T Transpose Permute Squeeze Unsqueeze Clone ToCopy "
+            "Contiguous Flatten Unflatten ViewAsReal ViewAsComplex Movedim"
+        ).split()
+    )
+    | {f"SqueezeBackward{k}" for k in range(1, 5)}
+    | {"TransposeBackward1", "ViewBackward1"}
+)
 
 # Nodes that hand on a part of them, or all of them times something that is no activation.
 PARTS = frozenset(
-    ("SelectBackward0 SliceBackward0 NarrowBackward0 NativeDropoutBackward0 MulBackward0 "
-     "DivBackward0 IndexBackward0 ExpandBackward0").split()
+    (
+        "SelectBackward0 SliceBackward0 NarrowBackward0 NativeDropoutBackward0 MulBackward0 "
+        "DivBackward0 IndexBackward0 ExpandBackward0"
+    ).split()
 )
 
 ADDITIONS = frozenset(("AddBackward0",))
@@ -242,7 +249,7 @@ def _fans_of_weight(weight: torch.Tensor) -> tuple[int, int]:
     return weight.shape[1] * field, weight.shape[0] * field
 
 
-def fans_of(module: nn.Module) -> tuple[int, int]:
+def fans_of(module: Any) -> tuple[int, int]:
     """fan_in and fan_out; of an embedding 1 and its width, for of a one-hot vector one number is
     not 0; of a recurrent module its inputs and units."""
     if isinstance(module, nn.Linear):
@@ -263,7 +270,7 @@ def fans_of(module: nn.Module) -> tuple[int, int]:
 
 def is_lazy(parameter: torch.Tensor) -> bool:
     """Of a shape that the first call will tell."""
-    return isinstance(parameter, nn.parameter.UninitializedTensorMixin)
+    return isinstance(parameter, UninitializedTensorMixin)
 
 
 def square_kernel_of(module: nn.Module) -> tuple[int, int, int] | None:

@@ -299,7 +299,9 @@ class LSTMClassifier(nn.Module):
 
     def forward(self, x):
         out, (h, _) = self.lstm(self.embed(x))
-        return self.fc({"states": out[:, -1], "last": h[-1], "both": out[:, -1] + h[-1]}[self.reads])
+        return self.fc(
+            {"states": out[:, -1], "last": h[-1], "both": out[:, -1] + h[-1]}[self.reads]
+        )
 
 
 class CellLoop(nn.Module):

@@ -180,7 +180,9 @@ class Guessing(unittest.TestCase):
         self.assertAlmostEqual(facts["trivial_loss"], expected, delta=0.001)
         loss = smooth(self.logits(1000, 2), labels)
         self.assertEqual(losses.facts_of(None, (), loss).keys(), facts.keys())
-        self.assertAlmostEqual(losses.facts_of(None, (), loss)["trivial_loss"], facts["trivial_loss"])
+        self.assertAlmostEqual(
+            losses.facts_of(None, (), loss)["trivial_loss"], facts["trivial_loss"]
+        )
         # Weighted until they count alike.
         weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0]))
         facts = self.level(weighted, self.logits(1000, 2), labels)
@@ -202,9 +204,10 @@ class Guessing(unittest.TestCase):
             (nn.BCEWithLogitsLoss(), (targets > 1).float()),
         ):
             grid = torch.linspace(-6, 6, 2401)
-            best = sum(
-                min(float(loss_fn(c.expand(500), column)) for c in grid) for column in target.T
-            ) / 2
+            best = (
+                sum(min(float(loss_fn(c.expand(500), column)) for c in grid) for column in target.T)
+                / 2
+            )
             facts = self.level(loss_fn, self.logits(500, 2), target)
             self.assertAlmostEqual(facts["trivial_loss"], best, delta=0.01 * best, msg=str(loss_fn))
             self.assertEqual(facts["n_outputs"], 2)
