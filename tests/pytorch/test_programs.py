@@ -5,7 +5,7 @@ A healthy version must reach its goal and be told nothing; a broken one must mis
 first finding must name the cause, its layers and the step since when. As a test: one seed. As a
 command, the table of docs/evidence/programs.md:
 
-    python tests/pytorch/test_programs.py --seeds 5 > docs/evidence/programs-table.md
+    python tests/pytorch/test_programs.py --seeds 5 --alone > table.md
     python tests/pytorch/test_programs.py --seeds 1 --only resnet --say
 """
 
@@ -273,6 +273,18 @@ HEAD = """\
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
+def is_wanted(name, version, wanted):
+    return not wanted or name in wanted or f"{name}:{version or 'healthy'}" in wanted
+
+
+def print_what_has_no_name(wanted):
+    print("\nNothing yet:\n")
+    for name in PROGRAMS:
+        for version, fault in load(name).BROKEN.items():
+            if fault.nothing_yet and is_wanted(name, version, wanted):
+                print(f"- {name}, {fault.why}: {fault.nothing_yet}.")
+
+
 def table():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, required=True)
@@ -287,12 +299,13 @@ def table():
     bad, notes = 0, []
     for name in PROGRAMS:
         for version in versions(name):
-            if wanted and name not in wanted and f"{name}:{version or 'healthy'}" not in wanted:
+            if not is_wanted(name, version, wanted):
                 continue
             for every in {"budget": [None], "1": [1], "both": [None, 1]}[arguments.every]:
                 n, said = row(name, version, every, arguments)
                 bad += n
                 notes += [f"{name} {version or 'healthy'} {every or 'budget'} {s}" for s in said]
+    print_what_has_no_name(wanted)
     print("\n".join(notes), file=sys.stderr)
     return 1 if bad else 0
 
