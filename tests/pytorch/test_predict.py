@@ -145,24 +145,32 @@ class LeavesNoTrace(Watching):
         self.assertEqual(losses[:6], losses[6:])
 
     def test_a_watch_hears_nothing(self):
-        model = Everything()
-        criterion = nn.CrossEntropyLoss()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-        probe = self.watch(model, optimizer, loss_fn=criterion)
-        x, y = self.batch(64)
-        told = []
-        for _ in range(3):
-            loss = criterion(model(x), y)
-            backprobe.predict(model, (x, y), criterion)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            told.append(loss.item())
-        records = self.close(probe)
-        self.assertEqual(len(records), 3)
-        for record, loss in zip(records, told, strict=True):
-            self.assert_near(record["loss"], loss)
-            self.assertEqual(record["samples"], 64)
+        runs = []
+        for predicts in (False, True):
+            torch.manual_seed(3)
+            random.seed(3)
+            numpy.random.seed(3)
+            model = Everything()
+            criterion = nn.CrossEntropyLoss()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+            probe = self.watch(model, optimizer, loss_fn=criterion, run=self.folder / str(predicts))
+            x, y = self.batch(64)
+
+            def look(model=model, criterion=criterion, x=x, y=y, predicts=predicts):
+                if predicts:
+                    backprobe.predict(model, (x, y), criterion)
+
+            for _ in range(3):
+                look()
+                loss = criterion(model(x), y)
+                look()
+                loss.backward()
+                look()
+                optimizer.step()
+                optimizer.zero_grad()
+            runs.append(self.close(probe))
+        self.assertEqual(len(runs[0]), 3)
+        self.assertEqual(*([dict(record) for record in run] for run in runs))
 
 
 class Gains(unittest.TestCase):
