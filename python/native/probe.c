@@ -69,6 +69,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     const native_probe *probe = (native_probe *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(probe->on_backward);
+    Py_VISIT(probe->plain_tensor);
     Py_VISIT(probe->task_number);
     Py_VISIT(probe->last_findings);
     Py_VISIT(probe->last_cost);
@@ -81,6 +82,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
 static int clear(PyObject *self) {
     native_probe *probe = (native_probe *)self;
     Py_CLEAR(probe->on_backward);
+    Py_CLEAR(probe->plain_tensor);
     Py_CLEAR(probe->task_number);
     Py_CLEAR(probe->last_findings);
     Py_CLEAR(probe->last_cost);

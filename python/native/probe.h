@@ -142,6 +142,7 @@ typedef struct native_probe {
     native_stage stage;
     native_light light;
     PyObject *on_backward;   /* or NULL */
+    PyObject *plain_tensor;  /* torch.Tensor; NULL before the first hook, or none */
     PyObject *task_number;   /* the framework's function; NULL before the first loss, or none */
     PyObject *last_findings; /* of a closed probe; likewise the next */
     PyObject *last_cost, *last_overview;

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from watching import Watching, mlp
 
+from backprobe import _native
+
 EVERY = 4
 
 
@@ -120,6 +122,41 @@ class Light(Watching):
             self.step()
         self.assertGreater(self.probe.cost["full_steps"], full)
         self.assertEqual([f.problem for f in self.probe.findings], ["non-finite"])
+
+
+class Hooks(unittest.TestCase):
+    """Ours is put on a tensor by a shorter way than register_hook."""
+
+    def setUp(self):
+        self.native, self.seen = _native.Probe(), []
+        self.native.on_backward = lambda number: self.seen.append(number)
+        self.weight = torch.ones(3, requires_grad=True)
+
+    def test_beside_the_users_own(self):
+        for first in (True, False):
+            with self.subTest(first=first):
+                self.native.forget()
+                self.seen.clear()
+                loss = (self.weight * 2).sum()
+                order = [lambda: self.native.loss(loss, 0),
+                         lambda: loss.register_hook(lambda _: self.seen.append("user"))]
+                handles = [put() for put in (order if first else order[::-1])]
+                loss.backward(retain_graph=True)
+                self.assertEqual(sorted(map(str, self.seen)), ["1", "user"])
+                next(handle for handle in handles if handle is not None).remove()
+                loss.backward()
+                self.assertEqual(self.seen[2:], [2])
+
+    def test_a_leaf_and_a_subclass(self):
+        class Own(torch.Tensor):
+            pass
+
+        for loss in (torch.ones((), requires_grad=True), (self.weight * 2).sum().as_subclass(Own)):
+            self.native.forget()
+            self.seen.clear()
+            self.native.loss(loss, 0)
+            loss.backward()
+            self.assertEqual(self.seen, [1])
 
 
 if __name__ == "__main__":
