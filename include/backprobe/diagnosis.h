@@ -108,6 +108,11 @@ typedef struct bp_diagnosis_overview {
 BP_API void bp_diagnosis_overview_of(const bp_diagnosis *diagnosis,
                                      bp_diagnosis_overview *overview);
 
+/* The gains over depth of the last record, from the input to the loss; borrowed until the next
+ * step. Returns how many; 0 where an error signal at a cut point was not measured, or not finite.
+ */
+BP_API uint32_t bp_diagnosis_profile(const bp_diagnosis *diagnosis, const bp_gain **gains);
+
 /* "vanishing-gradient", "error"; static, NULL outside. */
 BP_API const char *bp_problem_name(bp_problem problem);
 BP_API const char *bp_severity_name(bp_severity severity);

@@ -102,6 +102,10 @@ BP_API void bp_watch_tell(bp_watch *watch, bp_quantity quantity, uint32_t row, d
  * that belongs to it must have been told before. */
 BP_API bp_diagnosis *bp_watch_diagnosis(bp_watch *watch);
 
+/* The last recorded step as its record reads from the log; borrowed until the next step; NULL
+ * before the first. Ends the current record, as bp_watch_diagnosis does. */
+BP_API const bp_record *bp_watch_record(bp_watch *watch);
+
 /* How steps are chosen, and what watching has cost up to now: in the watch, and what its questions
  * cost the host beside; of light steps some are timed. The log has it, too. */
 BP_API bp_event_watch bp_watch_cost(const bp_watch *watch);

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._native import version as _version
 from .finding import Edit, Evidence, Finding, Gain, Remedy, Symptom
+from .predict import LayerGain, Prediction, predict
 from .replay import DamagedLogWarning, check
 from .watch import TrainingStopped, watch
 
@@ -25,12 +26,15 @@ __all__ = [
     "Evidence",
     "Finding",
     "Gain",
+    "LayerGain",
+    "Prediction",
     "Probe",
     "Remedy",
     "Symptom",
     "TrainingStopped",
     "__version__",
     "check",
+    "predict",
     "watch",
 ]
 

@@ -21,13 +21,16 @@ _MARGIN, _ERROR_COLUMNS, _GAIN_COLUMNS, _SHARE_COLUMNS = 2, 14, 9, 19
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
-def rows(gains: Sequence[Gain], most: int = ROWS) -> list[int]:
+def rows(gains: Sequence[Gain]) -> list[int]:
     """Indices of the layers that are shown: the ends, those that contribute most, and between."""
-    n = len(gains)
+    return rows_by([g.contribution or 0.0 for g in gains])
+
+
+def rows_by(contribution: Sequence[float], most: int = ROWS) -> list[int]:
+    n = len(contribution)
     if n <= most:
         return list(range(n))
-    contribution = [max(0.0, g.contribution or 0.0) for g in gains]
-    contribution = [0.0 if math.isnan(c) else c for c in contribution]
+    contribution = [c if c > 0 else 0.0 for c in contribution]
     limit = _STANDS_OUT * sum(contribution) / n
     chosen = {0, n - 1}
     for row in sorted(range(n), key=lambda i: (-contribution[i], i)):

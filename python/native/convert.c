@@ -69,7 +69,7 @@ static PyObject *evidence_of(const bp_model *model, const bp_finding *finding) {
     return list;
 }
 
-static PyObject *gain_of(const bp_model *model, const bp_gain *gain) {
+PyObject *native_gain(const bp_model *model, const bp_gain *gain) {
     const struct {
         const char *name;
         double value;
@@ -93,7 +93,7 @@ static PyObject *gain_of(const bp_model *model, const bp_gain *gain) {
 static PyObject *gains_of(const bp_model *model, const bp_finding *finding) {
     PyObject *list = PyList_New(0);
     for (uint32_t i = 0; list && i < finding->n_gains; i++)
-        if (native_append(list, gain_of(model, &finding->gains[i]))) Py_CLEAR(list);
+        if (native_append(list, native_gain(model, &finding->gains[i]))) Py_CLEAR(list);
     return list;
 }
 

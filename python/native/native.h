@@ -20,17 +20,12 @@
 
 /* --- module.c --------------------------------------------------------------------------------- */
 
-#define NATIVE_NAMES(X)                                                          \
-    X(register_hook)                                                             \
-    X(requires_grad)                                                             \
-    X(is_neg)                                                                    \
-    X(data_ptr)                                                                  \
-    X(dtype)                                                                     \
-    X(shape)                                                                     \
-    X(stride)                                                                    \
-    X(device)                                                                    \
-    X(type) X(layout) X(is_quantized) X(__dlpack__) X(__dlpack_c_exchange_api__) \
-        X(__torch_dispatch__)
+/* clang-format off */
+#define NATIVE_NAMES(X)                                                                       \
+    X(register_hook) X(requires_grad) X(is_neg) X(data_ptr) X(dtype) X(shape) X(stride)       \
+    X(device) X(type) X(layout) X(is_quantized) X(__dlpack__) X(__dlpack_c_exchange_api__)    \
+    X(__torch_dispatch__)
+/* clang-format on */
 
 /* Attribute names, interned once. */
 typedef struct native_names {
@@ -61,6 +56,9 @@ PyObject *native_text(const char *bytes);
 PyObject *native_finding(const bp_model *model, const bp_finding *finding);
 PyObject *native_findings(const bp_model *model, bp_diagnosis *diagnosis);
 /* Both take what they add, which may be NULL after an error; -1 with an exception. */
+PyObject *native_gain(const bp_model *model, const bp_gain *gain);
+/* {quantity: {row: value}} of what was measured. */
+PyObject *native_quantities(const bp_record *record);
 int native_append(PyObject *list, PyObject *item);
 int native_put(PyObject *dict, const char *key, PyObject *value);
 

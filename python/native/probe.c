@@ -168,6 +168,8 @@ static void end_step_of(native_probe *probe, bp_step *step, double loss_scale) {
     const native_outcome outcome = native_stage_merge(probe, step->samples);
     step->samples = outcome.samples;
     step->loss_terms = outcome.terms;
+    probe->has_last_loss = outcome.has_loss;
+    probe->last_loss = outcome.loss;
     native_ends(probe, began);
     native_tell_step(probe, step, &outcome, loss_scale); /* the watch times itself */
     began = native_begins(probe);
@@ -330,6 +332,11 @@ static PyObject *overview(PyObject *self, PyObject *unused) {
                          "not_observed", native_text(seen.not_observed));
 }
 
+static PyObject *profile(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return native_profile((native_probe *)self);
+}
+
 static int end_of(const char *word, bp_run_end *end) {
     static const struct {
         const char *word;
@@ -379,6 +386,26 @@ static PyObject *get_full(PyObject *self, void *unused) {
 static PyObject *get_step(PyObject *self, void *unused) {
     (void)unused;
     return PyLong_FromLongLong(((native_probe *)self)->step);
+}
+
+static PyObject *get_last_loss(PyObject *self, void *unused) {
+    const native_probe *probe = (native_probe *)self;
+    (void)unused;
+    if (!probe->has_last_loss) Py_RETURN_NONE;
+    return PyFloat_FromDouble(probe->last_loss);
+}
+
+static PyObject *get_shares(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((const native_probe *)self)->shares);
+}
+
+static int set_shares(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    const int shares = value ? PyObject_IsTrue(value) : 0;
+    if (shares < 0) return -1;
+    ((native_probe *)self)->shares = shares;
+    return 0;
 }
 
 static PyObject *get_blind(PyObject *self, void *unused) {
@@ -448,12 +475,15 @@ static PyMethodDef methods[] = {
     {"findings", findings, METH_NOARGS, "All findings so far."},
     {"cost", cost, METH_NOARGS, "What watching cost."},
     {"overview", overview, METH_NOARGS, "What the diagnosis saw."},
+    {"profile", profile, METH_NOARGS, "The last full step over depth."},
     {"close", close_probe, METH_O, "Ends the log."},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef attributes[] = {
     {"full", get_full, NULL, "The current step is looked at in full.", NULL},
     {"step", get_step, NULL, "Updates told so far.", NULL},
+    {"loss_of_last_step", get_last_loss, NULL, "None where it was not told.", NULL},
+    {"shares", get_shares, set_shares, "Losses of a step's passes add up to one.", NULL},
     {"blind", get_blind, NULL, "Why the log is not written any more.", NULL},
     {"not_measured", get_not_measured, NULL, "Reason: how many tensors.", NULL},
     {"on_backward", get_on_backward, set_on_backward, "Called as a backward pass begins.", NULL},

@@ -155,6 +155,9 @@ typedef struct native_probe {
 
     unsigned generation; /* of the process that made it */
     int64_t step;
+    double last_loss;
+    bool has_last_loss;
+    bool shares; /* losses of a step's passes add up to one */
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
     double factor; /* of before_update */
@@ -190,6 +193,9 @@ native_call *native_stage_call(native_stage *stage, uint32_t site, native_reason
 native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary);
 /* A pass that begins; NULL without memory. */
 native_pass *native_stage_begin(native_stage *stage, native_pass pass);
+
+/* profile.c */
+PyObject *native_profile(native_probe *probe);
 
 /* put.c: readings that the host made itself. */
 PyObject *native_put_loss(native_probe *probe, PyObject *args);

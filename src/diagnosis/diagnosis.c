@@ -40,7 +40,8 @@ static void begin(bp_diagnosis *d) {
     d->history.largest_jump_step = d->history.nan_since = -1;
     d->history.first_step = d->history.last_step = -1;
     d->forward_worst = d->forward_input = (double)NAN;
-    d->explode_step = d->explode_since = d->jump_step = -1;
+    d->explode_step = d->explode_since = d->jump_step = d->shot_step = -1;
+    d->history.out_of_bounds_step = -1;
     d->parameters.since = d->gradients.since = -1;
 }
 
@@ -173,6 +174,11 @@ const bp_finding *bp_diagnosis_finding(bp_diagnosis *d, uint32_t index) {
     bp_finding_slot *slot = &d->slots[d->order[index]];
     bp_text_compose(d, slot);
     return &slot->finding;
+}
+
+uint32_t bp_diagnosis_profile(const bp_diagnosis *d, const bp_gain **gains) {
+    *gains = d->now.gain + 1;
+    return d->now.measured ? d->now.n_cuts : 0;
 }
 
 /* "first, second" into the overview's text: everything that was never there to be looked at. */

@@ -21,6 +21,7 @@ struct bp_watch {
     bp_event_watch before;                /* what watching had cost before the run paused */
     uint32_t *wanted_full, *wanted_light; /* [n_layers + 1] */
     bp_record record, decoded;
+    bool has_decoded;
     uint8_t *bytes; /* the encoded record */
     size_t capacity;
     bp_units *units; /* [n_layers + 1] */

@@ -130,7 +130,10 @@ static bool encode(bp_watch *watch, size_t *n_bytes) {
     bp_record_encode(&watch->record, &writer);
     bp_cursor_init(&cursor, watch->bytes, writer.length);
     *n_bytes = writer.length;
-    if (!writer.cut && bp_record_decode(&watch->decoded, &cursor, &error) == BP_OK) return true;
+    if (!writer.cut && bp_record_decode(&watch->decoded, &cursor, &error) == BP_OK) {
+        watch->has_decoded = true;
+        return true;
+    }
     bp_fail(&error, BP_ERROR_BLIND, "a record did not survive its own encoding");
     go_blind(watch, &error);
     return false;
@@ -482,6 +485,11 @@ const bp_observer *bp_watch_observer(bp_watch *watch) {
 bp_diagnosis *bp_watch_diagnosis(bp_watch *watch) {
     hand_on(watch);
     return watch->diagnosis;
+}
+
+const bp_record *bp_watch_record(bp_watch *watch) {
+    hand_on(watch);
+    return watch->has_decoded ? &watch->decoded : NULL;
 }
 
 bp_status bp_watch_status(const bp_watch *watch, bp_error *error) {

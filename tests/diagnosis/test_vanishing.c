@@ -418,6 +418,28 @@ static void single_steps_do_not_move_the_onset(void **state) {
     chain_close(&c);
 }
 
+static void the_last_records_profile_is_given(void **state) {
+    (void)state;
+    chain c;
+    const bp_gain *gains;
+    chain_open(&c, 20, BP_ACTIVATION_TANH, BP_NORM_NONE);
+    assert_int_equal(bp_diagnosis_profile(c.diagnosis, &gains), 0);
+    chain_all_gains(&c, 0.5);
+    chain_step(&c, 0);
+    chain_all_gains(&c, 0.25);
+    chain_step(&c, 1);
+    assert_int_equal(bp_diagnosis_profile(c.diagnosis, &gains), 20);
+    assert_int_equal(gains[0].layer, 1);
+    assert_true(isnan(gains[0].gain));
+    assert_int_equal(gains[19].layer, 20);
+    for (uint32_t i = 1; i < 20; i++) assert_true(fabs(gains[i].gain - 0.25) < 1e-3);
+    chain_fill(&c, 2);
+    bp_record_set(&c.record, BP_Q_ERROR_NORM, 7, (double)NAN);
+    bp_diagnosis_step(c.diagnosis, &c.record);
+    assert_int_equal(bp_diagnosis_profile(c.diagnosis, &gains), 0);
+    chain_close(&c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fading_gradients_and_starved_layers_are_found),
@@ -443,6 +465,7 @@ int main(void) {
         cmocka_unit_test(one_record_of_another_mind_changes_neither_layers_nor_cause),
         cmocka_unit_test(shares_are_relative),
         cmocka_unit_test(single_steps_do_not_move_the_onset),
+        cmocka_unit_test(the_last_records_profile_is_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

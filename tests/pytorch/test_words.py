@@ -325,6 +325,39 @@ class Source(Watching):
         head = "import torch as t\nfrom torch import nn\nimport torch\nimport backprobe\n"
         self.assert_changed(script, script.replace("t.nn.Sigmoid", "t.nn.Tanh").strip(), head=head)
 
+    PARTS = """\
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            *[nn.Sequential(nn.Linear(64, 64), nn.Sigmoid()) for _ in range(14)]
+        )
+        self.head = nn.Linear(64, 2)
+    def forward(self, x):
+        return self.head(self.body(x))
+"""
+
+    def in_another_file(self, after_import=""):
+        (self.folder / "parts_of_a_net.py").write_text(self.PARTS, encoding="utf-8")
+        with mock.patch.object(sys, "path", [str(self.folder), *sys.path]), mock.patch.dict(sys.modules):
+            script = f"import parts_of_a_net\n{after_import}net = parts_of_a_net.Net()\n"
+            _, found, _ = self.run_script(HEAD + script + OPTIMIZER + TRAIN)
+        return found[0].remedy
+
+    def test_a_class_in_another_file(self):
+        remedy = self.in_another_file()
+        self.assertEqual(remedy.diff.count("--- "), 2)
+        self.assertIn("+            *[nn.Sequential(nn.Linear(64, 64), nn.Tanh()) for _ in range(14)]\n", remedy.diff)
+        self.assertIn("+    nn.init.xavier_normal_(net.get_submodule(name).weight)\n", remedy.diff)
+
+    def test_another_file_that_was_changed_since(self):
+        changes = "import pathlib\np = pathlib.Path(parts_of_a_net.__file__)\n"
+        changes += 'p.write_text("# a line more" + chr(10) + p.read_text())\n'
+        remedy = self.in_another_file(changes)
+        self.assertIsNone(remedy.diff)
+        self.assertIsNotNone(remedy.code)
+
     # --- where it is not sure
 
     def test_a_class_that_is_handed_around(self):
@@ -390,9 +423,20 @@ class Source(Watching):
     def test_a_model_that_is_made_twice(self):
         self.assert_unchanged(
             """
-            net = None
+            net = nn.Sequential(nn.Linear(64, 2), nn.Sigmoid())
             if torch.rand(1) < 2:
                 net = nn.Sequential(*[nn.Sequential(nn.Linear(64, 64), nn.Sigmoid()) for _ in range(14)], nn.Linear(64, 2))
+            """
+        )
+
+    def test_a_call_beside_a_class_that_is_called_by_another_name(self):
+        self.assert_unchanged(
+            """
+            layers = [nn.Linear(64, 64), nn.Sigmoid()]
+            make = nn.Sigmoid
+            for _ in range(13):
+                layers += [nn.Linear(64, 64), make()]
+            net = nn.Sequential(*layers, nn.Linear(64, 2))
             """
         )
 
@@ -424,6 +468,21 @@ class Source(Watching):
         _, found, _ = self.run_script(script)
         self.assertIsNone(found[0].remedy.diff)
         self.assertIsNotNone(found[0].remedy.code)
+
+    # --- the log
+
+    def test_a_log_says_the_same(self):
+        script = (
+            HEAD + "net = nn.Sequential(*[nn.Sequential(nn.Linear(64, 64), nn.Sigmoid()) for _ in range(14)], nn.Linear(64, 2))\n"
+            + OPTIMIZER + TRAIN.replace("run=False", f"run={str(self.folder / 'run')!r}")
+        )  # fmt: skip
+        _, found, _ = self.run_script(script)
+        (replayed,) = backprobe.check(self.folder / "run")
+        self.assertIsNotNone(found[0].remedy.diff)
+        self.assertIsNone(replayed.remedy.diff)
+        self.assertEqual(replayed.remedy.code, found[0].remedy.code)
+        self.assertEqual(replayed.remedy.title, found[0].remedy.title)
+        self.assertIn("         for name in [", str(replayed))
 
     # --- the optimizer
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tests/golden/runlog-1b tells, for who makes it and who reads it. */
+/* What tests/golden/runlog-1b and runlog-1c tell, for who makes them and who reads them. */
 #ifndef BP_TESTS_RUNLOG_GOLDEN_H
 #define BP_TESTS_RUNLOG_GOLDEN_H
 
@@ -45,6 +45,43 @@ static inline void golden_grow(bp_model *model) {
                             .bias_init = {BP_INIT_ZEROS, 0.0}};
     bp_error error;
     if (bp_model_add_layer(model, &layer, NULL, &error) != BP_OK) fail_msg("%s", error.text);
+}
+
+/* A network of a framework: the model of version 3. */
+static inline bp_model *golden_framework_model(void) {
+    bp_model *model = NULL;
+    bp_error error;
+    const bp_layer layers[] = {{.name = "net.0",
+                                .kind = BP_LAYER_DENSE,
+                                .activation = BP_ACTIVATION_SIGMOID,
+                                .activation_name = "net.1",
+                                .has_bias = true,
+                                .output_shape = {4, 1, 1},
+                                .fan_in = 2,
+                                .fan_out = 4,
+                                .weight_init = {BP_INIT_PYTORCH_DEFAULT, 1.0}},
+                               {.name = "net.2",
+                                .kind = BP_LAYER_DENSE,
+                                .output_shape = {3, 1, 1},
+                                .fan_in = 4,
+                                .fan_out = 3,
+                                .weight_init = {BP_INIT_NORMAL, 0.25}},
+                               {.name = "head", .kind = BP_LAYER_OTHER}};
+    const int64_t input[3] = {2, 1, 1};
+    const bp_recipe recipe = {.loss = BP_LOSS_OTHER,
+                              .optimiser = BP_ADAMW,
+                              .learning_rate = 0.0625,
+                              .trivial_loss = (double)NAN,
+                              .chance_accuracy = (double)NAN,
+                              .unsupervised = true};
+    assert_int_equal(bp_model_open(&model, NULL), BP_OK);
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        if (bp_model_add_layer(model, &layers[i], NULL, &error) != BP_OK)
+            fail_msg("%s", error.text);
+    if (bp_model_set_input_shape(model, input, &error) != BP_OK) fail_msg("%s", error.text);
+    assert_int_equal(bp_model_set_origin(model, "pytorch"), BP_OK);
+    bp_model_set_recipe(model, &recipe);
+    return model;
 }
 
 /* Opens the record. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes the logs that are kept: `make_golden golden FOLDER` tests/golden/runlog-1b, and
- * `make_golden example FOLDER` the one in docs/runlog-format.md. They are made once for a version
- * of the format and never again: a later Backprobe must read them. runlog-1 is from the first
- * version, which numbered every frame; no writer makes such a log any longer. */
+/* Writes the logs that are kept: `make_golden golden FOLDER` tests/golden/runlog-1b, `make_golden
+ * framework FOLDER` runlog-1c, and `make_golden example FOLDER` the one in docs/runlog-format.md.
+ * They are made once for a version of the format and never again: a later Backprobe must read them.
+ * runlog-1 is from the first version, which numbered every frame; no writer makes such a log any
+ * longer. */
 #include "golden.h"
 #include "record/event.h"
 
@@ -181,6 +182,17 @@ static void write_rest(const char *folder, bp_io io) {
     bp_model_close(model);
 }
 
+/* Of a network of PyTorch: the model payload's version 3. */
+static int write_framework(const char *folder, const bp_io *io) {
+    const bp_runlog_options options = {.io = io, .direct = true};
+    bp_model *model = golden_framework_model();
+    bp_runlog_writer *writer = open_writer(folder, model, &options);
+    for (int64_t step = 0; step < 3; step++) put_step(writer, step);
+    close_writer(writer, BP_RUN_FINISHED);
+    bp_model_close(model);
+    return 0;
+}
+
 static int write_golden(const char *folder, const bp_io *io) {
     write_begin(folder, io);
     write_rest(folder, *io);
@@ -191,8 +203,9 @@ int main(int argc, char **argv) {
     bp_io io = bp_io_system;
     io.wall_clock = fixed_clock;
     const bp_runlog_options options = {.io = &io, .direct = true};
-    if (argc != 3) return complain("expected golden FOLDER or example FOLDER");
+    if (argc != 3) return complain("expected golden, framework or example, and FOLDER");
     if (strcmp(argv[1], "example") == 0) return write_example(argv[2], &options);
-    if (strcmp(argv[1], "golden") != 0) return complain("expected golden or example");
+    if (strcmp(argv[1], "framework") == 0) return write_framework(argv[2], &io);
+    if (strcmp(argv[1], "golden") != 0) return complain("expected golden, framework or example");
     return write_golden(argv[2], &io);
 }

@@ -5,6 +5,7 @@
 
 #define GOLDEN SOURCE_ROOT "/tests/golden/runlog-1"
 #define GOLDEN_1B SOURCE_ROOT "/tests/golden/runlog-1b"
+#define GOLDEN_1C SOURCE_ROOT "/tests/golden/runlog-1c"
 #define DOCUMENT SOURCE_ROOT "/docs/runlog-format.md"
 
 static double value_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
@@ -175,6 +176,32 @@ static void the_golden_log_with_all_types(void **state) {
     bp_runlog_reader_close(reader);
 }
 
+static void the_golden_log_of_a_framework(void **state) {
+    (void)state;
+    bp_runlog_reader *reader;
+    bp_error error;
+    if (bp_runlog_reader_open(&reader, GOLDEN_1C, NULL, &error) != BP_OK)
+        fail_msg("%s", error.text);
+    const bp_model *model = bp_runlog_reader_model(reader);
+    assert_string_equal(bp_model_origin(model), "pytorch");
+    assert_true(bp_model_recipe(model)->unsupervised);
+    assert_true(bp_model_recipe(model)->learning_rate == 0.0625);
+    assert_int_equal(bp_model_input(model)[0], 2);
+    assert_int_equal(bp_model_n_layers(model), 3);
+    assert_string_equal(bp_model_layer(model, 1)->activation_name, "net.1");
+    assert_null(bp_model_layer(model, 2)->activation_name);
+    assert_int_equal(bp_model_layer(model, 2)->fan_in, 4);
+    assert_int_equal(bp_model_layer(model, 3)->kind, BP_LAYER_OTHER);
+    for (int64_t step = 0; step < 3; step++) {
+        const bp_record *record = next_entry(reader).record;
+        assert_non_null(record);
+        assert_int_equal(record->step, step);
+        assert_true(value_of(record, BP_Q_STALLED, 3) == 3000.0 + (double)step);
+    }
+    assert_int_equal(bp_runlog_reader_damage(reader)->damaged_places, 0);
+    bp_runlog_reader_close(reader);
+}
+
 /* --- the document --------------------------------------------------------------------------- */
 
 /* Bytes of a line "0040  8b 77 0e ...  meaning"; false where it is no such line. */
@@ -265,6 +292,7 @@ int main(void) {
         cmocka_unit_test(the_golden_log_gives_every_value),
         cmocka_unit_test(some_of_its_values_by_hand),
         cmocka_unit_test(the_golden_log_with_all_types),
+        cmocka_unit_test(the_golden_log_of_a_framework),
         cmocka_unit_test(the_documented_log_is_one),
         cmocka_unit_test(the_documented_checksum_is_the_one),
     };

@@ -290,6 +290,29 @@ static void an_older_host_tells_less(void **state) {
     close_host(&h, reader);
 }
 
+static void the_last_record_is_given_as_the_log_has_it(void **state) {
+    (void)state;
+    host h;
+    open_host(&h, 2, true);
+    assert_null(bp_watch_record(h.watch));
+    begin(&h, 0, 0);
+    bp_watch_tell(h.watch, BP_Q_VARIATION, 1, 0.3);
+    end(&h);
+    const bp_record *record = bp_watch_record(h.watch);
+    assert_non_null(record);
+    assert_int_equal(record->step, 0);
+    const double told = bp_record_get(record, BP_Q_VARIATION, 1);
+    assert_true(told != 0.3 && fabs(told - 0.3) < 1e-3); /* as a logarithm in 16 bits */
+    begin(&h, 1, 0);                                     /* a light step has none */
+    end(&h);
+    assert_int_equal(bp_watch_record(h.watch)->step, 0);
+    begin(&h, 2, 0);
+    end(&h);
+    assert_int_equal(bp_watch_record(h.watch)->step, 2);
+    assert_false(bp_record_has(bp_watch_record(h.watch), BP_Q_VARIATION, 1));
+    close_host(&h, close_and_read(&h));
+}
+
 static void summaries_alone_need_no_memory_for_units(void **state) {
     (void)state;
     for (int only = 0; only < 2; only++) {
@@ -322,6 +345,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_finite_calls_for_full_steps),
         cmocka_unit_test(a_skipped_update_is_marked),
         cmocka_unit_test(an_older_host_tells_less),
+        cmocka_unit_test(the_last_record_is_given_as_the_log_has_it),
         cmocka_unit_test(summaries_alone_need_no_memory_for_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
