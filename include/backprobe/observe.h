@@ -52,7 +52,7 @@ typedef struct bp_step {
 } bp_step;
 
 /* The optimiser left the parameters as they were, for instance because a loss scaler found
- * gradients that are not finite: the step's record says so. */
+ * gradients that are not finite: the record says so, and a light step gets one. */
 #define BP_STEP_UPDATE_SKIPPED 1u
 
 /* A bit per layer and role: wanted[layer] >> role & 1, layer 0 ... n_layers. */

@@ -109,8 +109,13 @@ class Probe:
 
     full: bool  # the current step is looked at in full; read-only; True before open()
     step: int  # updates told so far; read-only
+    loss_of_last_step: float | None  # read-only
     blind: str | None  # why the log is not written any more; read-only
     not_measured: dict[str, int]  # reason -> how many tensors; a copy
+
+    # The losses of a step's passes add up to that of the step, all over the same number of terms;
+    # else that is their mean.
+    shares: bool
 
     # Called as a backward pass from a told loss begins, with its number (1, 2, …), in full steps.
     on_backward: Callable[[int], None] | None

@@ -143,6 +143,11 @@ class DeviceStage:
         return self._now.full
 
     @property
+    def step(self) -> int:
+        """Steps that have ended. The probe knows of those that have arrived."""
+        return self._number
+
+    @property
     def pending(self) -> int:
         """Steps that have ended and are not told yet."""
         return len(self._pending)
@@ -189,6 +194,10 @@ class DeviceStage:
             step.begin_pass(-1, loss)
         elif tensor.requires_grad:
             tensor.register_hook(LossHook(self, step, loss))
+
+    def put_loss(self, value: Scalar, factor: float, terms: int, /) -> None:
+        """As the native probe's; the value may be a tensor."""
+        self._now.begin_pass(-1, Loss(self._later(value), terms, factor))
 
     def fresh(self) -> None:
         """As the native probe's. Whether gradients that are there are all zero is not asked of a
@@ -316,13 +325,15 @@ class DeviceStage:
 
     def close(self, end: _native.End, /) -> None:
         """Waits for what is under way, for nothing comes behind it."""
-        while self._pending:
-            self._pending[0].wait()
-            self._tell(self._pending.popleft())
-        self._probe.close(end)
+        try:
+            while self._pending:
+                self._pending[0].wait()
+                self._tell(self._pending.popleft())
+        finally:
+            self._probe.close(end)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._probe, name)  # news, findings, cost, overview, step, blind, put_...
+        return getattr(self._probe, name)  # news, findings, cost, overview, blind
 
     # --- what hooks bring
 
@@ -505,3 +516,9 @@ class DeviceStage:
         self._free += step.pinned
         for held in (step.pinned, step.calls, step.passes, step.tiles, step.panels, step.spreads):
             held.clear()
+
+
+def stage_for(probe: _native.Probe, parameters: Iterable[Tensor]) -> _native.Probe | DeviceStage:
+    """What is told of tensors: the probe where it can read all parameters itself."""
+    away = [p.device for p in parameters if p.device.type not in ("cpu", "meta")]
+    return DeviceStage(probe, away[0]) if away else probe

@@ -43,19 +43,62 @@ class Hook:
         return getattr, (contextlib.nullcontext(), "__exit__")
 
 
-class LeafHook(Hook):
-    """On a module whose sites are known: in full steps."""
+class ModuleHook(Hook):
+    """On a module: behind its forward pass."""
+
+    __slots__ = ("_handle", "fired", "module")
+
+    def __init__(self, probe: Probe, module: torch.nn.Module) -> None:
+        super().__init__(probe)
+        self.module: torch.nn.Module | None = module
+        self.fired = False
+        self._handle: Any = None
+
+    @property
+    def hangs(self) -> bool:
+        return self._handle is not None
+
+    def put(self) -> None:
+        self.fired = False
+        if self._handle is None and self.module is not None:
+            self._handle = self._hang(self.module)
+
+    def take(self) -> None:
+        """Unless it did not fire."""
+        if self._handle is not None and self.fired:
+            self._handle.remove()
+            self._handle = None
+
+    def let_go(self) -> None:
+        """For good."""
+        self.fired = True
+        self.take()
+        self.probe = self.module = None
+
+    def _hang(self, module: torch.nn.Module) -> Any:
+        return module.register_forward_hook(self)
+
+
+class LeafHook(ModuleHook):
+    """On a module whose sites are known."""
 
     __slots__ = ("_inputs", "_output")
 
-    def __init__(self, probe: Probe, output: tuple[int, int] | None, inputs: tuple[int, int] | None) -> None:
-        super().__init__(probe)
+    def __init__(
+        self,
+        probe: Probe,
+        module: torch.nn.Module,
+        output: tuple[int, int] | None,
+        inputs: tuple[int, int] | None,
+    ) -> None:
+        super().__init__(probe, module)
         self._output = output  # (site, what)
         self._inputs = inputs
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         if is_compiling():
             return
+        self.fired = True
         probe = self.probe
         if probe is None or not probe.listens():
             return
@@ -68,7 +111,7 @@ class LeafHook(Hook):
             probe.fail(error)
 
 
-class DiscoveryHook(Hook):
+class DiscoveryHook(ModuleHook):
     """On every leaf module, as long as the network is not known."""
 
     __slots__ = ()
@@ -76,6 +119,7 @@ class DiscoveryHook(Hook):
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         if is_compiling():
             return
+        self.fired = True
         probe = self.probe
         if probe is None or not probe.listens():
             return
@@ -85,14 +129,18 @@ class DiscoveryHook(Hook):
             probe.fail(error)
 
 
-class BeginHook(Hook):
+class BeginHook(ModuleHook):
     """Before the model's forward pass, in full steps."""
 
     __slots__ = ()
 
+    def _hang(self, module: torch.nn.Module) -> Any:
+        return module.register_forward_pre_hook(self, with_kwargs=True)
+
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if is_compiling():
             return
+        self.fired = True
         probe = self.probe
         if probe is None:
             return
@@ -104,26 +152,32 @@ class BeginHook(Hook):
             probe.tell()
 
 
-class OutputHook(Hook):
+class OutputHook(ModuleHook):
     """On the model: its output may hold the loss."""
 
     __slots__ = ()
 
-    def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
+    def _hang(self, module: torch.nn.Module) -> Any:
+        return module.register_forward_hook(self, with_kwargs=True)
+
+    def __call__(
+        self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object
+    ) -> None:
         if is_compiling():
             return
+        self.fired = True
         probe = self.probe
         if probe is None or not probe.listens():
             return
         try:
-            probe.gave(output)
+            probe.gave(kwargs, output)
         except Exception as error:
             probe.fail(error)
         if probe.news:
             probe.tell()
 
 
-class LossHook(Hook):
+class LossHook(ModuleHook):
     """On the loss function, in every step."""
 
     __slots__ = ()

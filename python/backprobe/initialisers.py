@@ -8,8 +8,12 @@ from typing import Literal
 
 import torch
 
+from . import ranks
+
 Init = tuple[str, float]
 What = Literal["matrix", "table", "bias"]
+
+SAMPLE = 1 << 18  # numbers that suffice
 
 UNKNOWN: Init = ("unknown", 0.0)
 
@@ -22,18 +26,23 @@ def _is_near(value: float, expected: float, n: int, fourth: float) -> bool:
 
 def measure(tensor: torch.Tensor, fan_in: int, fan_out: int, *, what: What = "matrix") -> Init:
     """By the largest magnitude and the root mean square. fan_in: of a recurrent layer its units, by
-    which PyTorch's default goes there."""
+    which PyTorch's default goes there. Of a sharded tensor the shard is looked at: nothing is asked of
+    other ranks."""
+    here = ranks.local(tensor)
+    if here is None:
+        return UNKNOWN
     try:
         with torch.no_grad():
-            return _measure(tensor.detach(), fan_in, fan_out, what)
+            return _measure(here.detach(), fan_in, fan_out, what)
     except (RuntimeError, NotImplementedError, TypeError):
         return UNKNOWN  # meta, quantised, sparse: nothing to measure
 
 
-def _measure(tensor: torch.Tensor, fan_in: int, fan_out: int, what: What) -> Init:
-    n = tensor.numel()
-    if n == 0 or not tensor.is_floating_point():
+def _measure(whole: torch.Tensor, fan_in: int, fan_out: int, what: What) -> Init:
+    if whole.numel() == 0 or not whole.is_floating_point():
         return UNKNOWN
+    tensor = _sample(whole)
+    n = tensor.numel()
     low, high = (float(x) for x in torch.aminmax(tensor))
     if low == high:
         return ("zeros", 0.0) if low == 0 else ("constant", low)
@@ -45,8 +54,8 @@ def _measure(tensor: torch.Tensor, fan_in: int, fan_out: int, what: What) -> Ini
         return ("pytorch_default", 1.0)
     is_uniform = n >= 32 and _fills(largest, largest, rms, n)
     if what == "matrix" and fan_in > 0:
-        if not is_uniform and tensor.dim() >= 2 and _is_orthogonal(tensor.flatten(1), rms):
-            gain = rms * math.sqrt(max(tensor.shape[0], n // tensor.shape[0]))
+        gain = 0.0 if is_uniform or whole.dim() < 2 else _orthogonal_gain(whole.flatten(1))
+        if gain:
             return ("orthogonal", gain)
         named = _by_variance(rms, n, fan_in, fan_out, 1.8 if is_uniform else 3.0)
         if named is not None:
@@ -72,12 +81,22 @@ def _by_variance(rms: float, n: int, fan_in: int, fan_out: int, fourth: float) -
     return None
 
 
-def _is_orthogonal(matrix: torch.Tensor, rms: float) -> bool:
-    """All rows, or all columns if there are fewer, have one length and right angles: looked at for
-    the first eight."""
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    """Some of the rows of a large one: to read all weights of a large network takes its time."""
+    step = tensor.numel() // SAMPLE
+    return tensor[::step] if tensor.dim() >= 2 and 1 < step < tensor.shape[0] else tensor
+
+
+def _orthogonal_gain(matrix: torch.Tensor) -> float:
+    """All rows, or all columns if there are fewer, have one length, the gain, and right angles:
+    looked at for the first eight. 0 for others."""
     rows = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
     if rows.shape[0] < 2 or rows.shape[1] < 4:
-        return False
+        return 0.0
     few = rows[:8].float()
-    products = few @ few.t() / (rms * rms * rows.shape[1])
-    return bool((products - torch.eye(few.shape[0], device=few.device)).abs().max() < 1e-3)
+    products = few @ few.t()
+    square = float(products.diagonal().mean())
+    if not 0 < square < math.inf:
+        return 0.0
+    off = (products / square - torch.eye(few.shape[0], device=few.device)).abs().max()
+    return math.sqrt(square) if float(off) < 1e-3 else 0.0

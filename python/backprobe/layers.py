@@ -76,6 +76,7 @@ class Link:
     before: list[Tensor]
     after: list[Tensor]
     resized: bool  # what lies between operator and activation changed the number of elements
+    between: set[int] = field(default_factory=set)  # vertices there: dropouts, views, pools
 
 
 class Finder:
@@ -126,14 +127,17 @@ class Finder:
         return False if "Pool" in name else None
 
     def _next_link(self, tensor: Tensor) -> Link | None:
-        before, resized = tensor, False
+        resized = False
+        between: set[int] = set()
         for _ in range(8):
             reader = self._single_reader(tensor)
             if reader is None:
                 return None
-            link = self._as_link(reader, before, resized)
+            link = self._as_link(reader, tensor, resized)
             if link is not None:
+                link.between = between
                 return link
+            between.add(reader)
             passed = self._is_passed(reader)
             if passed is None:
                 return None
@@ -179,6 +183,7 @@ class Finder:
             first.before += other.before
             first.after += other.after
             first.resized = first.resized or other.resized
+            first.between |= other.between
         if first.part == "norm" and first.module is not None:
             if set(first.vertices) != set(self.of_module[id(first.module)]):
                 return None  # it normalises something else, too
@@ -210,12 +215,13 @@ class Finder:
     def _join(self, layer: Layer, link: Link) -> None:
         layer.fallback.insert(0, layer.output)
         layer.output = link.after
-        layer.vertices.update(link.vertices)
-        for v in link.vertices:
+        own = link.between.union(link.vertices)
+        layer.vertices |= own
+        for v in own:
             self.layer_of[v] = layer
+        self.taken.update(v for v in own if v < self.flow.n_calls)
         if link.module is None:
             return
-        self.taken.update(v for v in link.vertices if v < self.flow.n_calls)
         call = self.calls[link.vertices[0]]
         layer.members.append(Member(call.name, call.module, self.kinds[id(call.module)]))
 

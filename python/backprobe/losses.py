@@ -39,8 +39,11 @@ _NODES = {
     "BinaryCrossEntropyWithLogitsBackward0": "binary_cross_entropy",
 }
 
+_CLASSES = frozenset(name for name, kind in _NODES.items() if kind == "cross_entropy")
+
 _SUM, _MEAN, _NONE = 2, 1, 0  # of _saved_reduction
-_FACTORS = frozenset(("MulBackward0", "DivBackward0", "ToCopyBackward0", "AliasBackward0"))
+_SCALES = frozenset(("MulBackward0", "MulBackward1", "DivBackward0", "DivBackward1"))
+_FACTORS = _SCALES | {"ToCopyBackward0", "AliasBackward0"}
 
 
 @dataclass
@@ -102,9 +105,9 @@ def _of_node(loss: Tensor) -> Loss | None:
         if kind is not None:
             known: Loss | None = _read_node(node, kind)
             break
-        producers = [p for p, _ in node.next_functions if p is not None]
+        producers = _producers(node)
         if node.name() not in _FACTORS or len(producers) != 1:
-            known = _mean_of_magnitudes(node)
+            known = _smoothed(node) or _mean_of_magnitudes(node)
             break
         factor *= _factor_of(node)
         node = producers[0]
@@ -115,19 +118,49 @@ def _of_node(loss: Tensor) -> Loss | None:
     return known
 
 
+def _producers(node: Any) -> list[Any]:
+    return [p for p, _ in node.next_functions if p is not None]
+
+
 def _factor_of(node: Any) -> float:
-    if node.name() not in ("MulBackward0", "DivBackward0"):
+    if node.name() not in _SCALES:
         return 1.0
     try:
         other = node._saved_other
-        if other is None or other.numel() != 1 or other.device.type != "cpu":
+        if isinstance(other, Tensor) and (other.numel() != 1 or other.device.type != "cpu"):
             return math.nan
         value = float(other)
-    except (RuntimeError, AttributeError):
+    except (RuntimeError, AttributeError, TypeError):
         return math.nan
     if value == 0:
         return math.nan
-    return value if node.name() == "MulBackward0" else 1 / value
+    return value if node.name().startswith("Mul") else 1 / value
+
+
+def _smoothed(node: Any) -> Loss | None:
+    """A cross-entropy with label smoothing is the plain one times 1 - s, and s times the mean over
+    all classes of the same log-probabilities."""
+    parts = _producers(node)
+    if node.name() != "AddBackward0" or len(parts) != 2:
+        return None
+    scaled = [part for part in parts if part.name() in _SCALES and len(_producers(part)) == 1]
+    plain = [part for part in scaled if _producers(part)[0].name() in _CLASSES]
+    if len(scaled) != 2 or len(plain) != 1:
+        return None
+    nll = _producers(plain[0])[0]
+    rest = scaled[0] if scaled[1] is plain[0] else scaled[1]
+    for _ in range(8):
+        producers = _producers(rest)
+        if len(producers) != 1:
+            return None
+        rest = producers[0]
+        if rest.name() == "LogSoftmaxBackward0":
+            break
+    if rest not in _producers(nll):
+        return None
+    loss = _read_node(nll, "cross_entropy")
+    loss.smoothing = 1 - _factor_of(plain[0])
+    return loss if 0 < loss.smoothing < 1 else None
 
 
 def _mean_of_magnitudes(node: Any) -> Loss | None:
@@ -135,7 +168,7 @@ def _mean_of_magnitudes(node: Any) -> Loss | None:
     names = []
     for _ in range(3):
         names.append(node.name())
-        producers = [p for p, _ in node.next_functions if p is not None]
+        producers = _producers(node)
         if len(producers) != 1:
             break
         node = producers[0]

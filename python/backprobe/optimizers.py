@@ -152,29 +152,34 @@ def scaler_above() -> torch.amp.GradScaler | None:
         frame = frame.f_back
         if frame.f_code is _SCALER_STEP:
             scaler = frame.f_locals.get("self")
-            return scaler if isinstance(scaler, torch.amp.GradScaler) else None
+            known = isinstance(scaler, torch.amp.GradScaler) and scaler.is_enabled()
+            return scaler if known else None
     return None
 
 
-def scale_of(scaler: torch.amp.GradScaler) -> float | None:
-    """What the loss is multiplied by; None where only waiting for a device would tell."""
-    scale = scaler._scale
-    if scale is None:
-        return float(scaler._init_scale)
-    return float(scale) if scale.device.type == "cpu" else None
+def scale_of(scaler: torch.amp.GradScaler) -> float | torch.Tensor | None:
+    """What the loss is multiplied by, a tensor where it lies on a device; None where a scaler is
+    switched off."""
+    if not scaler.is_enabled():
+        return None
+    return float(scaler._init_scale) if scaler._scale is None else _read(scaler._scale)
 
 
-def inner_factor(optimizer: Optimizer) -> float | None:
+def inner_factor(optimizer: Optimizer) -> float | torch.Tensor:
     """By what the optimiser is going to divide its gradients itself (a fused one, under a scaler)."""
     scale = getattr(optimizer, "grad_scale", None)
-    if scale is None:
-        return None
-    if isinstance(scale, torch.Tensor):
-        return float(scale) if scale.device.type == "cpu" else None
-    return float(scale)
+    return 1.0 if scale is None else _read(scale)
 
 
-def found_inf(optimizer: Optimizer) -> bool:
-    """The optimiser was told by a scaler to leave the weights as they are."""
-    found = getattr(optimizer, "found_inf", None)
-    return isinstance(found, torch.Tensor) and found.device.type == "cpu" and bool(found)
+def found_inf(optimizers: Sequence[Optimizer]) -> bool | torch.Tensor:
+    """Whether a scaler told an optimiser to leave the weights as they are."""
+    found = [_read(f) for o in optimizers if (f := getattr(o, "found_inf", None)) is not None]
+    on_device = [f for f in found if isinstance(f, torch.Tensor)]
+    return on_device[0] if on_device else any(found)
+
+
+def _read(number: Any) -> float | torch.Tensor:
+    """Of a tensor on a device nobody waits for the value."""
+    if isinstance(number, torch.Tensor) and number.device.type != "cpu":
+        return number
+    return float(number)

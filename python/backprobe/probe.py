@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import fnmatch
 import os
+import pathlib
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,20 +17,12 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
-from . import _native, losses, optimizers, run_folder, structure, talk
+from . import _native, losses, ranks, run_folder, structure, talk
+from . import optimizers as _optimizers
+from .device import stage_for
 from .finding import Finding
-from .hooks import (
-    AfterStep,
-    Backward,
-    BeforeStep,
-    BeginHook,
-    Closure,
-    DiscoveryHook,
-    Hook,
-    LeafHook,
-    LossHook,
-    OutputHook,
-)
+from .hanging import Hanging
+from .hooks import Backward, Closure
 from .replay import tree
 from .source import Source
 from .structure import tensor_in
@@ -65,7 +58,7 @@ class Probe:
         self,
         model: torch.nn.Module,
         outer: torch.nn.Module,
-        optimisers: Sequence[Optimizer],
+        optimizers: Sequence[Optimizer],
         loss_fn: torch.nn.Module | None,
         settings: Settings,
     ) -> None:
@@ -74,22 +67,26 @@ class Probe:
         self.news: list[Finding] = []
         """To be told."""
         self._model = model
-        self._outer = outer
-        self._optimisers = tuple(optimisers)
-        self._loss_fn = loss_fn
+        self._is_bare = outer is model
+        self.optimizers = tuple(optimizers)
+        """Whose steps are watched."""
         self._settings = settings
-        self._quiet = int(os.environ.get("RANK", "0") or 0) > 0
+        self._quiet = ranks.rank() > 0
 
-        self._native = _native.Probe()
+        self._parameters: list[torch.Tensor] = [
+            p for o in self.optimizers for g in o.param_groups for p in g["params"]
+        ]
+        self._probe = _native.Probe()
+        self._native: Any = stage_for(self._probe, self._parameters)
         self._native.on_backward = Backward(self)
+        self._may_ask = isinstance(self._native, _native.Probe)
+        """Whether tensors may be asked for values: an accelerator would have to be waited for."""
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
         self._source: Source | None = None
-        self._parameters: list[torch.Tensor] = [
-            p for o in self._optimisers for g in o.param_groups for p in g["params"]
-        ]
-        self._rates: optimizers.Rates | None = None
-        self._moments: optimizers.Moments | None = None
+        self._shares: ranks.Shares | None = None
+        self._rates: _optimizers.Rates | None = None
+        self._moments: _optimizers.Moments | None = None
         self._resume: tuple[int, str | None] | None = None
 
         # Of the run.
@@ -101,20 +98,18 @@ class Probe:
         self._failure: str | None = None
         self._told_blind = False
         self._told: dict[tuple[str, int], str] = {}
-        self._kept: list[dict[str, Any]] = []
+        self._kept: list[Finding] = []
         self._telling = False
         self._any_mode = False
         self._heard_in_eval = False
         self._heard_loss = False
         self._loss_source: Literal["hook", "hand"] | None = None
-        self._loss_in_output = False
         self._closures = False
         self._scaler: torch.amp.GradScaler | None = None
         self._searching = True
-        self._scale = 1.0
+        self._scale: float | torch.Tensor = 1.0
         self._skip_noted = False
         self._clips = False
-        self._samples_ratio = 1.0
         self._foreign = self._foreign_before = 0
 
         # Of a step.
@@ -127,70 +122,10 @@ class Probe:
         self._overflowed = False
         self._began = False
         self._in_closure = False
-        self._by_hand: float | None = None
+        self._by_hand: float | torch.Tensor | None = None
 
-        self._always: list[tuple[Any, Hook]] = []
-        self._in_full: list[tuple[Any, Hook]] = []
-        self._before: list[tuple[Any, Hook]] = []
-        self._hang_always()
-        self._hang_discovery()
+        self._hanging = Hanging(self, model, outer, loss_fn, optimizers)
         _open.add(self)
-
-    # --- hooks on and off ----------------------------------------------------------------------
-
-    def _hang_always(self) -> None:
-        after = AfterStep(self)
-        self._always = [(o.register_step_post_hook(after), after) for o in self._optimisers]
-        if self._loss_fn is not None:
-            hook = LossHook(self)
-            self._always.append((self._loss_fn.register_forward_hook(hook), hook))
-
-    def _hang_discovery(self) -> None:
-        hook = DiscoveryHook(self)
-        self._in_full = [(m.register_forward_hook(hook), hook) for _, m in structure.leaves(self._model)]
-        self._hang_frame()
-        if self._loss_fn is None:
-            output = OutputHook(self)
-            self._always.append((self._outer.register_forward_hook(output), output))
-
-    def _hang_leaves(self) -> None:
-        assert self._structure is not None
-        modules: dict[torch.nn.Module, dict[str, tuple[int, int]]] = {}
-        for use in self._structure.sites:
-            places = modules.setdefault(use.module, {})
-            places[use.place] = use.site, use.what | places.get(use.place, (0, 0))[1]
-        for module, places in modules.items():
-            hook = LeafHook(self, places.get("output"), places.get("input"))
-            self._in_full.append((module.register_forward_hook(hook), hook))
-        self._hang_frame()
-
-    def _hang_frame(self) -> None:
-        """What frames a full step."""
-        begin = BeginHook(self)
-        self._in_full.append((self._model.register_forward_pre_hook(begin, with_kwargs=True), begin))
-        if not self._before:
-            before = BeforeStep(self)
-            self._before = [(o.register_step_pre_hook(before), before) for o in self._optimisers]
-
-    def _take_down(self, hooks: list[tuple[Any, Hook]]) -> None:
-        for handle, hook in hooks:
-            hook.probe = None
-            handle.remove()
-        hooks.clear()
-
-    def _let_go(self, *, of_optimisers: bool) -> None:
-        """All hooks off. An optimiser that is calling its hooks right now must keep them: those are
-        dead from here on."""
-        self._take_down(self._in_full)
-        kept = []
-        for handle, hook in self._always + self._before:
-            hook.probe = None
-            if of_optimisers or not isinstance(hook, (AfterStep, BeforeStep)):
-                handle.remove()
-            else:
-                kept.append((handle, hook))
-        self._always = kept
-        self._before = []
 
     # --- what hooks call -----------------------------------------------------------------------
 
@@ -223,14 +158,16 @@ class Probe:
             tensor = tensor_in(kwargs)
         self._model_samples = _rows(tensor)
 
-    def gave(self, output: object) -> None:
+    def gave(self, kwargs: Mapping[str, Any], output: object) -> None:
         """The model gave its output, which may hold the loss."""
         if self._loss_source == "hand":
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
             self._loss_source = "hook"
-            self._take_loss(loss, None, ())
+            terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
+            self._probe.shares = terms is not None
+            self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -242,21 +179,23 @@ class Probe:
         self._loss_source = "hook"
         self._take_loss(loss, loss_fn, args)
 
-    def _take_loss(self, loss: torch.Tensor, loss_fn: torch.nn.Module | None, args: tuple[Any, ...]) -> None:
+    def _take_loss(
+        self,
+        loss: torch.Tensor,
+        loss_fn: torch.nn.Module | None,
+        args: tuple[Any, ...],
+        terms: int | None = None,
+    ) -> None:
         self._heard_loss = True
-        rows = _rows(tensor_in(args))
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
-            samples = self._model_samples or rows
-            self._samples_ratio = samples / rows if rows else 1.0
-            self._samples.append(samples)
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss))
+            self._samples.append(self._model_samples or _rows(tensor_in(args)))
+            self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
         if self._light_losses > self._foreign:
-            self._samples.append(round(rows * self._samples_ratio) if rows else self._model_samples)
             self._native.loss(loss, 0)
 
     def backward_begins(self, number: int) -> None:
@@ -268,9 +207,11 @@ class Probe:
         self._backwards = number
 
     def _gradients_are_zero(self) -> bool:
+        if not self._may_ask:
+            return all(parameter.grad is None for parameter in self._parameters)
         # The last layers' are seldom all zero where there are any.
         for parameter in reversed(self._parameters):
-            gradient = parameter.grad
+            gradient = ranks.local(parameter.grad)
             if gradient is not None and bool(gradient.any()):
                 return False
         return True
@@ -278,10 +219,10 @@ class Probe:
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
         self._marks = self._gradient_marks()
-        if self._searching:
+        if self._searching and self._may_ask:
             self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
-            self._native.gradients([p.grad for p in self._parameters])
+            self._native.gradients(self._held_here([p.grad for p in self._parameters]))
 
     def _gradient_marks(self) -> int:
         """Changes when a gradient is replaced or written to. Unscaling does not show here."""
@@ -325,29 +266,40 @@ class Probe:
         self._began = True
         self._searching = False
         if self._scaler is None:
-            self._scaler = optimizers.scaler_above()
-            if self._scaler is not None:
-                self._scale = optimizers.scale_of(self._scaler) or 1.0
+            self._find_scaler()
+        elif (scale := _optimizers.scale_of(self._scaler)) is not None:
+            self._scale = scale
         gradients = [p.grad for p in self._parameters]
         if self._backwards:
             self._clips = self._marks != self._gradient_marks()
-        factor = optimizers.inner_factor(optimiser) or 1.0
-        self._native.before_update(self._parameters, gradients, factor)
+        factor = _optimizers.inner_factor(optimiser)
+        self._native.before_update(self._held_here(self._parameters), self._held_here(gradients), factor)
+
+    def _find_scaler(self) -> None:
+        scaler = _optimizers.scaler_above()
+        scale = None if scaler is None else _optimizers.scale_of(scaler)
+        if scale is not None:
+            self._scaler, self._scale = scaler, scale
+
+    def _held_here(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """What this process tells of tensors that lie over several."""
+        return self._shares.views(tensors) if self._shares is not None else tensors
 
     def stepped(self, optimiser: Optimizer) -> None:
         """An optimiser has stepped."""
         self._leave_closure()
-        if optimiser is not self._optimisers[-1] or self._structure is None:
+        if optimiser is not self.optimizers[-1] or self._structure is None:
             return
         if self.deaf:
             self._native.forget()
             return
         if self._native.full and self._began:
-            self._native.after_update(self._parameters)
+            self._native.after_update(self._held_here(self._parameters))
             if self._moments:
-                self._native.second_moments(*self._moments.now(self._native.step + 1))
-        skipped = self._scaler is not None and any(optimizers.found_inf(o) for o in self._optimisers)
-        self._skip_noted = skipped
+                moments, *constants = self._moments.now(self._native.step + 1)
+                self._native.second_moments(self._held_here(moments), *constants)
+        skipped = False if self._scaler is None else _optimizers.found_inf(self.optimizers)
+        self._skip_noted = skipped is True
         self._end_step(skipped)
 
     def _look_for_skip(self) -> None:
@@ -357,36 +309,38 @@ class Probe:
             if self._overflowed and (self._structure is not None or self._open()):
                 self._end_step(True)
             return
-        scale = optimizers.scale_of(self._scaler)
-        if scale is None or scale == self._scale:
-            return
+        scale = _optimizers.scale_of(self._scaler)
+        if not isinstance(scale, float) or not isinstance(self._scale, float) or scale == self._scale:
+            return  # or it lies on a device
         if scale < self._scale and not self._skip_noted:
             self._end_step(True)
         self._skip_noted = False
         self._scale = scale
 
-    def _end_step(self, skipped: bool) -> None:
+    def _end_step(self, skipped: bool | torch.Tensor) -> None:
         native, first = self._native, self._discovery is not None
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
         if native.full:
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
-        assert self._rates is not None
-        full = native.end_step(self._rates.now(), sum(self._samples), skipped, self._scale)
+        assert self._rates is not None and self._structure is not None
+        # Where calls are seen the rows of those that count tell the samples.
+        samples = 0 if self._structure.sites else sum(self._samples)
+        scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
+        full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
         self._overflowed = self._began = False
         self._by_hand = None
         if first:
             self._discovery = None
-            self._take_down(self._in_full)
-        if full and not self._in_full:
-            self._hang_leaves()
-        elif not full and self._in_full:
-            self._take_down(self._in_full)
-        if not full and not self._closures and self._before:
-            self._take_down(self._before)
+            in_output = self._loss_source == "hook"
+            self._hanging.end_discovery(self._structure.sites, loss_in_output=in_output)
+        if full:
+            self._hanging.begin_full()
+        else:
+            self._hanging.begin_light(closures=self._closures)
         if first:
             self._say_where()
         if native.blind is not None and not self._told_blind:
@@ -411,64 +365,78 @@ class Probe:
         if self._discovery is None:
             return False
         # A wrapped model has another name in the program than its layers' names begin with.
-        place = where_watched(self._model) if self._outer is self._model else None
+        place = where_watched(self._model) if self._is_bare else None
         self._source = Source(self._model, place)
         known = structure.describe(
-            self._discovery, self._model, self._optimisers, objective=self._settings.objective
+            self._discovery, self._model, self.optimizers, objective=self._settings.objective
         )
-        recipe = {**known.recipe, **optimizers.recipe(self._optimisers)}
+        recipe = {**known.recipe, **_optimizers.recipe(self.optimizers)}
         if self._samples and sum(self._samples):
             recipe.setdefault("batch", sum(self._samples))
         self._parameters = [p for _, p, _, _ in known.parameters]
+        shares = ranks.Shares(self._parameters, [layer for _, _, layer, _ in known.parameters])
         self._native.open(
             known.layers,
             recipe,
             known.input_shape,
             [(use.site, use.layer, use.role) for use in known.sites],
-            [(layer, slot, 0) for _, _, layer, slot in known.parameters],
+            [
+                (layer, slot, elements)
+                for (_, _, layer, slot), elements in zip(known.parameters, shares.elements, strict=True)
+            ],
             self._options(),
         )
+        self._shares = shares if shares.any else None
         self._structure = known
-        self._rates = optimizers.Rates(self._optimisers)
-        self._moments = optimizers.Moments(self._optimisers, self._parameters)
+        self._rates = _optimizers.Rates(self.optimizers)
+        self._moments = _optimizers.Moments(self.optimizers, self._parameters)
         self.unseen = tuple(self._not_seen(known))
         return True
 
     def _options(self) -> dict[str, Any]:
         settings = self._settings
-        options: dict[str, Any] = {"budget": settings.budget, "every": settings.every or 0}
+        options: dict[str, Any] = {
+            "budget": settings.budget,
+            "every": settings.every or 0,
+            "ranks": ranks.world(),
+        }
         if settings.max_log_bytes is not None:
             options["max_log_bytes"] = settings.max_log_bytes
+        self.run_folder = self._make_folder()
         if self._resume is not None:
             options["resume_step"] = self._resume[0]
-        self.run_folder = self._make_folder()
         options["run_folder"] = None if self.run_folder is None else os.fsencode(self.run_folder)
         return options
 
     def _make_folder(self) -> str | None:
         settings = self._settings
-        if settings.run is False or self._quiet:
+        if settings.run is False:
             return None
         try:
             if self._resume is not None and self._resume[1] is not None:
-                if os.path.isdir(self._resume[1]):
-                    return self._resume[1]
-                self._say(f"{self._resume[1]} is gone; the log begins anew")
+                # A checkpoint that rank 0 wrote is loaded by all.
+                run = ranks.run_of(self._resume[1])
+                if run.is_dir():
+                    return os.fspath(ranks.own_folder(run))
+                self._say(f"{run} is gone; the log begins anew")
                 self._resume = None
-            if isinstance(settings.run, str):
-                return run_folder.make(settings.run)
-            return run_folder.make_numbered(settings.name or run_folder.name_of_script())
-        except OSError as error:
+            known = settings.run if isinstance(settings.run, str) else None
+            return os.fspath(ranks.agree_on_folder(self._make_run_folder, known))
+        except (OSError, ranks.NoFolder) as error:
             self._told_blind = True
-            self._say(f"no log is kept ({error}); watching and training go on")
+            talk.say(f"backprobe: no log is kept ({error}); watching and training go on")
             return None
 
+    def _make_run_folder(self) -> str:
+        settings = self._settings
+        if isinstance(settings.run, str):
+            return run_folder.make(settings.run)
+        return run_folder.make_numbered(settings.name or run_folder.name_of_script())
+
     def _not_seen(self, known: structure.Structure) -> Iterator[str]:
-        if self._heard_loss:
-            yield from known.unseen
-            return
-        yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
-        yield from (text for text in known.unseen if not text.startswith("the loss"))
+        if not self._heard_loss:
+            yield "the loss: pass loss_fn=, an nn.Module, or call probe.loss(loss)"
+        yield from (text for text in known.unseen if not text.startswith("the loss was not seen"))
 
     # --- what it says --------------------------------------------------------------------------
 
@@ -522,7 +490,7 @@ class Probe:
         step = self._native.step
         self._failure = f"{type(error).__name__}: {error}"
         with contextlib.suppress(Exception):
-            self._let_go(of_optimisers=False)
+            self._hanging.let_go(of_optimizers=False)
         with contextlib.suppress(Exception):
             self._native.close("interrupted")
         with contextlib.suppress(Exception):
@@ -542,15 +510,15 @@ class Probe:
             self.fail(error)
 
     def _loss_by_hand(self, loss: torch.Tensor | float) -> None:
-        twice = self._loss_source == "hook"  # the hook took this step's
+        twice = self._loss_source == "hook"  # which took this one
         self._loss_source = "hand"
-        if twice and self._samples:
+        if twice:
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
-            self._native.put_loss(float(loss), 1.0, 0)
+            self._native.put_loss(float(loss) if self._may_ask else loss, 1.0, 0)
             return
-        self._by_hand = float(loss.detach())
+        self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
         loss.register_hook(_Came(self))
         self._take_loss(loss, None, ())
 
@@ -569,19 +537,19 @@ class Probe:
         )
 
     def checkpoint(self, file: str | os.PathLike[str]) -> None:
-        """Notes in the log that a checkpoint of the last step was written."""
+        """Notes in the log that a checkpoint was written after the last step."""
         if self._structure is not None and self.deaf < _FOR_EVER:
-            self._native.checkpoint(self._native.step, os.fsdecode(file))
-
-    @property
-    def optimizers(self) -> tuple[Optimizer, ...]:
-        """Whose steps are watched."""
-        return self._optimisers
+            self._native.checkpoint(self.step, pathlib.Path(file).name)
 
     @property
     def cost(self) -> dict[str, float]:
-        """What watching took so far: full_steps, light_steps, watch_seconds, run_seconds."""
+        """What watching took so far: full_steps, light_steps, watch_seconds of run_seconds."""
         return self._native.cost()
+
+    @property
+    def loss_of_last_step(self) -> float | None:
+        """None where it was not told."""
+        return self._native.loss_of_last_step
 
     @property
     def step(self) -> int:
@@ -591,9 +559,10 @@ class Probe:
     @property
     def findings(self) -> list[Finding]:
         """What was found so far: the roots, with what follows from them in `consequences`."""
-        rows = self._kept if self._closed or self._structure is None else self._native.findings()
-        found = [f for f in tree(rows) if not self._is_ignored(f)]
-        return found if self._source is None else [self._source.with_diff(f) for f in found]
+        if self._source is None:  # before the first step, or closed
+            return list(self._kept)
+        found = [f for f in tree(self._native.findings()) if not self._is_ignored(f)]
+        return [self._source.with_diff(f) for f in found]
 
     def _is_ignored(self, finding: Finding) -> bool:
         for entry in self._settings.ignore:
@@ -624,7 +593,10 @@ class Probe:
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: with it the log of a resumed run goes on where it was."""
-        return {"version": 1, "step": self.step, "run_folder": self.run_folder}
+        folder = self.run_folder
+        if folder is not None and ranks.rank() > 0:  # that of all of them
+            folder = os.path.dirname(folder)
+        return {"version": 1, "step": self.step, "run_folder": folder}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with the run of `state`; before the first step."""
@@ -645,12 +617,13 @@ class Probe:
         forget_watched(self._model)
         dead = self.deaf >= _FOR_EVER
         self.deaf += _FOR_EVER
-        self._let_go(of_optimisers=not self._telling)
+        self._hanging.let_go(of_optimizers=not self._telling)
         if dead and self._failure is None:  # the child of a fork
+            self._release()
             return
         if self._structure is not None:
             with contextlib.suppress(Exception):
-                self._kept = self._native.findings()
+                self._kept = self.findings
         if self._failure is None:
             try:
                 self._native.close(end)
@@ -658,7 +631,17 @@ class Probe:
                 self._say(f"the log could not be finished ({error})")
             if self._structure is not None:
                 self._say(self._summary())
-        self._discovery = None
+        self._release()
+
+    def _release(self) -> None:
+        """A closed probe keeps findings, not the model."""
+        self._model = torch.nn.Module()
+        self._parameters = []
+        self.optimizers = ()
+        self._discovery = self._source = self._rates = self._moments = self._shares = self._scaler = None
+        if self._structure is not None:
+            self._structure.sites = []
+            self._structure.parameters = []
 
     def _summary(self) -> str:
         found = self.findings
@@ -714,7 +697,19 @@ def _rows(tensor: torch.Tensor | None) -> int:
     return int(tensor.shape[0]) if tensor is not None and tensor.dim() else 0
 
 
+def _count(number: Any) -> int:
+    """0, unknown, where only waiting for a device would tell."""
+    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
+
+
+def _is_far(tensor: torch.Tensor) -> bool:
+    return tensor.device.type not in ("cpu", "meta")
+
+
 def _is_finite(gradient: torch.Tensor | None) -> bool:
+    if gradient is None or _is_far(gradient):  # nobody waits for a device
+        return True
+    gradient = ranks.local(gradient)
     if gradient is None:
         return True
     values = gradient.coalesce().values() if gradient.is_sparse else gradient

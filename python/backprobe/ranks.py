@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -97,13 +98,19 @@ def own_folder(run: Path) -> Path:
     return folder
 
 
+def run_of(folder: str | Path) -> Path:
+    """The run folder of which this is a rank's, or which it is."""
+    folder = Path(folder)
+    return folder.parent if re.fullmatch(r"rank-[1-9]\d*", folder.name) else folder
+
+
 def agree_on_folder(
     make: Callable[[], str | Path],
     known: str | Path | None = None,
-    patience_s: float = PATIENCE_S,
+    patience_s: float | None = None,
 ) -> Path:
     """The folder of this rank's log. Rank 0 makes the run folder and makes its name known; another
-    rank waits for the name, at most `patience_s`, and has a folder of its own below it.
+    rank waits for the name, at most `patience_s` (PATIENCE_S), and has a folder of its own below it.
 
     `known`: the run folder's name, where all ranks were given it; another rank goes there when the
     name does not come. To be called as often and in the same order in all ranks that watch, best at
@@ -113,12 +120,20 @@ def agree_on_folder(
     if world() == 1:
         return Path(make())
     _agreements += 1
+    patience_s = PATIENCE_S if patience_s is None else patience_s
     board = _board(_agreements)
     if rank() == 0:
-        run = Path(make()).resolve()
+        try:
+            run = Path(make()).resolve()
+        except BaseException:
+            board.put("")  # nobody needs to wait
+            raise
         board.put(str(run))
         return run
-    found = board.wait(patience_s) or known
+    found = board.wait(patience_s)
+    if found == "":
+        raise NoFolder("rank 0 keeps no log")
+    found = found or known
     if found is None:
         raise NoFolder(
             f"rank {rank()} does not know rank 0's run folder after {patience_s:g} s; is rank 0 "
@@ -139,7 +154,10 @@ class _Store:
 
     def wait(self, patience_s: float) -> str | None:
         # Short questions, for a long one would block the store's other users in this process.
-        return _look(self._read, patience_s)
+        try:
+            return _look(self._read, patience_s)
+        except RuntimeError:  # the store went with the process that kept it
+            return None
 
     def _read(self) -> str | None:
         return self._store.get(self._key).decode() if self._store.check([self._key]) else None

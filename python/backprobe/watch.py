@@ -71,7 +71,7 @@ def watch(
     import torch
     from torch.optim import Optimizer
 
-    from . import optimizers, run_folder
+    from . import optimizers, ranks, run_folder
     from .probe import Probe, Settings, check_state, note_watched, where_watched
 
     if not isinstance(model, torch.nn.Module):
@@ -98,7 +98,7 @@ def watch(
         max_log_bytes=_count("max_log_bytes", max_log_bytes),
     )
     state = None if resume is None else check_state(resume)
-    if isinstance(settings.run, str) and state is None:
+    if isinstance(settings.run, str) and state is None and ranks.rank() == 0:
         run_folder.refuse_used(settings.run)
     place = where_watched(inner)
     if place is not None:

@@ -4,6 +4,7 @@
  * Micro-batch j has the loss L_j, the mean of t_j terms; its error signals, divided by the factor
  * with which its backward pass began, are dL_j/dx: 1/t_j is inside. One batch of all T terms has
  * 1/T inside instead, so they are weighted by t_j / T; where terms are unknown, all count alike.
+ * Where the host says that losses are shares, L_j is the sum of t_j terms over T: they are added.
  * A site that is called more often than there were passes has several readings of a sample: their
  * mean is taken, so that a norm per sample stays one. */
 #include "probe.h"
@@ -14,21 +15,22 @@ typedef struct native_totals {
     size_t n_passes; /* that count; 0: none was seen */
     int64_t terms;   /* of all; 0 unknown */
     bool awaits;     /* a call whose error signal did not come does not count */
+    bool are_shares; /* the losses add up to one */
 } native_totals;
 
 static bool counts(const native_pass *pass) {
     return !pass->forgotten;
 }
 
-static native_totals totals_of(const native_stage *stage) {
-    native_totals totals = {.awaits = stage->n_errors > 0};
+static native_totals totals_of(const native_stage *stage, bool are_shares) {
+    native_totals totals = {.awaits = stage->n_errors > 0, .are_shares = are_shares};
     bool all_known = true;
     for (size_t i = 0; i < stage->n_passes; i++) {
         const native_pass *pass = &stage->passes[i];
         if (!pass->implied) totals.awaits = true;
         if (!counts(pass)) continue;
         totals.n_passes += !pass->implied;
-        totals.terms += pass->terms;
+        totals.terms = are_shares ? pass->terms : totals.terms + pass->terms;
         all_known = all_known && pass->terms > 0;
     }
     if (!all_known) totals.terms = 0;
@@ -36,6 +38,7 @@ static native_totals totals_of(const native_stage *stage) {
 }
 
 static double weight_of(const native_pass *pass, const native_totals *totals) {
+    if (totals->are_shares) return 1;
     if (totals->terms > 0) return (double)pass->terms / (double)totals->terms;
     return 1 / fmax(1, (double)totals->n_passes);
 }
@@ -178,13 +181,13 @@ static native_outcome loss_of(const native_stage *stage, const native_totals *to
         outcome.loss += weight * pass->loss;
         weights += weight;
     }
-    if (outcome.has_loss) outcome.loss /= weights;
+    if (outcome.has_loss && !totals->are_shares) outcome.loss /= weights;
     return outcome;
 }
 
 native_outcome native_stage_merge(native_probe *probe, int64_t samples) {
     native_stage *stage = &probe->stage;
-    const native_totals totals = totals_of(stage);
+    const native_totals totals = totals_of(stage, probe->shares);
     native_outcome outcome = loss_of(stage, &totals);
     outcome.samples = samples;
     if (!probe->full) return outcome;

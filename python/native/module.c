@@ -44,8 +44,9 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL}};
 
 static int open_names(native_names *names) {
-#define NATIVE_INTERN(name) \
-    if (!(names->name = PyUnicode_InternFromString(#name))) return -1;
+#define NATIVE_INTERN(name)                          \
+    names->name = PyUnicode_InternFromString(#name); \
+    if (!names->name) return -1;
     NATIVE_NAMES(NATIVE_INTERN)
 #undef NATIVE_INTERN
     return 0;

@@ -20,13 +20,14 @@
 
 /* --- module.c --------------------------------------------------------------------------------- */
 
-#define NATIVE_NAMES(X)                                                          \
-    X(register_hook)                                                             \
-    X(requires_grad)                                                             \
-    X(is_neg)                                                                    \
-    X(data_ptr)                                                                  \
-    X(dtype)                                                                     \
-    X(shape) X(stride) X(device) X(type) X(layout) X(is_quantized) X(__dlpack__) \
+#define NATIVE_NAMES(X)                                                 \
+    X(register_hook)                                                    \
+    X(requires_grad)                                                    \
+    X(is_neg)                                                           \
+    X(data_ptr)                                                         \
+    X(dtype)                                                            \
+    X(shape)                                                            \
+    X(stride) X(device) X(type) X(layout) X(is_quantized) X(__dlpack__) \
         X(__dlpack_c_exchange_api__) X(__torch_dispatch__)
 
 /* Attribute names, interned once. */

@@ -168,6 +168,8 @@ static void end_step_of(native_probe *probe, bp_step *step, double loss_scale) {
     const native_outcome outcome = native_stage_merge(probe, step->samples);
     step->samples = outcome.samples;
     step->loss_terms = outcome.terms;
+    probe->has_last_loss = outcome.has_loss;
+    probe->last_loss = outcome.loss;
     native_ends(probe, began);
     native_tell_step(probe, step, &outcome, loss_scale); /* the watch times itself */
     began = native_begins(probe);
@@ -368,6 +370,7 @@ static PyObject *close_probe(PyObject *self, PyObject *word) {
     close_watch(probe, end);
     PyEval_RestoreThread(state);
     native_stage_finish(&probe->stage);
+    Py_CLEAR(probe->on_backward); /* it may know the whole model */
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
@@ -383,6 +386,26 @@ static PyObject *get_full(PyObject *self, void *unused) {
 static PyObject *get_step(PyObject *self, void *unused) {
     (void)unused;
     return PyLong_FromLongLong(((native_probe *)self)->step);
+}
+
+static PyObject *get_last_loss(PyObject *self, void *unused) {
+    const native_probe *probe = (native_probe *)self;
+    (void)unused;
+    if (!probe->has_last_loss) Py_RETURN_NONE;
+    return PyFloat_FromDouble(probe->last_loss);
+}
+
+static PyObject *get_shares(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((const native_probe *)self)->shares);
+}
+
+static int set_shares(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    const int shares = value ? PyObject_IsTrue(value) : 0;
+    if (shares < 0) return -1;
+    ((native_probe *)self)->shares = shares;
+    return 0;
 }
 
 static PyObject *get_blind(PyObject *self, void *unused) {
@@ -459,6 +482,8 @@ static PyMethodDef methods[] = {
 static PyGetSetDef attributes[] = {
     {"full", get_full, NULL, "The current step is looked at in full.", NULL},
     {"step", get_step, NULL, "Updates told so far.", NULL},
+    {"loss_of_last_step", get_last_loss, NULL, "None where it was not told.", NULL},
+    {"shares", get_shares, set_shares, "Losses of a step's passes add up to one.", NULL},
     {"blind", get_blind, NULL, "Why the log is not written any more.", NULL},
     {"not_measured", get_not_measured, NULL, "Reason: how many tensors.", NULL},
     {"on_backward", get_on_backward, set_on_backward, "Called as a backward pass begins.", NULL},

@@ -156,6 +156,9 @@ typedef struct native_probe {
 
     unsigned generation; /* of the process that made it */
     int64_t step;
+    double last_loss;
+    bool has_last_loss;
+    bool shares; /* losses of a step's passes add up to one */
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
     double factor; /* of before_update */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The records of a log as dicts, number by number: for tests and for tools. */
+/* The records of a log, of several ranks merged, as dicts, number by number: for tests and for
+ * tools. */
 #include "native.h"
 
 #include <backprobe/record.h>
@@ -38,12 +39,12 @@ static PyObject *record_of(const bp_record *record) {
                          native_quantities(record));
 }
 
-static PyObject *all_of(bp_runlog_reader *reader) {
+static PyObject *all_of(bp_runlog_ranks *logs) {
     PyObject *list = PyList_New(0);
     while (list) {
         const bp_record *record = NULL;
         bp_error error;
-        if (bp_runlog_reader_next(reader, &record, &error) != BP_OK) {
+        if (bp_runlog_ranks_next(logs, &record, &error) != BP_OK) {
             native_raise(&error);
             Py_CLEAR(list);
         }
@@ -57,10 +58,10 @@ PyObject *native_records(PyObject *module, PyObject *path_bytes) {
     (void)module;
     char *path;
     if (PyBytes_AsStringAndSize(path_bytes, &path, NULL)) return NULL;
-    bp_runlog_reader *reader = NULL;
+    bp_runlog_ranks *logs = NULL;
     bp_error error;
-    if (bp_runlog_reader_open(&reader, path, NULL, &error) != BP_OK) return native_raise(&error);
-    PyObject *list = all_of(reader);
-    bp_runlog_reader_close(reader);
+    if (bp_runlog_ranks_open(&logs, path, NULL, &error) != BP_OK) return native_raise(&error);
+    PyObject *list = all_of(logs);
+    bp_runlog_ranks_close(logs);
     return list;
 }

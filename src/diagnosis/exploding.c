@@ -8,8 +8,6 @@
 #include <math.h>
 
 #define WEIGHT_GROWTH 10
-#define RUN_UP 10 /* steps between an explosion and the NaN that it is blamed for */
-
 /* `then` was a moment ago: RUN_UP steps, or two distances where full records are rare. Steps may go
  * back (a resumed run). */
 static bool recent(const bp_diagnosis *d, int64_t then, int64_t now) {
@@ -116,6 +114,16 @@ static uint32_t update_severity(bp_diagnosis *d, bp_finding_slot *slot, bool exi
     return before != slot->finding.severity;
 }
 
+/* The loss came back to the trivial level because nothing was left to lose: units that a jump has
+ * driven into saturation or death pass nothing on, and have not since. */
+static bool has_died(const bp_diagnosis *d) {
+    const bp_finding_slot *vanishing = &d->slots[BP_PROBLEM_VANISHING_GRADIENT];
+    if (!vanishing->exists || !vanishing->finding.open || bp_loss_left_trivial(d)) return false;
+    const int64_t since = vanishing->finding.since_step;
+    return d->shot_step >= 0 && since > d->history.first_step && since >= d->shot_since &&
+           since - d->shot_step <= RUN_UP;
+}
+
 static uint32_t open_over_depth(bp_diagnosis *d, int64_t step) {
     const bool existed = d->slots[BP_PROBLEM_EXPLODING_GRADIENT].exists;
     bp_finding_slot *slot =
@@ -130,7 +138,8 @@ static uint32_t open_over_depth(bp_diagnosis *d, int64_t step) {
 
 static uint32_t open_over_steps(bp_diagnosis *d, int64_t step) {
     const bool existed = d->slots[BP_PROBLEM_EXPLODING_GRADIENT].exists;
-    bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_EXPLODING_GRADIENT, d->jump_since, step);
+    const int64_t since = has_died(d) ? d->shot_since : d->jump_since;
+    bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_EXPLODING_GRADIENT, since, step);
     slot->temporal = true;
     if (!existed && d->now.measured) bp_profile_copy(&slot->profile, &d->now);
     for (uint32_t id = 1; id <= d->n_layers; id++)
@@ -159,6 +168,11 @@ static void note_candidates(bp_diagnosis *d, const bp_record *record) {
         d->out_by_jump = false;
     else if (recent(d, d->jump_step, record->step))
         d->out_by_jump = true;
+    if (recent(d, d->jump_step, record->step) &&
+        recent(d, d->history.out_of_bounds_step, record->step)) {
+        d->shot_since = d->jump_since;
+        d->shot_step = record->step;
+    }
 }
 
 uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
@@ -179,7 +193,7 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     const bool long_step = d->explode_step == step && largest_update_ratio(d, &layer) > 1;
     if (over_depth && (harm || long_step) && !is_steps && (is_depth || !steps_first))
         return open_over_depth(d, step);
-    if (!is_depth && (blown_up || (is_steps && over_steps && harm)))
+    if (!is_depth && (blown_up || has_died(d) || (is_steps && over_steps && harm)))
         return open_over_steps(d, step);
     if (!slot->exists) return 0;
     if (!over_depth && !over_steps && has_recovered(d)) slot->finding.open = false;

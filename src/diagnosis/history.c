@@ -37,11 +37,25 @@ static void note_loss(bp_diagnosis *d, int64_t step, double loss) {
     history->largest_loss = fmax(history->largest_loss, loss);
     history->last_loss = loss;
     const bool outside = loss > 10 * bp_trivial_level(d);
+    if (outside) history->out_of_bounds_step = step;
     history->n_out_of_bounds = outside ? history->n_out_of_bounds + 1 : 0;
+}
+
+/* By how much the weights have grown since the full step before, where steps in between were light:
+ * a jump among them shows in this alone. */
+static double unseen_growth(const bp_diagnosis *d, const bp_record *record, uint32_t id) {
+    const double before = d->history.layer[id].last_weight_rms;
+    const int64_t distance = record->step - d->full_step;
+    if (d->full_step < 0 || distance < 2 || distance > RUN_UP ||
+        isnan(bp_update_ratio(d, record, id)))
+        return 0;
+    const double floor = 0.1 / sqrt((double)bp_model_layer(d->model, id)->fan_in);
+    return (bp_record_get(record, BP_Q_WEIGHT_RMS, id) - before) / fmax(before, floor);
 }
 
 static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
     bp_layer_history *layer = &d->history.layer[id];
+    const double growth = unseen_growth(d, record, id);
     if (bp_record_has(record, BP_Q_WEIGHT_RMS, id)) {
         const double rms = bp_record_get(record, BP_Q_WEIGHT_RMS, id);
         if (isfinite(rms)) {
@@ -49,7 +63,8 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
             layer->last_weight_rms = rms;
         }
     }
-    const double ratio = bp_update_ratio(d, record, id);
+    const double own = bp_update_ratio(d, record, id);
+    const double ratio = growth > own ? growth : own;
     layer->last_update_ratio = ratio;
     if (!isfinite(ratio)) return;
     layer->largest_update_ratio = fmax(layer->largest_update_ratio, ratio);

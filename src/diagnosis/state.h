@@ -10,6 +10,7 @@
 #define WINDOW_MIN 20             /* fewer are not judged */
 #define LN_SPAN 6.907755278982137 /* ln 1e3: a candidate for vanishing or exploding */
 #define FORWARD_LIMIT 1e-3        /* spread over samples / size: below it they look alike (f32) */
+#define RUN_UP 10                 /* steps between an explosion and what it is blamed for */
 #define SPAN_HEALTHY 3.4          /* ln 30: what a repaired chain may span */
 
 /* --- profile.c ---------------------------------------------------------------------------------
@@ -90,7 +91,8 @@ typedef struct bp_history {
     double largest_jump; /* loss / the loss before */
     int64_t largest_jump_step;
     double largest_loss;
-    uint32_t n_out_of_bounds; /* records in a row up to now with a loss > 10 x trivial */
+    int64_t out_of_bounds_step; /* the last one with a loss > 10 x trivial; -1: none */
+    uint32_t n_out_of_bounds;   /* records in a row up to now with a loss > 10 x trivial */
     double clipping; /* largest norm of all gradients before / after they were clipped; 0 never */
     uint64_t nan_parameters;
     int64_t nan_since; /* -1: never */
@@ -179,6 +181,7 @@ struct bp_diagnosis {
     double jump_ratio;                   /* the largest one where the series began */
     uint32_t jump_layer;
     bool out_by_jump; /* the loss is out of bounds since updates were larger than weights */
+    int64_t shot_since, shot_step; /* the last such jump that the loss showed: began, last seen */
     bp_rank_spread parameters, gradients; /* over the ranks */
     uint32_t n_ranks;                     /* whose copies were compared; 0: of none */
     uint32_t n_equal;                     /* records up to now in which all were equal */

@@ -49,6 +49,42 @@ static double own_log_gain(const bp_diagnosis *d, uint32_t cut, double scale,
     return log(scale * critical_sigma(d, bp_model_cut(d->model, cut)) * field->activation);
 }
 
+/* ln of what a residual block's branch has too much, over its layers that are off; false where a
+ * normalisation in it gives the scale of its weights another meaning. */
+static bool branch_excess(const bp_diagnosis *d, const bp_layer *sum, double sign, double *excess,
+                          uint32_t *n_off) {
+    *excess = 0;
+    *n_off = 0;
+    for (uint32_t id = sum->id - sum->n_branch; id < sum->id; id++) {
+        const bp_layer *layer = bp_model_layer(d->model, id);
+        if (layer->norm != BP_NORM_NONE) return false;
+        if (id == sum->skip_from || !is_off(d, id, sign)) continue; /* a projection is no branch */
+        *excess += log(weight_scale(d, id));
+        ++*n_off;
+    }
+    return true;
+}
+
+/* A sum x + branch(x) whose branch grows: g^2 = 1 + b^2, and b is in proportion to each of its
+ * weights. What shrinks in a branch does no harm: the skip passes on 1. */
+static void weigh_block(const bp_diagnosis *d, double sign, uint32_t cut, bp_verdict *v) {
+    const bp_layer *sum = bp_model_layer(d->model, bp_model_cut(d->model, cut));
+    double excess;
+    uint32_t n_off;
+    const bool plain = sum->n_branch < sum->id && branch_excess(d, sum, sign, &excess, &n_off);
+    if (!d->first.measured && !plain) return;
+    const double gain =
+        d->first.measured ? fmax(d->first.gain[cut].gain, 1e-46) : sqrt(1 + exp(2 * excess));
+    v->own += log(gain);
+    if (!plain || n_off == 0 || sign > 0 || !(gain > 1)) {
+        v->mended += log(gain);
+        return;
+    }
+    const double mended = sqrt(gain * gain - 1) / exp(excess);
+    v->mended += 0.5 * log1p(mended * mended);
+    v->n_off += n_off;
+}
+
 static bp_verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint32_t to) {
     bp_verdict v = {.known = true};
     bp_mean_field field;
@@ -57,6 +93,10 @@ static bp_verdict weigh(const bp_diagnosis *d, double sign, uint32_t from, uint3
         const uint32_t id = bp_model_cut(d->model, cut);
         const bp_layer *layer = bp_model_layer(d->model, id);
         const double scale = weight_scale(d, id);
+        if (layer->kind == BP_LAYER_RESIDUAL) {
+            if (cut > from) weigh_block(d, sign, cut, &v);
+            continue;
+        }
         if (isnan(scale)) {
             if (cut > from && d->first.measured) {
                 v.own += own_log_gain(d, cut, scale, &field);
@@ -86,12 +126,18 @@ static bool is_to_blame(const bp_diagnosis *d, const bp_verdict *v, double limit
            fabs(v->mended) < fmax(SPAN_HEALTHY, fmin(LN_SPAN, 0.25 * fabs(v->own)));
 }
 
+/* Layers first ... last lie in the stretch, those inside of blocks among them. The first cut point
+ * has no gain of its own in a stretch that begins behind it, but its weights may be like the
+ * others'. */
+static uint32_t first_layer(const bp_diagnosis *d, uint32_t from) {
+    return bp_model_cut(d->model, from) + (from == 1 ? 0 : 1);
+}
+
 /* The weights that are blamed still are those of the initialiser, within a tenth. */
 static bool weights_as_initialised(const bp_diagnosis *d, double sign, uint32_t from, uint32_t to) {
     double sum = 0;
     uint32_t n = 0;
-    for (uint32_t cut = from + 1; cut <= to; cut++) {
-        const uint32_t id = bp_model_cut(d->model, cut);
+    for (uint32_t id = bp_model_cut(d->model, from) + 1; id <= bp_model_cut(d->model, to); id++) {
         if (!is_off(d, id, sign)) continue;
         const bp_layer_history *layer = &d->history.layer[id];
         sum +=
@@ -101,14 +147,11 @@ static bool weights_as_initialised(const bp_diagnosis *d, double sign, uint32_t 
     return n > 0 && sum / n < 0.1;
 }
 
-/* The first layer has no gain of its own in a stretch that begins behind it, but its weights may be
- * like the others'. */
 static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint32_t from,
                        uint32_t to) {
     double worst = 1;
     uint32_t worst_layer = 0;
-    for (uint32_t cut = from == 1 ? 1 : from + 1; cut <= to; cut++) {
-        const uint32_t id = bp_model_cut(d->model, cut);
+    for (uint32_t id = first_layer(d, from); id <= bp_model_cut(d->model, to); id++) {
         const double scale = weight_scale(d, id);
         if (!is_off(d, id, sign)) continue;
         bp_finding_add_layer(slot, id);
@@ -224,7 +267,9 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
     if (wide)
         return open_finding(d, record, problem, sign, bp_window_onset(&d->window, candidates),
                             LN_SPAN);
-    return sign > 0 ? open_for_first_layer(d, record) : 0;
+    if (sign > 0) return open_for_first_layer(d, record);
+    /* Saturated units hold the growth below a candidate's, and learn as little. */
+    return open_finding(d, record, problem, sign, d->history.first_step, SPAN_HEALTHY);
 }
 
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record) {

@@ -215,7 +215,8 @@ BP_GUARDED void begin_step(bp_watch *watch, const bp_step *step) {
     watch->has_decision = false;
     watch->in_step = true;
     watch->has_record = watch->has_loss = false;
-    if (watch->governor.full) bp_watch_begin_record(watch);
+    const bool is_skipped = watch->step.flags & BP_STEP_UPDATE_SKIPPED;
+    if (watch->governor.full || is_skipped) bp_watch_begin_record(watch);
 }
 
 static bp_plan on_step_begin(void *context, const bp_step *step) {

@@ -2,12 +2,16 @@
 """Tensors on an accelerator, played on the CPU: the same numbers as the plain definition, told in
 order however late they come, with no operation that would wait for the device."""
 
+import contextlib
+import io
 import math
+import os
 import sys
 import unittest
 import unittest.mock
 import warnings
 
+import test_identity as identity
 import torch
 from backprobe import _native
 from backprobe.device import DeviceStage, HasCome
@@ -201,8 +205,13 @@ class PanelTest(unittest.TestCase):
         self.assertAlmostEqual(cosines[1], expected, places=12)
         self.assertAlmostEqual(cosines[2], 1.0, places=12)
         self.assertEqual(cosines[3:], [None, None])
-        other.before([w], [g])
-        self.assertIsNone(other.after([w]).readings(1.0)[0][2])
+        g[4] = math.inf
+        for gradient in (g, h):
+            other.before([w], [gradient])
+            cosine = other.after([w]).readings(1.0)[0][2]
+        g[4] = h[4] = 0
+        expected = torch.cosine_similarity(g.double(), h.double(), dim=0).item()
+        self.assertAlmostEqual(cosine, expected, places=12)
 
     def test_adaptivity(self):
         v = [torch.rand(60) * 1e-12, torch.zeros(10), None]
@@ -284,7 +293,7 @@ class Late:
 
     def synchronize(self):
         self.clock.waits += 1
-        self.clock.steps = max(self.clock.steps, self.due)
+        self.due = 0
 
 
 class Clock:
@@ -500,6 +509,33 @@ class StageTest(NumbersCase):
         self.assertEqual(len(probe.of("put_summary")), 2 * 3 * 2 + 6 * 3)
         self.assertEqual(numbers, [1, 2])
 
+    def test_losses_that_are_added_have_one_backward_pass(self):
+        probe = Recorder()
+        stage, _ = staged(probe)
+        run, numbers = Run(stage), []
+        stage.on_backward = numbers.append
+        output = run.model(torch.randn(40, 8))
+        losses = output.mean(), output.square().mean()
+        for loss in losses:
+            stage.loss(loss, 1)
+        (losses[0] + 2 * losses[1]).backward()
+        run.update()
+        [(_, _, value, factor, _)] = probe.of("put_loss")
+        self.assertEqual((factor, numbers), (2.0, [1]))
+        self.assertAlmostEqual(value, losses[0].item() / 2 + losses[1].item(), places=6)
+
+    def test_a_backward_pass_that_comes_behind_its_step(self):
+        probe = Recorder()
+        stage, _ = staged(probe)
+        run = Run(stage)
+        late = torch.ones(40, 8, requires_grad=True) * 2
+        stage.forward(3, late, WHAT)
+        run.step()
+        with unittest.mock.patch.object(Tiles, "take", side_effect=AssertionError):
+            late.sum().backward()
+        run.step()
+        self.assertEqual(len(probe.of("put_summary")), 2 * (3 * 2 + 6 * 3))
+
     def test_more_scalars_than_one_piece_holds(self):
         probe = Recorder()
         stage, _ = staged(probe, 2)
@@ -560,6 +596,78 @@ class StageTest(NumbersCase):
             self.assertFalse(stage.forward(0, torch.ones(3), WHAT))
         stage.gradients([torch.ones(3).to_sparse(), None])
         self.assertEqual(stage.not_measured["sparse"], 2)
+
+
+class WholeTest(unittest.TestCase):
+    """A watched training whose tensors are played to lie on an accelerator: its log is the one that
+    the native probe writes, however late the steps come."""
+
+    def setUp(self):
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        self.addCleanup(torch.set_num_threads, self.before)
+
+    def log_of(self, model, behind, every, **options):
+        stages, clock = [], Clock()
+
+        def staged_late(probe, parameters):
+            late = DeviceStage(probe, "cpu", event=lambda device: Late(clock, behind))
+            stages.append(late)
+            return late
+
+        make, data = identity.MODELS[model]
+        patch = unittest.mock.patch("backprobe.probe.stage_for", staged_late)
+        quiet = contextlib.redirect_stderr(io.StringIO())
+        with patch if behind is not None else contextlib.nullcontext(), quiet:
+            training = identity.Training(make, data, identity.OPTIMISERS["adam"], {"every": every},
+                                         **options)
+            with training:
+                states = []
+                for _ in range(12):
+                    states.append(training.step())
+                    clock.steps += 1
+                self.assertIsNone(training.probe.blind)
+                self.assertEqual(training.probe.step, 12)
+                waits = clock.waits
+                training.probe.close()
+                records = _native.records(os.fsencode(training.probe.run_folder))
+        self.assertEqual([stage.pending for stage in stages], [0] * (behind is not None))
+        self.assertEqual(waits, 0)
+        return records, states
+
+    def assert_near(self, name, mine, own):
+        """Logged figures have 16 bits of a logarithm, or 24 of a number. Of effects, which are sums
+        of both signs, the last digits may differ."""
+        self.assertEqual(mine.keys(), own.keys(), name)
+        for row, value in own.items():
+            if value == 0 or name.endswith(("_nan", "_inf", "_bad", "parameters", "stalled")):
+                self.assertEqual(repr(mine[row]), repr(value), (name, row))
+            else:
+                delta = 3e-3 * abs(value) + 1e-9
+                self.assertAlmostEqual(mine[row], value, delta=delta, msg=f"{name} {row}")
+
+    def check(self, model, behind, every=1, **options):
+        with self.subTest(model=model, behind=behind, every=every, **options):
+            own, plain = self.log_of(model, None, every, **options)
+            mine, states = self.log_of(model, behind, every, **options)
+            self.assertEqual(states, plain)
+            self.assertEqual([r["step"] for r in mine], [r["step"] for r in own])
+            for one, other in zip(mine, own, strict=True):
+                self.assertEqual(one["flags"], other["flags"])
+                self.assertEqual(list(one["quantities"]), list(other["quantities"]), one["step"])
+                for name, rows in other["quantities"].items():
+                    self.assert_near(name, one["quantities"][name], rows)
+
+    def test_models(self):
+        for model in identity.MODELS:
+            self.check(model, 0)
+            self.check(model, 3)
+
+    def test_loops(self):
+        self.check("mlp", 2, every=4)
+        self.check("convolutional", 1, micro_batches=3)
+        self.check("transformer", 1, autocast=torch.bfloat16)
+        self.check("recurrent", 1, clip=0.1)
 
 
 class Operations(TorchDispatchMode):

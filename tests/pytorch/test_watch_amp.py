@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 from watching import Watching, mlp, rms
 
 
-class Scaled(Watching):
+class Precision(Watching):
     def setUp(self):
         super().setUp()
         self.x, self.y = data.digits(64)
@@ -45,6 +45,8 @@ class Scaled(Watching):
             scaler.update()
             optimizer.zero_grad()
 
+
+class Scaled(Precision):
     def compare(self, optimizer, clip=None, parts=1):
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
         probe = self.watch(self.model, optimizer, loss_fn=self.criterion)
@@ -84,7 +86,7 @@ class Scaled(Watching):
             self.assertIsNone(record["loss_scale"])
 
 
-class Skipped(Scaled):
+class Skipped(Precision):
     def skips(self, fused, every=1):
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, fused=fused)
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -122,18 +124,23 @@ class Skipped(Scaled):
     def test_from_the_first_step_on(self):
         """The scaler is not known yet: it did not call the optimiser."""
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
-        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**18)
         probe = self.watch(self.model, optimizer, loss_fn=self.criterion)
-        for k in range(8):
-            loss = self.criterion(self.model(self.x) * 64, self.y) * (4 if k < 2 else 1e-30)
+        for _ in range(12):
+            with torch.autocast("cpu", torch.float16):
+                loss = self.criterion(self.model(self.x) * 64, self.y)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
         measured = self.close(probe)
-        self.assertEqual([r.skipped for r in measured][:3], [True, True, False])
-        self.assertEqual(len(measured), 8)
-        self.assertGreater(measured[0]["gradient_inf", 1] or measured[0]["error_inf", 3] or 0, 0)
+        skips = [r.skipped for r in measured]
+        self.assertEqual(len(skips), 12)
+        self.assertGreater(sum(skips), 1)
+        self.assertEqual(skips, sorted(skips, reverse=True))
+        self.assertGreater(measured[0]["error_inf", 3], 0)
+        self.assertGreater(measured[1]["error_inf", 3], 0)
+        self.assertEqual(measured[11]["error_inf", 3], 0)
 
     def test_all_of_them(self):
         """No step is ever made: the watch sees it all the same."""
@@ -147,7 +154,7 @@ class Skipped(Scaled):
         self.assertIn("error[non-finite]", self.said)
 
 
-class HalfPrecision(Scaled):
+class HalfPrecision(Precision):
     def test_autocast(self):
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
         probe = self.watch(self.model, optimizer, loss_fn=self.criterion)

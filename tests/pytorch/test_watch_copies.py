@@ -82,20 +82,19 @@ class Copies(Watching):
         self.assertIsNone(measured[0]["validation_loss"])
 
     def test_workers(self):
-        set_ = TensorDataset(self.x, self.y)
-        for context in ("fork", "spawn", "forkserver"):
-            for x, y in DataLoader(set_, batch_size=32, num_workers=2, multiprocessing_context=context):
+        loader = DataLoader(TensorDataset(self.x, self.y), batch_size=32, num_workers=2, multiprocessing_context="fork")
+        for _ in range(2):
+            for x, y in loader:
                 self.criterion(self.model(x), y).backward()
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-        self.assertEqual([r.step for r in self.close(self.probe)], list(range(6)))
+        self.assertEqual([r.step for r in self.close(self.probe)], list(range(4)))
 
     def test_a_closed_probe_lets_the_model_go(self):
         self.train()
         self.probe.close()
         model = weakref.ref(self.model)
         self.model = self.optimizer = None
-        gc.collect()
         self.assertIsNone(model())
 
 

@@ -170,7 +170,7 @@ class Groups(Loops):
         for layer, change in enumerate(changes, 1):
             self.assert_near(measured[1]["update_rms", layer], change)
         self.assertIsNone(measured[1]["adaptivity", 1])
-        self.assertGreater(measured[1]["adaptivity", 3], 0.9)
+        self.assertGreater(measured[1]["adaptivity", 3], 0.5)
 
     def test_frozen_and_forgotten_parts(self):
         self.model[1].requires_grad_(False)

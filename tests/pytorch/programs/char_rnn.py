@@ -11,7 +11,7 @@ STEPS = 150
 BROKEN = {
     "recurrent_x4": Fault(
         "relu, recurrent weights four times too large, no clipping",
-        "weights-too-large", since=(0, 5),
+        "exploding-gradient", since=(0, 5),
     ),
     "rate": Fault("no clipping, learning rate 1000 times too high", "exploding-gradient", since=(0, 10)),
 }  # fmt: skip

@@ -11,10 +11,11 @@ from torch import nn
 GOAL = Goal("distance", at_most=0.2)
 STEPS = 450
 BROKEN = {
-    "log_sigmoid_by_hand": Fault(
-        "log(1 - sigmoid(x)) by hand and a hasty discriminator", "non-finite", since=(0, 300)
+    "hasty_discriminator": Fault(
+        "the discriminator's rate 150 times too high, log(1 - sigmoid(x)) by hand",
+        "exploding-gradient", since=(0, 5), also=("non-finite",),
     ),
-}
+}  # fmt: skip
 
 
 def generator():

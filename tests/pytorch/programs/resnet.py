@@ -12,7 +12,7 @@ from torch import nn
 GOAL = Goal("accuracy", at_least=0.65)
 STEPS = 80
 BROKEN = {
-    "init_x3": Fault("no norm, and Kaiming's weights times 3", "weights-too-large", since=(0, 0)),
+    "init_x3": Fault("no norm, and Kaiming's weights times 3", "weights-too-large", "layer1.0.conv1"),
     "rate": Fault("learning rate 1000 times too high, no norm", "exploding-gradient", since=(0, 12)),
     "masked_mean": Fault("mean over an empty mask: 0 / 0", "non-finite", since=(20, 20)),
 }
