@@ -179,12 +179,6 @@ class Discovery:
             call = heard.call
             call.inputs = [(number[n], i) for n, i in heard.inputs if n in number]
             call.outputs = [(number[n], i) for n, i in heard.outputs if n in number]
-            if heard.first is not None and heard.first[0] in number:
-                first = (number[heard.first[0]], heard.first[1])
-                call.outputs.remove(first)
-                call.outputs.insert(0, first)
-            elif call.outputs:
-                call.known_by_first = False
             regions.append(graphs.Region(call.inputs, call.outputs, call.in_place))
         if not any(region.outputs for region in regions):
             return  # of what is watched nothing takes part

@@ -24,7 +24,6 @@ class Call:
     shape: tuple[int, ...]  # of its output
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)  # those that the loss depends on
-    known_by_first: bool = True  # outputs[0] is the tensor that its output site shows
     in_place: bool = False
     input_shape: tuple[int, ...] = ()
     input_is_float: bool = False
@@ -95,6 +94,7 @@ class Finder:
                 self.of_module.setdefault(id(call.module), []).append(k)
         self.taken: set[int] = set()  # calls that belong to a layer
         self.layer_of: dict[int, Layer] = {}  # vertex -> its layer
+        self.unseen_sums: list[set[int]] = []  # the blocks that they end
 
     # --- what follows an operator
 
@@ -330,6 +330,7 @@ class Finder:
         end = layer.output[0] if link is None or link.part == "norm" else link.after[0]
         together = seen_at(end)
         if together is None:
+            self._note_unseen(v)
             return None
         if len(together) > 1 and not self._join_parallel(layer, link, together):
             return None
@@ -346,6 +347,27 @@ class Finder:
         for member in layer.vertices:
             self.layer_of[member] = layer
         return layer
+
+    def _note_unseen(self, v: int) -> None:
+        reader = self._single_reader((self.flow.node[v], 0))
+        if reader is not None and self._name_of(reader) in ADDITIONS:
+            return  # one sum of several terms
+        if not self._leads_to_a_call(v):
+            return  # of losses
+        block = self.flow.block_of(v)
+        if block is not None and any(u in self.layer_of for u in block[1]):
+            self.unseen_sums.append(block[1])
+
+    def _leads_to_a_call(self, v: int) -> bool:
+        seen, waiting = {v}, [v]
+        while waiting:
+            for w, _ in self.flow.consumers[waiting.pop()]:
+                if w < self.flow.n_calls:
+                    return True
+                if w not in seen:
+                    seen.add(w)
+                    waiting.append(w)
+        return False
 
     def _join_parallel(self, layer: Layer, link: Link | None, together: frozenset[Tensor]) -> bool:
         """The same sum in several passes through the network (siamese networks)."""

@@ -112,7 +112,12 @@ class Probe:
         self._clips = False
         self._foreign = self._foreign_before = 0
 
+        self._each_came = False
+        """In the last full step a backward pass of its own came of each loss: then no hook is needed
+        on that of a light step."""
+
         # Of a step.
+        self._told_losses = 0
         self._samples: list[int] = []
         self._model_samples = 0
         self._backwards = 0
@@ -190,12 +195,18 @@ class Probe:
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
+            self._told_losses += 1
+            self._each_came = self._may_ask and loss.numel() == 1
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
             self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
-        if self._light_losses > self._foreign:
+        if self._light_losses <= self._foreign:
+            return
+        if self._each_came and not self._native.full:
+            self._native.put_loss(loss.item(), 1.0, 0)
+        else:
             self._native.loss(loss, 0)
 
     def backward_begins(self, number: int) -> None:
@@ -322,6 +333,7 @@ class Probe:
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
         if native.full:
+            self._each_came = self._each_came and self._told_losses == self._backwards
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
         assert self._rates is not None and self._structure is not None
@@ -331,6 +343,7 @@ class Probe:
         full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
         self._backwards = self._foreign_now = self._light_losses = self._marks = 0
+        self._told_losses = 0
         self._overflowed = self._began = False
         self._by_hand = None
         if first:
@@ -518,8 +531,9 @@ class Probe:
             self._heard_loss = True
             self._native.put_loss(float(loss) if self._may_ask else loss, 1.0, 0)
             return
-        self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
-        loss.register_hook(_Came(self))
+        if self._native.full or not self._each_came:
+            self._by_hand = float(loss.detach()) if self._may_ask else loss.detach()
+            loss.register_hook(_Came(self))
         self._take_loss(loss, None, ())
 
     def backward_came(self) -> None:

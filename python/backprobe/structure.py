@@ -144,6 +144,11 @@ class _Description:
         layers.sort(key=lambda layer: layer.order)
         layers = finder.find_branches(layers)
         finder.set_depths(layers, lambda layer: id(layer) in self.site_of)
+        if finder.unseen_sums:
+            n = len(finder.unseen_sums)
+            self.unseen.append(
+                f"the sum at the end of {n} residual block{'s' * (n > 1)}: no module reads it as it is"
+            )
         return layers
 
     def _find_site(self, layer: Layer) -> None:

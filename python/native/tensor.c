@@ -267,14 +267,17 @@ static native_reason by_buffer(PyObject *object, native_view *view) {
     const Py_buffer *buffer = &view->buffer;
     native_reason reason = buffer_dtype(buffer, &view->tensor.dtype);
     if (reason != NATIVE_MEASURED) return reason;
-    if (buffer->ndim > MOST_NDIM || buffer->suboffsets) return NATIVE_DIMENSIONS;
+    if (buffer->ndim > MOST_NDIM || buffer->suboffsets || (!buffer->shape && buffer->ndim > 1) ||
+        (size_t)buffer->itemsize != bp_dtype_bytes(view->tensor.dtype))
+        return NATIVE_UNREADABLE;
     for (int d = 0; d < buffer->ndim; d++) {
-        shape[d] = buffer->shape[d];
+        shape[d] = buffer->shape ? buffer->shape[d] : buffer->len / buffer->itemsize;
+        if (!buffer->strides) continue; /* ctypes leaves them out where the array is row-major */
         if (buffer->strides[d] % buffer->itemsize) return NATIVE_UNREADABLE;
         stride[d] = buffer->strides[d] / buffer->itemsize;
     }
     view->tensor.data = buffer->buf;
-    return shape_view(&view->tensor, buffer->ndim, shape, stride);
+    return shape_view(&view->tensor, buffer->ndim, shape, buffer->strides ? stride : NULL);
 }
 
 /* The capsule frees what it holds when nobody holds it any more. */

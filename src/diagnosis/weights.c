@@ -23,8 +23,17 @@ double bp_weight_scale(const bp_diagnosis *d, uint32_t id, double rms) {
            bp_activation_critical_gain(layer->activation, layer->activation_slope);
 }
 
+/* Frozen weights may not be told with the others: they still are what made them. */
+static double initial_rms(const bp_diagnosis *d, uint32_t id) {
+    const bp_layer *layer = bp_model_layer(d->model, id);
+    const double rms = d->history.layer[id].first_weight_rms;
+    if (!isnan(rms) || !layer->frozen) return rms;
+    const double std = bp_init_std(&layer->weight_init, layer->fan_in, layer->fan_out);
+    return std > 0 ? std : (double)NAN;
+}
+
 static double weight_scale(const bp_diagnosis *d, uint32_t id) {
-    return bp_weight_scale(d, id, d->history.layer[id].first_weight_rms);
+    return bp_weight_scale(d, id, initial_rms(d, id));
 }
 
 /* A linear layer, the output as a rule, is right between 1 and He's sqrt(2). */
@@ -164,7 +173,7 @@ static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint
     const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
     const double fan_in = (double)layer->fan_in;
     bp_finding_add_evidence(slot, "weight_std", "rms of the weights at step 0", worst_layer, 0,
-                            d->history.layer[worst_layer].first_weight_rms, true);
+                            initial_rms(d, worst_layer), true);
     bp_finding_add_evidence(slot, "weight_scale", "std * sqrt(fan_in)", worst_layer, 0,
                             worst * critical, true);
     bp_finding_add_evidence(slot, "critical_scale", "what the activation needs", worst_layer, 0,

@@ -49,6 +49,39 @@ static void a_jump_long_before_is_not_what_it_died_of(void **state) {
     chain_close(&c);
 }
 
+static void what_was_dead_before_the_jump_is_not_what_it_died_of(void **state) {
+    (void)state;
+    for (int64_t death = 0; death <= 30; death += 30) {
+        chain c;
+        chain_open(&c, 6, BP_ACTIVATION_RELU, BP_NORM_NONE);
+        chain_run(&c, 0, death);
+        die(&c);
+        jump(&c, death, death ? CHAIN_TRIVIAL : 100);
+        c.loss = CHAIN_TRIVIAL;
+        chain_run(&c, death + 1, 100);
+        jump(&c, 100, 100);
+        c.loss = CHAIN_TRIVIAL;
+        chain_run(&c, 101, 110);
+        assert_null(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT));
+        assert_non_null(chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT));
+        chain_close(&c);
+    }
+}
+
+static void later_jumps_do_not_move_the_onset(void **state) {
+    (void)state;
+    chain c;
+    chain_open(&c, 6, BP_ACTIVATION_RELU, BP_NORM_NONE);
+    chain_run(&c, 0, 30);
+    jump(&c, 30, 100);
+    die(&c);
+    chain_run(&c, 31, 45);
+    jump(&c, 45, CHAIN_TRIVIAL);
+    chain_run(&c, 46, 120);
+    assert_int_equal(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT)->since_step, 30);
+    chain_close(&c);
+}
+
 static void a_jump_that_the_loss_does_not_show_kills_nothing(void **state) {
     (void)state;
     chain c;
@@ -69,7 +102,10 @@ static void light_steps_then_dead(chain *c, double grown, int64_t distance) {
         bp_diagnosis_loss(c->diagnosis, step, step == 30 ? 100 : CHAIN_TRIVIAL);
     c->weight_rms[3] *= grown;
     die(c);
-    chain_run(c, 29 + distance, 150);
+    c->loss = distance > 1 ? CHAIN_TRIVIAL : 100;
+    chain_step(c, 29 + distance);
+    c->loss = CHAIN_TRIVIAL;
+    chain_run(c, 30 + distance, 150);
 }
 
 static void a_jump_among_light_steps_shows_in_the_weights(void **state) {
@@ -83,6 +119,9 @@ static void a_jump_among_light_steps_shows_in_the_weights(void **state) {
     assert_int_equal(root->n_layers, 1);
     chain_close(&c);
     light_steps_then_dead(&c, 1.5, 6); /* they have not outgrown themselves */
+    assert_null(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT));
+    chain_close(&c);
+    light_steps_then_dead(&c, 3, 1); /* nothing was left unseen: training did not do it */
     assert_null(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT));
     chain_close(&c);
     light_steps_then_dead(&c, 3, 30); /* many steps may well do that, each of them small */
@@ -126,20 +165,21 @@ static void saturated_layers_that_learn_nothing_are_blamed_on_their_weights(void
 
 #define BLOCKS 8
 
-/* A dense layer, then residual blocks of two dense layers, then the output. */
+/* A dense layer, then residual blocks of two dense layers, the first with a norm; the output. */
 static void open_blocks(chain *c, bp_norm norm) {
     memset(c, 0, sizeof *c);
     assert_int_equal(bp_model_open(&c->model, NULL), BP_OK);
     bp_layer dense = {.kind = BP_LAYER_DENSE,
                       .activation = BP_ACTIVATION_RELU,
-                      .norm = norm,
                       .output_shape = {CHAIN_UNITS, 1, 1}};
     assert_int_equal(bp_model_add_layer(c->model, &dense, NULL, NULL), BP_OK);
     for (uint32_t block = 0; block < BLOCKS; block++) {
         const uint32_t entry = bp_model_n_layers(c->model);
         dense.depth_in_blocks = 1;
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 2; i++) {
+            dense.norm = i == 0 ? norm : BP_NORM_NONE;
             assert_int_equal(bp_model_add_layer(c->model, &dense, NULL, NULL), BP_OK);
+        }
         const bp_layer sum = {.kind = BP_LAYER_RESIDUAL,
                               .output_shape = {CHAIN_UNITS, 1, 1},
                               .branch_scale = 1,
@@ -187,6 +227,23 @@ static void too_large_weights_in_branches_are_blamed(void **state) {
     chain_close(&c);
 }
 
+static void a_projection_on_the_skip_is_no_branch(void **state) {
+    (void)state;
+    chain c;
+    open_blocks(&c, BP_NORM_NONE);
+    for (uint32_t id = 4; id < c.n_layers; id += 3) {
+        bp_layer *sum = (bp_layer *)(uintptr_t)bp_model_layer(c.model, id);
+        sum->skip_from = id - 2;
+    }
+    blocks_pass_on(&c, sqrt(1 + 9));
+    for (uint32_t i = 1; i < c.n_layers; i++) c.weight_rms[i] *= 3;
+    chain_step(&c, 0);
+    const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
+    assert_int_equal(root->problem, BP_PROBLEM_WEIGHTS_TOO_LARGE);
+    assert_true(fabs(bp_finding_evidence(root, "mended_gain") - sqrt(2)) < 0.1);
+    chain_close(&c);
+}
+
 static void branches_that_grow_for_another_reason_are_not_blamed(void **state) {
     (void)state;
     chain c;
@@ -200,6 +257,18 @@ static void branches_that_grow_for_another_reason_are_not_blamed(void **state) {
     blocks_pass_on(&c, sqrt(1 + 1e6)); /* nor do weights three times as large explain this */
     for (uint32_t i = 1; i < c.n_layers; i++) c.weight_rms[i] *= 3;
     chain_step(&c, 0);
+    assert_null(chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_LARGE));
+    chain_close(&c);
+}
+
+static void weights_in_normalised_branches_have_no_size(void **state) {
+    (void)state;
+    chain c;
+    open_blocks(&c, BP_NORM_BATCH);
+    blocks_pass_on(&c, sqrt(1 + 81));
+    for (uint32_t i = 1; i < c.n_layers; i++) c.weight_rms[i] *= 9;
+    chain_step(&c, 0);
+    assert_non_null(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT));
     assert_null(chain_find(&c, BP_PROBLEM_WEIGHTS_TOO_LARGE));
     chain_close(&c);
 }
@@ -218,15 +287,47 @@ static void a_first_pass_that_overflows_in_blocks_is_blamed_on_their_weights(voi
     chain_close(&c);
 }
 
+/* Frozen layers' weights are not told where only what is trained is looked at. */
+static void frozen_weights_are_known_by_their_initialiser(void **state) {
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        chain c;
+        chain_open(&c, 10, BP_ACTIVATION_TANH, BP_NORM_NONE);
+        bp_layer *frozen = (bp_layer *)(uintptr_t)bp_model_layer(c.model, 5);
+        frozen->frozen = true;
+        frozen->weight_init.kind = known ? BP_INIT_NORMAL : 0;
+        frozen->weight_init.parameter = 1e-5;
+        c.gain[5] = 8e-5;
+        c.loss = CHAIN_TRIVIAL;
+        chain_starve_below(&c, 5);
+        for (int64_t step = 0; step < 60; step++) {
+            chain_fill(&c, step);
+            bp_record_set(&c.record, BP_Q_WEIGHT_RMS, 5, (double)NAN);
+            c.record.measured[bp_record_cell(&c.record, BP_Q_WEIGHT_RMS, 5)] = 0;
+            bp_diagnosis_step(c.diagnosis, &c.record);
+        }
+        const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
+        assert_int_equal(root->problem,
+                         known ? BP_PROBLEM_WEIGHTS_TOO_SMALL : BP_PROBLEM_VANISHING_GRADIENT);
+        if (known) assert_true(fabs(bp_finding_evidence(root, "weight_std") - 1e-5) < 1e-9);
+        chain_close(&c);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(death_after_a_jump_hangs_under_it),
         cmocka_unit_test(a_jump_long_before_is_not_what_it_died_of),
+        cmocka_unit_test(what_was_dead_before_the_jump_is_not_what_it_died_of),
+        cmocka_unit_test(later_jumps_do_not_move_the_onset),
         cmocka_unit_test(a_jump_that_the_loss_does_not_show_kills_nothing),
         cmocka_unit_test(a_jump_among_light_steps_shows_in_the_weights),
         cmocka_unit_test(saturated_layers_that_learn_nothing_are_blamed_on_their_weights),
         cmocka_unit_test(too_large_weights_in_branches_are_blamed),
+        cmocka_unit_test(a_projection_on_the_skip_is_no_branch),
         cmocka_unit_test(branches_that_grow_for_another_reason_are_not_blamed),
+        cmocka_unit_test(weights_in_normalised_branches_have_no_size),
+        cmocka_unit_test(frozen_weights_are_known_by_their_initialiser),
         cmocka_unit_test(a_first_pass_that_overflows_in_blocks_is_blamed_on_their_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,52 @@ static void single_codes_that_stay_are_none(void **state) {
     chain_close(&c);
 }
 
+/* Two codes are none, either; in the first layer and in the last. */
+static void two_codes_count_at_once(void **state) {
+    (void)state;
+    chain c;
+    open(&c);
+    const told differ[] = {{1, 6.07e-3, 0}, {6, 6.07e-3, 0}};
+    assert_int_equal(step_of(&c, 0, differ, 2), 1);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_RANK_MISMATCH);
+    assert_int_equal(f->n_layers, 2);
+    assert_int_equal(f->layers[1], 6);
+    chain_close(&c);
+}
+
+/* What was rounded before counts neither for the steps nor for the layers that come later. */
+static void gradients_that_stay_a_code_apart(void **state) {
+    (void)state;
+    chain c;
+    open(&c);
+    const told before[] = {{1, 0, CODE}, {6, 0, CODE}}, differ = {4, 0, CODE};
+    assert_int_equal(step_of(&c, 0, before, 2), 0);
+    equal_steps(&c, 1, 3);
+    assert_int_equal(step_of(&c, 3, &differ, 1), 0);
+    assert_int_equal(step_of(&c, 4, &differ, 1), 0);
+    assert_int_equal(step_of(&c, 5, &differ, 1), 1);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_RANK_MISMATCH);
+    assert_int_equal(f->severity, BP_WARNING);
+    assert_int_equal(f->since_step, 3);
+    assert_int_equal(f->n_layers, 1);
+    assert_int_equal(f->layers[0], 4);
+    chain_close(&c);
+}
+
+static void both_at_once(void **state) {
+    (void)state;
+    chain c;
+    open(&c);
+    equal_steps(&c, 0, 7);
+    const told differ = {2, 0.96, 0.97};
+    assert_int_equal(step_of(&c, 7, &differ, 1), 1);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_RANK_MISMATCH);
+    assert_int_equal(f->since_step, 7);
+    assert_says(f->cause, "differ by 96% at step 7; they part since step 7; gradients differ since "
+                          "step 7, by up to 97%:");
+    chain_close(&c);
+}
+
 static void different_from_the_start(void **state) {
     (void)state;
     chain c;
@@ -163,13 +209,15 @@ static void ranks_that_agree_again(void **state) {
     open(&c);
     const told differ = {3, 0.5, 0};
     step_of(&c, 0, &differ, 1);
-    equal_steps(&c, 1, 20);
+    equal_steps(&c, 1, 15);
+    step_of(&c, 15, &differ, 1); /* not over yet: the steps are counted anew */
+    equal_steps(&c, 16, 35);
     assert_true(chain_find(&c, BP_PROBLEM_RANK_MISMATCH)->open);
-    equal_steps(&c, 20, 22);
+    equal_steps(&c, 35, 36);
     const bp_finding *f = chain_find(&c, BP_PROBLEM_RANK_MISMATCH);
     assert_false(f->open);
-    assert_int_equal(f->last_step, 0);
-    assert_says(f->note, "equal again after step 0");
+    assert_int_equal(f->last_step, 15);
+    assert_says(f->note, "equal again after step 15");
     chain_close(&c);
 }
 
@@ -207,6 +255,9 @@ int main(void) {
         cmocka_unit_test(equal_copies_are_silent),
         cmocka_unit_test(single_codes_are_rounding),
         cmocka_unit_test(single_codes_that_stay_are_none),
+        cmocka_unit_test(two_codes_count_at_once),
+        cmocka_unit_test(gradients_that_stay_a_code_apart),
+        cmocka_unit_test(both_at_once),
         cmocka_unit_test(different_from_the_start),
         cmocka_unit_test(gradients_alone_are_a_warning),
         cmocka_unit_test(one_rank_changed_its_parameters),

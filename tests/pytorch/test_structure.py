@@ -147,6 +147,10 @@ class Architectures(unittest.TestCase):
             seen_at(found, "conv1"), {"activation": "conv2.input", "error_output": "conv2.input"}
         )
         self.assertEqual(seen_at(found, "conv2")["error_output"], "fc1.input")
+        # Behind a dropout: what comes back there is no longer the activation's alone.
+        self.assertEqual(
+            seen_at(found, "fc1"), {"activation": "fc2.input", "error_output": "fc2.input"}
+        )
         self.assertNotIn("kernel", found.layers[0])  # its output is seen pooled
         self.assertEqual(found.recipe["loss"], "cross_entropy")
 
@@ -249,18 +253,24 @@ class Architectures(unittest.TestCase):
                 self.fc = nn.Linear(4, 3)
 
             def forward(self, x, places):
-                return self.fc((self.tok(x) + self.pos(places)).mean(1))
+                positions = self.pos(places)
+                if len(positions) not in (1, x.shape[1], len(x)):
+                    positions = positions.mean((0, 1))
+                return self.fc((self.tok(x) + positions).mean(1))
 
-        tokens = torch.randint(9, (7, 5))
-        for places, depth in (
-            (torch.arange(5), 0),
-            (torch.arange(5)[None], 0),
-            (torch.arange(5).expand(7, 5), 0),
-            (torch.randint(5, (7, 5)), 1),  # data, too
+        tokens, square = torch.randint(9, (7, 5)), torch.randint(9, (5, 5))
+        for x, places, depth in (
+            (tokens, torch.arange(5), 0),
+            (tokens, torch.arange(5)[None], 0),
+            (tokens, torch.arange(5).expand(7, 5), 0),
+            (tokens, torch.randint(5, (9, 9)), 0),  # distances
+            (square, torch.arange(5), 0),
+            (tokens, torch.randint(5, (7, 5)), 1),  # data, too
+            (tokens, torch.randint(5, (7, 1)), 1),
         ):
-            model = Net()
-            found, step = self.classify(model, (tokens, places))
-            self.assertEqual(found.layers[0]["depth_in_blocks"], depth, places.shape)
+            found, _ = self.classify(Net(), (x, places))
+            depths = {layer["name"]: layer["depth_in_blocks"] for layer in found.layers}
+            self.assertEqual(depths, {"tok": depth, "pos": 1, "fc": 0}, (x.shape, places.shape))
 
     def test_transformer_layers_of_pytorch(self):
         x = torch.randn(9, 6, 5)
@@ -304,9 +314,12 @@ class Architectures(unittest.TestCase):
                 f"{layer}.linear2 dense linear none 1",
                 f"{layer}.sum_2 residual linear none 0",
             ]
-        expected.pop()  # what follows the last sum is a mean: not seen
+        expected.pop()  # what follows the last sum is a mean
         expected.append("fc dense linear none 0")
         self.check(found, model, step, expected, ["embed"])
+        self.assertEqual(
+            found.unseen, ["the sum at the end of 1 residual block: no module reads it as it is"]
+        )
 
     def test_parameters_beside_modules(self):
         model = networks.VisionTransformer()
@@ -472,9 +485,11 @@ class Architectures(unittest.TestCase):
         self.assertEqual(seen_at(found, "0.0"), {"activation": "0.0.output"})
         self.assertEqual(input_at(found), {"activation": "0.0.input"})
         self.assertEqual(found.input_shape, (1, 6, 6))
-        self.assertEqual(
-            [name for name, *_ in found.parameters], ["1.weight", "1.bias", "3.weight", "3.bias"]
-        )
+        trained = ["1.weight", "1.bias", "3.weight", "3.bias"]
+        self.assertEqual([name for name, *_ in found.parameters], trained)
+        found, _ = self.classify(model, torch.randn(9, 1, 6, 6))  # the optimiser has all
+        self.assertEqual([layer["frozen"] for layer in found.layers], [True, True, False, False])
+        self.assertEqual([name for name, *_ in found.parameters], trained)
 
     def test_what_no_optimiser_has_is_frozen(self):
         model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
@@ -518,12 +533,141 @@ class Architectures(unittest.TestCase):
                 found, step = self.classify(model, torch.randn(9, 4))
                 first = found.layers[0]
                 self.assertEqual(len(found.layers), 2)
+                shown = [site.module for site in found.discovery.sites]
+                self.assertFalse(any(isinstance(module, nn.Identity) for module in shown))
                 self.assertEqual(
                     (first["activation"], first["norm"], first["norm_after_activation"]), expected
                 )
                 for role in ("error_pre_activation", "error_pre_norm"):
                     has = expected[0] != "linear" if "act" in role else expected[1] != "none"
                     self.assertEqual(role in seen_at(found, "0"), has, role)
+
+    def test_a_norm_for_two_operators_is_a_layer_of_its_own(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 8)
+                self.norm, self.last = nn.LayerNorm(8), nn.Linear(8, 3)
+
+            def forward(self, x):
+                x = torch.tanh(self.norm(self.first(x)))
+                return self.last(self.norm(self.second(x)))
+
+        model = Net()
+        found, step = self.classify(model, torch.randn(9, 4))
+        expected = [
+            "first dense linear none 0",
+            "norm layer_norm linear layer_norm 1",  # at two places in depth
+            "second dense linear none 0",
+            "last dense linear none 0",
+        ]
+        self.check(found, model, step, expected, ["first"])
+
+    def test_pooling_between_operator_and_activation(self):
+        """The activation's slope is no part of the gain that the layer's size would tell."""
+        model = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3)
+        )
+        found, step = self.classify(model, torch.randn(9, 1, 8, 8))
+        self.check(
+            found, model, step, ["0 conv relu none 0", "4 dense linear none 0"], ["0"]
+        )
+        self.assertEqual(seen_at(found, "0"), {"activation": "2.output", "error_output": "2.output"})
+
+    def test_shapes_and_kernels(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.plain = nn.Conv2d(2, 4, 3, padding=1)
+                self.grouped = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+                self.wide = nn.Conv2d(4, 4, (3, 5), padding=1)
+                self.holes = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
+                self.same = nn.Conv2d(4, 4, 3, padding="same")
+                self.flat = nn.Conv1d(4, 4, 3, padding=1)
+                self.fc = nn.Linear(4 * 48, 3)
+
+            def forward(self, x):
+                x = F.relu(self.grouped(F.relu(self.plain(x))))
+                x = F.relu(self.same(self.holes(self.wide(x))))
+                return self.fc(F.relu(self.flat(x.flatten(2))).flatten(1))
+
+        model = Net()
+        found, _ = self.classify(model, torch.randn(9, 2, 8, 8))
+        layers = {layer["name"]: layer for layer in found.layers}
+        self.assertEqual([name for name in layers if "kernel" in layers[name]], ["plain"])
+        fans = {name: (layer["fan_in"], layer["fan_out"]) for name, layer in layers.items()}
+        for name, module in model.named_children():
+            self.assertEqual(fans[name], nn.init._calculate_fan_in_and_fan_out(module.weight), name)
+        self.assertEqual(layers["same"]["output_shape"], (4, 8, 6))
+        # Seen as a vector, told as the layer has it.
+        self.assertEqual(seen_at(found, "flat")["error_output"], "fc.input")
+        self.assertEqual(layers["flat"]["output_shape"], (4, 48, 1))
+
+    def test_never_called_in_a_block(self):
+        class Block(networks.PreActivation.Block):
+            def __init__(self):
+                super().__init__()
+                last = self.conv2
+                del self.conv2
+                self.spare = nn.Linear(3, 3)
+                self.conv2 = last
+                self.last_spare = nn.Linear(3, 3)
+
+        model = networks.PreActivation()
+        model.blocks = nn.Sequential(Block(), Block())
+        model.fc = nn.Linear(64, 3)
+        found, _ = self.classify(model, torch.randn(9, 1, 8, 8))
+        names = [layer["name"] for layer in found.layers]
+        self.assertEqual(len(names), 14)
+        for number, layer in enumerate(found.layers):
+            if layer["kind"] == "residual":
+                branch = names[number - layer["n_branch"] : number]
+                self.assertEqual([name.rsplit(".", 1)[-1] for name in branch], ["norm1", "conv1", "conv2"])
+                skip = names[layer["skip_from"] - 1]
+                self.assertEqual(skip, "stem" if "blocks.0" in layer["name"] else "blocks.0.sum")
+        self.assertEqual(names[-1], "fc")
+
+    def test_a_second_name_for_the_same_weights(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.shared, self.embed, self.fc = nn.Embedding(9, 4), nn.Embedding(9, 4), nn.Linear(4, 3)
+                self.embed.weight = self.shared.weight
+
+            def forward(self, x):
+                return self.fc(self.embed(x).mean(1))
+
+        found, _ = self.classify(Net(), torch.randint(9, (9, 5)))
+        self.assertEqual(rows(found), ["embed embedding linear none 0", "fc dense linear none 0"])
+        self.assertEqual(parameters_of(found, "embed"), {"shared.weight": "weight"})
+        self.assertEqual(found.unseen, [])
+
+    def test_sums_that_do_not_end_alike(self):
+        """A module reads the sum as it is in one pass and behind an activation in the other."""
+
+        class Net(networks.Siamese):
+            def forward(self, x, y):
+                a, b = F.relu(self.first(x)), F.relu(self.first(y))
+                a, b = a + self.branch(a), F.relu(b + self.branch(b))
+                return self.after(a) - self.after(b)
+
+        found, _ = self.classify(Net(), (torch.randn(9, 4), torch.randn(9, 4)), k=8)
+        self.assertNotIn("residual", [layer["kind"] for layer in found.layers])
+
+    def test_what_no_module_shows_is_no_cut_point(self):
+        """Without its error signal there would be no profile at all."""
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm, self.weight = nn.LSTM(4, 8, batch_first=True), nn.Parameter(torch.ones(8, 3))
+
+            def forward(self, x):
+                return self.lstm(x)[1][0][-1] @ self.weight
+
+        found, _ = self.classify(Net(), torch.randn(9, 5, 4))
+        depths = {layer["name"]: layer["depth_in_blocks"] for layer in found.layers}
+        self.assertEqual(depths, {"weight": 1, "lstm": 1})
 
     def test_activations_as_functions(self):
         for name, word, slope in (

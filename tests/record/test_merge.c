@@ -204,7 +204,35 @@ static void copies_that_differ_are_told(void **state) {
     put(&k, BP_Q_WEIGHT_RMS, 2, 1.5, 1, 1);
     merge(&k);
     assert_got(&k, BP_Q_RANK_APART, 2, 0);
+    assert_got(&k, BP_Q_WEIGHT_RMS, 2, 1.5); /* its value is taken all the same */
+    put(&k, BP_Q_WEIGHT_RMS, 2, 0.5, 1, 1);
+    merge(&k);
+    assert_got(&k, BP_Q_RANK_APART, 2, 0);
+    assert_got(&k, BP_Q_WEIGHT_RMS, 2, 0.5);
     unmake(&k);
+}
+
+/* More than are asked for what is usual. */
+static void many_ranks(void **state) {
+    (void)state;
+    enum { MANY = 150 };
+    bp_record records[MANY], merged;
+    const bp_record *pointers[MANY];
+    uint32_t ranks[MANY];
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_int_equal(bp_record_init(&records[i], 1, NULL), BP_OK);
+        bp_record_set(&records[i], BP_Q_WEIGHT_RMS, 1, i % 3 ? 2 : i == 147 ? 8 : 1);
+        pointers[i] = &records[i];
+        ranks[i] = i;
+    }
+    assert_int_equal(bp_record_init(&merged, 1, NULL), BP_OK);
+    const bp_rank_records from = {pointers, ranks, MANY, MANY};
+    bp_record_merge(&merged, &from);
+    assert_true(bp_record_get(&merged, BP_Q_PARAMETER_SPREAD, 1) == 0.75);
+    assert_true(bp_record_get(&merged, BP_Q_RANK_APART, 1) == 147);
+    assert_true(bp_record_get(&merged, BP_Q_RANKS, 0) == MANY);
+    for (uint32_t i = 0; i < MANY; i++) bp_record_finish(&records[i], NULL);
+    bp_record_finish(&merged, NULL);
 }
 
 static void parts_are_put_together(void **state) {
@@ -310,6 +338,8 @@ static void heads(void **state) {
     make(&k);
     for (uint32_t i = 0; i < RANKS; i++) {
         k.record[i].flags = BP_RECORD_UPDATE_SKIPPED;
+        k.record[i].stream = 5;
+        k.record[i].micro_step = 6;
         k.record[i].wall_time = 10.0 - i;
     }
     bp_record_set(&k.merged, BP_Q_WEIGHT_RMS, 1, 1); /* of the step before */
@@ -317,9 +347,16 @@ static void heads(void **state) {
     assert_true(k.merged.flags & BP_RECORD_UPDATE_SKIPPED);
     assert_true(k.merged.wall_time == 10.0);
     assert_none(&k, BP_Q_WEIGHT_RMS, 1);
-    k.record[2].flags = 0; /* an update that one rank alone skipped was none that all skipped */
+    assert_int_equal(k.merged.stream, 5);
+    assert_int_equal(k.merged.micro_step, 6);
+    /* An update that one rank made was none that all skipped. */
+    k.record[1].flags = 0;
+    k.record[1].wall_time = 11;
+    bp_record_set(&k.record[0], BP_Q_ERROR_NORM, 1, 3); /* of rank 0 alone */
     merge(&k);
     assert_int_equal(k.merged.flags, 0);
+    assert_true(k.merged.wall_time == 11);
+    assert_got(&k, BP_Q_ERROR_NORM, 1, 3);
     unmake(&k);
 }
 
@@ -331,6 +368,7 @@ int main(void) {
         cmocka_unit_test(what_samples_gave),
         cmocka_unit_test(copies_count_once),
         cmocka_unit_test(copies_that_differ_are_told),
+        cmocka_unit_test(many_ranks),
         cmocka_unit_test(parts_are_put_together),
         cmocka_unit_test(parts_that_are_not_all_there),
         cmocka_unit_test(norms_over_both_kinds_are_not_told),

@@ -85,6 +85,34 @@ static void test_non_finite(void **state) {
     assert_null(at(document, "findings.0.evidence.3.value"));
     assert_null(at(document, "findings.0.gains.0.gain"));
     assert_null(at(document, "damage"));
+    assert_null(at(document, "ranks"));
+    json_object_put(document);
+    fixture_close(&f);
+}
+
+static void test_ranks(void **state) {
+    (void)state;
+    fixture f;
+    bp_runlog_rank ranks[] = {
+        {.n_steps = 9, .missing_steps = 1, .last_step = 9, .end = BP_RUN_FINISHED},
+        {.rank = 4, .first_step = -1, .last_step = -1},
+    };
+    bp_fail(&ranks[1].error, BP_ERROR_INPUT, "no log");
+    fixture_open(&f, NULL);
+    f.run.ranks = ranks;
+    f.run.n_ranks = 2;
+    json_object *document = parsed(&f);
+    assert_int_equal(json_object_array_length(at(document, "ranks")), 2);
+    expect_text(document, "ranks.0.first", "0");
+    expect_text(document, "ranks.0.last", "9");
+    expect_text(document, "ranks.0.records", "9");
+    expect_text(document, "ranks.0.missing", "1");
+    expect_text(document, "ranks.0.end", "finished");
+    assert_null(at(document, "ranks.0.error"));
+    expect_text(document, "ranks.1.rank", "4");
+    assert_null(at(document, "ranks.1.last"));
+    expect_text(document, "ranks.1.end", "open");
+    expect_text(document, "ranks.1.error", "no log");
     json_object_put(document);
     fixture_close(&f);
 }
@@ -190,10 +218,11 @@ static void test_finding_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_document),      cmocka_unit_test(test_non_finite),
-        cmocka_unit_test(test_numbers),       cmocka_unit_test(test_one_line),
-        cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_event),
-        cmocka_unit_test(test_finding_alone), cmocka_unit_test(test_code),
+        cmocka_unit_test(test_document), cmocka_unit_test(test_non_finite),
+        cmocka_unit_test(test_ranks),    cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_one_line), cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_event),    cmocka_unit_test(test_finding_alone),
+        cmocka_unit_test(test_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,10 +16,6 @@ BROKEN = {
         "no batch norm, normal_(std=0.001)", "weights-too-small", "conv1", "conv4",
         also=("vanishing-gradient",),
     ),
-    "log_softmax_by_hand": Fault(
-        "labels times log(softmax(x)) by hand, on pixels 0 ... 255: 0 * log(0)", "non-finite",
-        since=(0, 30),
-    ),
 }  # fmt: skip
 
 
@@ -64,21 +60,11 @@ class Trainer:
         return (self.model(x).argmax(dim=1) == y).float().mean().item()
 
 
-class HandWrittenLoss(nn.Module):
-    def forward(self, logits, labels):
-        probabilities = torch.softmax(logits, dim=1)
-        return -(F.one_hot(labels, 10) * torch.log(probabilities)).sum(dim=1).mean()
-
-
 def main(watch, broken=None, steps=STEPS):
     x, y = fashion(1000)
-    model = Net(norm=broken is None or broken == "log_softmax_by_hand")
+    model = Net(norm=broken is None)
     criterion = nn.CrossEntropyLoss()
-    if broken == "log_softmax_by_hand":
-        criterion = HandWrittenLoss()
-        model = Net(norm=False)
-        x = x * 255
-    if broken in ("no_norm_std_1", "no_norm_tiny"):
+    if broken:
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=1 if broken == "no_norm_std_1" else 0.001)
