@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a loss: its kind, of how many terms it is the mean, what guessing would bring."""
+"""What is known of a loss: kind, of how many terms it is the mean, what guessing would bring."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _of_module(loss_fn: Any, args: tuple[Any, ...]) -> Loss | None:
     else:
         return None
     loss = Loss(kind, *_pair(args))
-    loss.reduction = loss_fn.reduction
+    loss.reduction = getattr(loss_fn, "reduction", "mean")
     loss.ignore_index = getattr(loss_fn, "ignore_index", -100)
     loss.smoothing = getattr(loss_fn, "label_smoothing", 0.0)
     weight = getattr(loss_fn, "weight", None)

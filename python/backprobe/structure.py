@@ -99,7 +99,6 @@ class _Description:
             for number, site in enumerate(discovery.sites)
             if site.place == "output"
         }
-        self.site_of: dict[int, int] = {}  # id of a layer -> where its output is seen
         self.places: Places | None = None
         # Parameters of modules that have children, by the name of their layer.
         self.free: dict[str, nn.Parameter] = {}
@@ -143,7 +142,7 @@ class _Description:
             self._find_site(layer)
         layers.sort(key=lambda layer: layer.order)
         layers = finder.find_branches(layers)
-        finder.set_depths(layers, lambda layer: id(layer) in self.site_of)
+        finder.set_depths(layers)
         if finder.unseen_sums:
             n = len(finder.unseen_sums)
             self.unseen.append(
@@ -167,7 +166,7 @@ class _Description:
                 return
 
     def _settle(self, layer: Layer, end: list[graphs.Tensor], site: int) -> None:
-        self.site_of[id(layer)] = site
+        layer.site = site
         layer.output = end
 
     # --- those that the loss does not show
@@ -352,7 +351,7 @@ class _Description:
 
     def _shape_at(self, layer: Layer) -> tuple[int, ...]:
         """With the samples in front. Of a tensor that no module returned: that of who reads it."""
-        site = self.site_of.get(id(layer))
+        site = layer.site
         if site is not None:
             where = self.discovery.sites[site]
             call = self.first_call[id(where.module)]
@@ -384,7 +383,7 @@ class _Description:
         if site is not None:
             uses.append(self._use(site, both, 0, "activation"))
         for number, layer in enumerate(layers, 1):
-            site = self.site_of.get(id(layer))
+            site = layer.site
             if site is None:
                 uses += self._uses_outside(layer, number)
                 continue
@@ -475,7 +474,7 @@ class _Description:
             for layer in layers
             if layer.members
             and id(layer.members[0].module) in discovery.was_called
-            and id(layer) not in self.site_of
+            and layer.site is None
             and not self._layer_is_frozen(layer)
         ]
         recomputed = [layer.name for layer in outside if self._may_be_recomputed(layer)]
