@@ -713,7 +713,8 @@ def killed_once(folder, moments):
         finally:
             os._exit(1)
     if moments.random() < 0.9:  # else while the run begins
-        while struct.unpack_from("q", shared) == (0,) and os.waitpid(child, os.WNOHANG) == (0, 0):
+        while struct.unpack_from("q", shared) == (0,):
+            assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended by itself"
             time.sleep(0.001)
     time.sleep(moments.uniform(0, 0.2))
     os.kill(child, signal.SIGKILL)
