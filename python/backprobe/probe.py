@@ -3,51 +3,32 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import fnmatch
 import os
 import pathlib
-import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch.optim import Optimizer
 
-from . import _native, losses, ranks, run_folder, structure, talk
+from . import _native, gradients, losses, ranks, registry, run_folder, structure, talk
 from . import optimizers as _optimizers
 from .device import stage_for
 from .finding import Finding
 from .hanging import Hanging
 from .hooks import Backward, Closure
+from .registry import End
 from .replay import tree
+from .settings import Settings
 from .source import Source
 from .structure import tensor_in
 from .watch import TrainingStopped
 
-End = Literal["finished", "interrupted", "stopped"]
-
 _EVERYTHING = _native.ACTIVATION | _native.SPREAD | _native.ERROR
 _FOR_EVER = 1 << 30  # more than anybody pauses
 _SEVERITIES = ("hint", "warning", "error")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What watch() was asked for, checked."""
-
-    run: str | bool | None = None
-    objective: str = "supervised"
-    budget: float = 0.01
-    every: int | None = None
-    ignore: tuple[str, ...] = ()
-    on_error: Literal["warn", "stop"] = "warn"
-    on_finding: Callable[[Finding], object] | None = None
-    name: str | None = None
-    max_log_bytes: int | None = None
 
 
 class Probe:
@@ -120,7 +101,7 @@ class Probe:
         on that of a light step."""
 
         # Of a step.
-        self._full_losses = 0
+        self._full_losses = self._light_losses = 0
         self._samples: list[int] = []
         self._model_samples = 0
         self._backwards = 0
@@ -132,7 +113,7 @@ class Probe:
         self._by_hand: float | torch.Tensor | None = None
 
         self._hanging = Hanging(self, model, outer, loss_fn, optimizers)
-        _open.add(self)
+        registry.opened(self)
 
     # --- what hooks call -----------------------------------------------------------------------
 
@@ -214,33 +195,19 @@ class Probe:
 
     def backward_begins(self, number: int) -> None:
         """In a full step. Gradients that are zero now belong to no pass before."""
-        if self._gradients_are_zero():
+        if gradients.are_zero(self._parameters, may_ask=self._may_ask):
             self._native.fresh()
             del self._samples[:-1]
             self._foreign_now = number - 1
         self._backwards = number
 
-    def _gradients_are_zero(self) -> bool:
-        if not self._may_ask:
-            return all(parameter.grad is None for parameter in self._parameters)
-        # The last layers' are seldom all zero where there are any.
-        for parameter in reversed(self._parameters):
-            gradient = ranks.local(parameter.grad)
-            if gradient is not None and bool(gradient.any()):
-                return False
-        return True
-
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
-        self._marks = self._gradient_marks()
+        self._marks = gradients.marks(self._parameters)
         if self._searching and self._may_ask:
-            self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
+            self._overflowed = not gradients.are_finite(self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
             self._native.gradients(self._held_here([p.grad for p in self._parameters]))
-
-    def _gradient_marks(self) -> int:
-        """Changes when a gradient is replaced or written to. Unscaling does not show here."""
-        return sum(id(g) + g._version for p in self._parameters if (g := p.grad) is not None)
 
     # --- steps ---------------------------------------------------------------------------------
 
@@ -283,11 +250,11 @@ class Probe:
             self._find_scaler()
         elif (scale := _optimizers.scale_of(self._scaler)) is not None:
             self._scale = scale
-        gradients = [p.grad for p in self._parameters]
+        now = [p.grad for p in self._parameters]
         if self._backwards:
-            self._clips = self._marks != self._gradient_marks()
+            self._clips = self._marks != gradients.marks(self._parameters)
         factor = _optimizers.inner_factor(optimiser)
-        self._native.before_update(self._held_here(self._parameters), self._held_here(gradients), factor)
+        self._native.before_update(self._held_here(self._parameters), self._held_here(now), factor)
 
     def _find_scaler(self) -> None:
         scaler = _optimizers.scaler_above()
@@ -410,7 +377,7 @@ class Probe:
         if self._discovery is None:
             return False
         # A wrapped model has another name in the program than its layers' names begin with.
-        place = where_watched(self._model) if self._is_bare else None
+        place = registry.where_watched(self._model) if self._is_bare else None
         self._source = Source(self._model, place)
         known = structure.describe(
             self._discovery, self._model, self.optimizers, objective=self._settings.objective
@@ -609,20 +576,8 @@ class Probe:
         """What was found so far: the roots, with what follows from them in `consequences`."""
         if self._source is None:  # before the first step, or closed
             return list(self._kept)
-        found = [f for f in tree(self._native.findings()) if not self._is_ignored(f)]
+        found = [f for f in tree(self._native.findings()) if not self._settings.ignores(f)]
         return [self._source.with_diff(f) for f in found]
-
-    def _is_ignored(self, finding: Finding) -> bool:
-        for entry in self._settings.ignore:
-            problem, colon, pattern = entry.partition(":")
-            if entry == finding.problem:
-                return True
-            if colon and problem != finding.problem:
-                continue
-            names = finding.layers
-            if names and all(fnmatch.fnmatchcase(n, pattern if colon else entry) for n in names):
-                return True
-        return False
 
     @property
     def blind(self) -> str | None:
@@ -655,7 +610,7 @@ class Probe:
                 f"load_state_dict() came after {self.step} steps; call it before the first, or pass "
                 "resume= to watch()"
             )
-        step, folder = check_state(state)
+        step, folder = run_folder.check_state(state)
         self._resume = step, folder
 
     def close(self, end: End = "finished") -> None:
@@ -663,8 +618,8 @@ class Probe:
         if self._closed:
             return
         self._closed = True
-        _open.discard(self)
-        forget_watched(self._model)
+        registry.closed(self)
+        registry.forget_watched(self._model)
         dead = self.deaf >= _FOR_EVER
         self.deaf += _FOR_EVER
         self._hanging.let_go(of_optimizers=not self._telling)
@@ -707,7 +662,7 @@ class Probe:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close(_end_by(kind))
+        self.close(registry.end_by(kind))
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a Probe cannot be pickled or copied; keep probe.state_dict()")
@@ -749,21 +704,7 @@ def _rows(tensor: torch.Tensor | None) -> int:
 
 def _count(number: Any) -> int:
     """0, unknown, where only waiting for a device would tell."""
-    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
-
-
-def _is_far(tensor: torch.Tensor) -> bool:
-    return tensor.device.type not in ("cpu", "meta")
-
-
-def _is_finite(gradient: torch.Tensor | None) -> bool:
-    if gradient is None or _is_far(gradient):  # nobody waits for a device
-        return True
-    gradient = ranks.local(gradient)
-    if gradient is None:
-        return True
-    values = gradient.coalesce().values() if gradient.is_sparse else gradient
-    return bool(torch.isfinite(values).all())
+    return 0 if isinstance(number, torch.Tensor) and gradients.is_far(number) else int(number)
 
 
 def _shown(folder: str | None) -> str:
@@ -776,56 +717,3 @@ def _shown(folder: str | None) -> str:
 def _counted(findings: Sequence[Finding]) -> str:
     n = len(findings)
     return "nothing found" if n == 0 else f"{n} finding{'s' * (n != 1)}"
-
-
-def _end_by(kind: type[BaseException] | None) -> End:
-    if kind is None:
-        return "finished"
-    return "interrupted" if issubclass(kind, KeyboardInterrupt) else "stopped"
-
-
-def check_state(state: Mapping[str, Any]) -> tuple[int, str | None]:
-    """What state_dict() gave."""
-    step = state.get("step") if isinstance(state, Mapping) else None
-    if not isinstance(step, int) or step < 0 or state.get("version") != 1:
-        raise ValueError(f"expected what probe.state_dict() gave, found {state!r:.80}")
-    folder = state.get("run_folder")
-    return step, folder
-
-
-# --- all probes of the process -----------------------------------------------------------------
-
-_open: weakref.WeakSet[Probe] = weakref.WeakSet()
-_watched: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
-
-
-def open_probes() -> list[Probe]:
-    return list(_open)
-
-
-def note_watched(model: torch.nn.Module, place: str) -> None:
-    _watched[model] = place
-
-
-def forget_watched(model: torch.nn.Module) -> None:
-    _watched.pop(model, None)
-
-
-def where_watched(model: torch.nn.Module) -> str | None:
-    return _watched.get(model)
-
-
-@atexit.register
-def _close_all() -> None:
-    error = getattr(sys, "last_value", None)
-    for probe in list(_open):
-        with contextlib.suppress(Exception):
-            probe.close(_end_by(None if error is None else type(error)))
-
-
-def _in_child() -> None:
-    for probe in list(_open):
-        probe.silence()
-
-
-os.register_at_fork(after_in_child=_in_child)

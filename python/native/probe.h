@@ -46,7 +46,6 @@ typedef struct native_pass {
     double loss;    /* sum over its losses of value * factor / the largest factor */
     int64_t terms;  /* of the loss with the largest factor; 0 unknown */
     long long task; /* the framework's number of it; -1 unknown */
-    size_t n_calls; /* that came before it began */
     bool has_loss;
     bool implied; /* no loss was told: an error signal came */
     bool forgotten;
