@@ -322,6 +322,7 @@ static void a_network_that_grows_while_it_is_read(void **state) {
     for (int i = 0; i < 2; i++) put_step(writers[i], 0, i);
     bp_runlog_ranks *ranks = open_run(run);
     assert_next(ranks, 0, 0.5, 2);
+    assert_null(next(ranks));
     assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(bp_runlog_writer_model(writers[i], model, &error), BP_OK);
