@@ -167,6 +167,19 @@ class Probe:
         """Tells the step to the watch and decides about the next one; returns whether that is
         full. samples: of all micro-batches together; 0 unknown."""
 
+    # --- light steps of a loop that is known: they cost C alone
+    def settle(self, model: Any, optimizer: Any, /) -> None:
+        """From here on each loss that is told has its backward pass, with the factor 1, and a step of
+        `optimizer` ends ours. None, None: no longer."""
+
+    def light_loss(self, loss: Any, /) -> bool:
+        """The loss, in a light step of a settled loop, while the model trains. False: it was not taken
+        (it is not finite, for one), which is left to `loss`."""
+
+    def light_step(self, optimizer: Any, /) -> int:
+        """Ends such a step. 0: nothing was done, which is left to `end_step`; 1: done; 2: done, and the
+        next step is full, or there is news, or the log is not written."""
+
     # --- readings that the host made itself (a device, a shard)
     def put_loss(self, value: float, factor: float, terms: int, /) -> None: ...
     def put_summary(
