@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A deep sigmoid network on the bundled digits, watched in one line: python examples/pytorch_mlp.py"""
+"""A deep sigmoid network on the bundled digits, watched: python examples/pytorch_mlp.py"""
 
 import pathlib
 

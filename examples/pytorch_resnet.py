@@ -43,7 +43,9 @@ class ResNet(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, bias=False), norm(16), nn.ReLU())
         self.layer1 = nn.Sequential(*(Block(16, 16, 1, norm) for _ in range(3)))
-        self.layer2 = nn.Sequential(Block(16, 32, 2, norm), Block(32, 32, 1, norm), Block(32, 32, 1, norm))
+        self.layer2 = nn.Sequential(
+            Block(16, 32, 2, norm), Block(32, 32, 1, norm), Block(32, 32, 1, norm)
+        )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(32, 10)
 

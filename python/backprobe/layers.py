@@ -248,7 +248,10 @@ class Finder:
         for k, call in enumerate(self.calls):
             if k in self.taken or not call.outputs or not self.flow.is_vertex(k):
                 continue
-            if self.kinds[id(call.module)].part in parts and self.of_module[id(call.module)][0] == k:
+            if (
+                self.kinds[id(call.module)].part in parts
+                and self.of_module[id(call.module)][0] == k
+            ):
                 yield k
 
     def modules(self) -> list[Layer]:

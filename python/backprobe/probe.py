@@ -62,6 +62,9 @@ class Probe:
         self._native.on_backward = Backward(self)
         self._may_ask = isinstance(self._native, _native.Probe)
         """Whether tensors may be asked for values: an accelerator would have to be waited for."""
+        self.light_loss = self._probe.light_loss
+        self.light_step = self._probe.light_step
+        self._settled = False
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
         self._source: Source | None = None
@@ -98,12 +101,11 @@ class Probe:
         on that of a light step."""
 
         # Of a step.
-        self._told_losses = 0
+        self._full_losses = self._light_losses = 0
         self._samples: list[int] = []
         self._model_samples = 0
         self._backwards = 0
         self._foreign_now = 0
-        self._light_losses = 0
         self._marks = 0
         self._overflowed = False
         self._began = False
@@ -153,7 +155,8 @@ class Probe:
             self._loss_source = "hook"
             terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
             self._probe.shares = terms is not None
-            self._take_loss(loss, None, (), None if terms is None else _count(terms))
+            if not self.light_loss(loss):
+                self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -176,9 +179,9 @@ class Probe:
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
-            self._told_losses += 1
             self._each_came = self._may_ask and loss.numel() == 1
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
+            self._full_losses += 1
             self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
@@ -300,19 +303,29 @@ class Probe:
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
         if native.full:
-            self._each_came = self._each_came and self._told_losses == self._backwards
+            self._each_came = self._each_came and self._full_losses == self._backwards
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
+            self._settle()
         assert self._rates is not None and self._structure is not None
         # Where calls are seen the rows of those that count tell the samples.
         samples = 0 if self._structure.sites else sum(self._samples)
         scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
         full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
-        self._backwards = self._foreign_now = self._light_losses = self._marks = 0
-        self._told_losses = 0
+        self._backwards = self._foreign_now = self._light_losses = self._full_losses = self._marks = 0
         self._overflowed = self._began = False
         self._by_hand = None
+        self._goes_on(full, first)
+
+    def light_step_told(self) -> None:
+        """The native probe told a light step, and there is something to see to."""
+        self._goes_on(self._probe.full, False)
+
+    def _goes_on(self, full: bool, first: bool) -> None:
+        """A step has ended; `full`: the next one is."""
+        native = self._native
+        assert self._structure is not None
         if first:
             self._discovery = None
             in_output = self._loss_source == "hook"
@@ -328,6 +341,25 @@ class Probe:
             self._say(f"the log is not written any more ({native.blind}); watching and training go on")
         if native.news() and not self._quiet:
             self.news += self._worth_telling()
+
+    def _settle(self) -> None:
+        """At the end of a full step: where each loss had its backward pass, and there is but one optimiser,
+        light steps are left to the native probe."""
+        self._settled = (
+            self._full_losses == self._backwards > 0
+            and not (self._foreign or self._foreign_now or self._overflowed or self._any_mode or self._closures)
+            and self._loss_source == "hook"
+            and self._scaler is None
+            and len(self.optimizers) == 1
+            and self._may_ask
+        )
+        self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        if self._settled and not self.deaf:
+            self._probe.settle(self._model, self.optimizers[0])
+        else:
+            self._probe.settle(None, None)
 
     # --- the network is known ------------------------------------------------------------------
 
@@ -493,6 +525,8 @@ class Probe:
         twice = self._loss_source == "hook"  # which took this one
         self._loss_source = "hand"
         if twice:
+            self._settled = False
+            self._tell_settled()
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
@@ -555,10 +589,12 @@ class Probe:
         """Nothing is heard inside: for forward and backward passes that are no training. A step that
         is made inside is not counted."""
         self.deaf += 1
+        self._tell_settled()
         try:
             yield
         finally:
             self.deaf -= 1
+            self._tell_settled()
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: with it the log of a resumed run goes on where it was."""

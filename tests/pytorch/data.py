@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real data that the PyTorch tests train on: the project's digits, and Fashion-MNIST as Debian's
-package dataset-fashion-mnist brings it. Both come as images [N, 1, rows, columns] in 0 ... 1 and
-their classes, in the order of the files."""
+"""The real data that the PyTorch tests train on: the project's digits, and Fashion-MNIST as
+Debian's package dataset-fashion-mnist brings it. Both come as images [N, 1, rows, columns] in
+0 ... 1 and their classes, in the order of the files."""
 
 import gzip
 import pathlib

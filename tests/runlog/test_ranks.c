@@ -307,6 +307,33 @@ static void a_network_that_grows(void **state) {
     remove_run(run);
 }
 
+static void a_network_that_grows_while_it_is_read(void **state) {
+    (void)state;
+    char run[FIXTURE_PATH_BYTES];
+    bp_error error;
+    const bp_layer layer = {.name = "fourth", .kind = BP_LAYER_DENSE};
+    bp_model *model = fixture_model();
+    fixture_make_folder(run);
+    bp_runlog_writer *writers[] = {begin_log(run, 0), begin_log(run, 1)};
+    for (int i = 0; i < 2; i++) put_step(writers[i], 0, i);
+    bp_runlog_ranks *ranks = open_run(run);
+    assert_next(ranks, 0, 0.5, 2);
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bp_runlog_writer_model(writers[i], model, &error), BP_OK);
+        put_step(writers[i], 1, i + 1 / 8.0);
+    }
+    const bp_record *record = next(ranks);
+    assert_non_null(record);
+    assert_int_equal(record->n_layers, FIXTURE_LAYERS + 1);
+    assert_int_equal(bp_model_n_layers(bp_runlog_ranks_model(ranks)), FIXTURE_LAYERS + 1);
+    bp_runlog_ranks_close(ranks);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(bp_runlog_writer_close(writers[i], BP_RUN_FINISHED, &error), BP_OK);
+    bp_model_close(model);
+    remove_run(run);
+}
+
 static void damage_is_everybodys(void **state) {
     (void)state;
     char run[FIXTURE_PATH_BYTES], path[PATH_BYTES], segment[FIXTURE_PATH_BYTES];
@@ -388,6 +415,7 @@ int main(void) {
         cmocka_unit_test(rank_0_must_be_there),
         cmocka_unit_test(a_run_that_goes_on),
         cmocka_unit_test(a_network_that_grows),
+        cmocka_unit_test(a_network_that_grows_while_it_is_read),
         cmocka_unit_test(damage_is_everybodys),
         cmocka_unit_test(every_allocation_may_fail),
     };

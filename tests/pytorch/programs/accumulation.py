@@ -12,7 +12,9 @@ BROKEN = {
     "no_zero_grad": Fault(
         "gradients are never set back, and the rate is high", "exploding-gradient", since=(0, 60)
     ),
-    "bad_micro_batch": Fault("an Inf in one micro-batch of step 100", "non-finite", since=(100, 100)),
+    "bad_micro_batch": Fault(
+        "an Inf in one micro-batch of step 100", "non-finite", since=(100, 100)
+    ),
 }
 
 

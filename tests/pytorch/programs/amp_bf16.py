@@ -9,7 +9,9 @@ from torch import nn
 GOAL = Goal("accuracy", at_least=0.9)
 STEPS = 200
 BROKEN = {
-    "no_norm_x3": Fault("norm forgotten, weights three times too large", "weights-too-large", since=(0, 5)),
+    "no_norm_x3": Fault(
+        "norm forgotten, weights three times too large", "weights-too-large", since=(0, 5)
+    ),
     "sqrt_0": Fault("sqrt of a variance that is 0", "non-finite", since=(0, 0)),
 }
 

@@ -9,7 +9,9 @@ from torch import nn
 GOAL = Goal("accuracy", at_least=0.85)
 STEPS = 150
 BROKEN = {
-    "overflow": Fault("inputs of thousands overflow float16, no scaler", "non-finite", since=(0, 10)),
+    "overflow": Fault(
+        "inputs of thousands overflow float16, no scaler", "non-finite", since=(0, 10)
+    ),
 }
 
 

@@ -13,7 +13,9 @@ BROKEN = {
         "relu, recurrent weights four times too large, no clipping",
         "exploding-gradient", since=(0, 5),
     ),
-    "rate": Fault("no clipping, learning rate 1000 times too high", "exploding-gradient", since=(0, 10)),
+    "rate": Fault(
+        "no clipping, learning rate 1000 times too high", "exploding-gradient", since=(0, 10)
+    ),
 }  # fmt: skip
 
 

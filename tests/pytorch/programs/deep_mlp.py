@@ -17,7 +17,8 @@ BROKEN = {
         "the same, and Adam to help", "vanishing-gradient", "layers.0", "layers.5"
     ),
     "tiny": Fault(
-        "normal_(std=0.01)", "weights-too-small", "layers.0", "layers.8", also=("vanishing-gradient",)
+        "normal_(std=0.01)", "weights-too-small", "layers.0", "layers.8",
+        also=("vanishing-gradient",),
     ),
     "large": Fault("normal_(std=1)", "weights-too-large", "layers.1", "layers.8"),
     "strangled": Fault(

@@ -16,8 +16,8 @@ STEPS = 120
 BROKEN = {
     "rate": Fault("learning rate 1000 times too high", "exploding-gradient", since=(0, 20)),
     "std_1": Fault(
-        "normal_(std=1) for all weights: it learns slowly. Behind a layer norm no critical size of "
-        "weights is known", "",
+        "normal_(std=1) for all weights",
+        nothing_yet="behind a layer norm no critical size of weights is known; it learns, slowly",
     ),
     "inf_mask": Fault("a whole row masked with -inf", "non-finite", "blocks.0.attention.proj"),
 }  # fmt: skip

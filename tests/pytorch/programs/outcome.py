@@ -29,8 +29,10 @@ class Fault:
 
     why: str
     """The mistake in words."""
-    root: str
-    """The problem; empty where today's catalogue has no name for it."""
+    root: str = ""
+    """The problem; empty where today's catalogue cannot name it."""
+    nothing_yet: str = ""
+    """Then: why not."""
     first: str | None = None
     """The finding's layers begin here ..."""
     last: str | None = None

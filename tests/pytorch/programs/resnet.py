@@ -12,8 +12,12 @@ from torch import nn
 GOAL = Goal("accuracy", at_least=0.65)
 STEPS = 80
 BROKEN = {
-    "init_x3": Fault("no norm, and Kaiming's weights times 3", "weights-too-large", "layer1.0.conv1"),
-    "rate": Fault("learning rate 1000 times too high, no norm", "exploding-gradient", since=(0, 12)),
+    "init_x3": Fault(
+        "no norm, and Kaiming's weights times 3", "weights-too-large", "layer1.0.conv1"
+    ),
+    "rate": Fault(
+        "learning rate 1000 times too high, no norm", "exploding-gradient", since=(0, 12)
+    ),
     "masked_mean": Fault("mean over an empty mask: 0 / 0", "non-finite", since=(20, 20)),
 }
 
@@ -32,7 +36,8 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride != 1 or n_in != n_out:
-            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), norm(n_out))
+            projection = nn.Conv2d(n_in, n_out, 1, stride, bias=False)
+            self.downsample = nn.Sequential(projection, norm(n_out))
 
     def forward(self, x):
         identity = x if self.downsample is None else self.downsample(x)

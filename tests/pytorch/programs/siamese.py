@@ -13,8 +13,9 @@ STEPS = 300
 BROKEN = {
     "sqrt_0": Fault("distance by hand: the slope of sqrt at 0", "non-finite", since=(0, 0)),
     "sigmoid": Fault(
-        "eight sigmoid layers: both images come out the same, so that all layers are starved alike, "
-        "and a share of learning compares layers with each other", "",
+        "eight sigmoid layers",
+        nothing_yet="all images come out the same, so that all layers are starved alike, and a "
+        "share of learning compares layers with each other",
     ),
 }  # fmt: skip
 

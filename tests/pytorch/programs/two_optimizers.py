@@ -15,7 +15,8 @@ BROKEN = {
         "non-finite", "features.0", "features.0", alone=True,
     ),
     "ascent": Fault(
-        "the sign of the update is wrong: the loss climbs, each update small", ""
+        "the sign of the update is wrong",
+        nothing_yet="the loss climbs while each update is small and each gradient finite",
     ),
 }  # fmt: skip
 
