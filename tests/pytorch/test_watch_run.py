@@ -153,6 +153,7 @@ class Findings(Runs):
         probe = self.start(on_finding=told.append)
         self.train_until_told(probe)
         self.train(10)
+        self.assertEqual(probe._worth_telling(), [])  # at the news of another finding
         self.assertEqual([f.problem for f in told].count("vanishing-gradient"), 1)
         self.assertNotIn("vanishing", self.said)
 
