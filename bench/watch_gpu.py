@@ -8,8 +8,8 @@
 All sides stand in one process with a model of their own from the same seed, and take turns; a turn
 is so many steps between two events of the device (torch.cuda.Event), a ratio is that of two turns of
 one round. `every` 1 and 10 show what a full step costs, the default what the budget makes of it.
-Where nothing is watched twice, the losses of a side must be those of the plain side. One JSON line a
-result, then the table. Without a GPU it says "not on this hardware".
+The losses of each side are compared with the plain side's, bit for bit. One JSON line a result, then
+the table. Without a GPU it says "not on this hardware".
 """
 
 import argparse
