@@ -61,7 +61,7 @@ class Watch(unittest.TestCase):
 
     def test_tables(self):
         for row in ("| GPT, 4 layers, d = 256, 8×128, Adam | 1024 |", "| torch detect_anomaly |",
-                    "| 48 × dense 8, ReLU, adam |"):
+                    "| 32 × dense 8, tanh, adam |"):
             self.assertIn(row, self.text)
 
 

@@ -78,9 +78,9 @@ BP_API const bp_observer *bp_watch_observer(bp_watch *watch);
  * again before step_begin, it gives the same answer. */
 BP_API bool bp_watch_decide(bp_watch *watch, int64_t step);
 
-/* A host that hears of the answer late (a device's numbers come some steps behind) has looked at the
- * step otherwise: before step_begin of that step it says how. One that was to be full and was not
- * has cost nothing, so the next one is asked for. */
+/* A host that hears of the answer late (a device's numbers come some steps behind) has looked at
+ * the step otherwise: before step_begin of that step it says how. One that was to be full and was
+ * not has cost nothing, so the next one is asked for. */
 BP_API void bp_watch_observed(bp_watch *watch, int64_t step, bool full);
 
 /* Whether what is charged now counts: false in most light steps, of which only some are timed. */

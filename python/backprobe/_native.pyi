@@ -124,7 +124,9 @@ class Probe:
     def forward(self, site: int, tensor: Any, what: int, /) -> bool:
         """An activation passes a site: summarised now; with ERROR, and where the tensor requires a
         gradient, a tensor hook is registered on it that summarises its gradient. Rows (samples) are
-        its first dimension. False: not measured. Does nothing in light steps."""
+        its first dimension. False: not measured. Does nothing in light steps. The spread is an
+        estimate where a sample has more than 4096 units or a batch more than 128 samples: an even
+        choice of them is looked at."""
 
     def loss(self, tensor: Any, terms: int, /) -> None:
         """The loss of a (micro-)batch, in every step: its value is read (a CPU tensor or a number;
@@ -165,7 +167,21 @@ class Probe:
         /,
     ) -> bool:
         """Tells the step to the watch and decides about the next one; returns whether that is
-        full. samples: of all micro-batches together; 0 unknown."""
+        full. samples: of all micro-batches together; 0 unknown (then the rows of the first observed
+        activation). Before open() all is dropped, and the answer is True."""
+
+    # --- light steps of a loop that is known: they cost C alone
+    def settle(self, model: Any, optimizer: Any, /) -> None:
+        """From here on each loss that is told has its backward pass, with the factor 1, and a step of
+        `optimizer` ends ours. None, None: no longer."""
+
+    def light_loss(self, loss: Any, /) -> bool:
+        """The loss, in a light step of a settled loop, while the model trains. False: it was not taken
+        (it is not finite, for one), which is left to `loss`."""
+
+    def light_step(self, optimizer: Any, /) -> int:
+        """Ends such a step. 0: nothing was done, which is left to `end_step`; 1: done; 2: done, and the
+        next step is full, or there is news, or the log is not written."""
 
     # --- readings that the host made itself (a device, a shard)
     def put_loss(self, value: float, factor: float, terms: int, /) -> None: ...
@@ -210,10 +226,13 @@ class Probe:
     def validation(self, loss: float | None, accuracy: float | None, /) -> None: ...
     def checkpoint(self, step: int, file: str, /) -> None: ...
     def news(self) -> list[dict[str, Any]]:
-        """Findings that opened or changed since the last call, as in `Run`."""
+        """Findings that opened or changed their severity since the last call, as in `Run`; `parent`
+        is an index into `findings()`. A step is judged when the next one is told (what is told of
+        it in between, a validation, still belongs to it), so they come one step late."""
 
     def findings(self) -> list[dict[str, Any]]:
-        """All findings so far, flat, as in `Run`."""
+        """All findings up to the last step, flat, as in `Run`. That step's record ends here. A
+        closed probe still knows them."""
 
     def cost(self) -> dict[str, float]:
         """full_steps, light_steps, watch_seconds, run_seconds, and mode, every, budget."""

@@ -186,9 +186,11 @@ class LossHook(ModuleHook):
         if is_compiling():
             return
         probe = self.probe
-        if probe is None or not probe.listens():
+        if probe is None:
             return
         try:
+            if probe.light_loss(output) or not probe.listens():
+                return
             probe.lost(module, args, output)
         except Exception as error:
             probe.fail(error)
@@ -216,6 +218,10 @@ class BeforeStep(Hook):
             return None
 
 
+# What a light step comes to: _native.Probe.light_step.
+_NOT_TOLD, _TOLD_AND_MORE = 0, 2
+
+
 class AfterStep(Hook):
     """After an optimiser's step, in every step. What it raises is the user's own: the finding that
     stops a training, or what his callback raised."""
@@ -231,7 +237,11 @@ class AfterStep(Hook):
         if probe is None:
             return
         try:
-            probe.stepped(optimizer)
+            told = probe.light_step(optimizer)
+            if told == _NOT_TOLD:
+                probe.stepped(optimizer)
+            elif told == _TOLD_AND_MORE:
+                probe.light_step_told()
         except Exception as error:
             probe.fail(error)
         if probe.news:

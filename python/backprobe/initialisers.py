@@ -34,8 +34,8 @@ def measure(tensor: torch.Tensor, fan_in: int, fan_out: int, *, what: What = "ma
     try:
         with torch.no_grad():
             return _measure(here.detach(), fan_in, fan_out, what)
-    except (RuntimeError, NotImplementedError, TypeError):
-        return UNKNOWN  # meta, quantised, sparse: nothing to measure
+    except (RuntimeError, NotImplementedError, TypeError, ValueError):
+        return UNKNOWN  # meta, quantised, sparse, not there yet: nothing to measure
 
 
 def _measure(whole: torch.Tensor, fan_in: int, fan_out: int, what: What) -> Init:
@@ -46,7 +46,8 @@ def _measure(whole: torch.Tensor, fan_in: int, fan_out: int, what: What) -> Init
     low, high = (float(x) for x in torch.aminmax(tensor))
     if low == high:
         return ("zeros", 0.0) if low == 0 else ("constant", low)
-    norm = float(torch.linalg.vector_norm(tensor, dtype=torch.float32))
+    wide = None if tensor.dtype in (torch.float32, torch.float64) else torch.float32
+    norm = float(torch.linalg.vector_norm(tensor, dtype=wide))
     rms, largest = norm / math.sqrt(n), max(-low, high)
     if not (math.isfinite(rms) and math.isfinite(largest)) or rms == 0:
         return UNKNOWN

@@ -55,6 +55,7 @@ class Layer:
     pre_activation: list[Tensor] = field(default_factory=list)
     pre_norm: list[Tensor] = field(default_factory=list)
     fallback: list[list[Tensor]] = field(default_factory=list)  # earlier ends, the last one first
+    site: int | None = None  # where its output is seen
     depth: int = 1
     block: set[int] = field(default_factory=set)  # of a residual sum: vertices in its block
     entry: int = -1  # and the vertex where it begins
@@ -248,7 +249,10 @@ class Finder:
         for k, call in enumerate(self.calls):
             if k in self.taken or not call.outputs or not self.flow.is_vertex(k):
                 continue
-            if self.kinds[id(call.module)].part in parts and self.of_module[id(call.module)][0] == k:
+            if (
+                self.kinds[id(call.module)].part in parts
+                and self.of_module[id(call.module)][0] == k
+            ):
                 yield k
 
     def modules(self) -> list[Layer]:
@@ -448,12 +452,12 @@ class Finder:
                     waiting.append(w)
         return found
 
-    def set_depths(self, layers: list[Layer], is_seen: Callable[[Layer], bool]) -> None:
+    def set_depths(self, layers: list[Layer]) -> None:
         """0 for cut points whose error signal is seen, else the number of blocks around."""
         sums = [layer for layer in layers if layer.kind == "residual"]
         around = Counter(v for other in sums for v in other.block)
         for layer in layers:
-            if is_seen(layer) and self.flow.separates(layer.output):
+            if layer.site is not None and self.flow.separates(layer.output):
                 layer.depth = 0
             else:
                 layer.depth = max(1, *(around[v] for v in layer.vertices))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a loss: its kind, of how many terms it is the mean, what guessing would bring."""
+"""What is known of a loss: kind, of how many terms it is the mean, what guessing would bring."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class Loss:
     is_plain: bool = True  # nothing about it that makes guessing's loss another
 
 
-def _of_module(loss_fn: nn.Module, args: tuple[Any, ...]) -> Loss | None:
+def _of_module(loss_fn: Any, args: tuple[Any, ...]) -> Loss | None:
     for classes, kind in _MODULES:
         if isinstance(loss_fn, classes):
             break
     else:
         return None
     loss = Loss(kind, *_pair(args))
-    loss.reduction = loss_fn.reduction
+    loss.reduction = getattr(loss_fn, "reduction", "mean")
     loss.ignore_index = getattr(loss_fn, "ignore_index", -100)
     loss.smoothing = getattr(loss_fn, "label_smoothing", 0.0)
     weight = getattr(loss_fn, "weight", None)
@@ -83,7 +83,7 @@ def _of_module(loss_fn: nn.Module, args: tuple[Any, ...]) -> Loss | None:
     return loss
 
 
-def _huber(loss_fn: nn.Module) -> tuple[float, float]:
+def _huber(loss_fn: Any) -> tuple[float, float]:
     """SmoothL1Loss is HuberLoss over its threshold."""
     if isinstance(loss_fn, nn.SmoothL1Loss):
         return loss_fn.beta, 1 / loss_fn.beta if loss_fn.beta else 1.0
@@ -193,7 +193,7 @@ def _read_node(node: Any, kind: str) -> Loss:
         if kind == "huber":
             delta = getattr(node, "_saved_delta", None)
             beta = getattr(node, "_saved_beta", None)
-            loss.delta = float(delta if delta is not None else beta)
+            loss.delta = float(beta if delta is None else delta)  # type: ignore[arg-type]
             loss.slope = 1.0 if delta is not None or not beta else 1 / float(beta)
     except (RuntimeError, AttributeError, KeyError):
         loss.target = loss.output = None  # freed already, or changed in place
@@ -205,11 +205,15 @@ def read(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> Loss | 
     """None for a loss of one's own."""
     if isinstance(loss_fn, nn.Module):
         known = _of_module(loss_fn, args)
+        if known is not None and known.target is None:  # given by name: the graph has it
+            own = _of_node(loss)
+            return own if own is not None and own.kind == known.kind else known
         if known is not None:
             return known
-    kind = _FUNCTIONS.get(getattr(loss_fn, "__name__", ""))
+    name = getattr(loss_fn, "__name__", "")
+    kind = _FUNCTIONS.get(name)
     own = _of_node(loss)
-    if kind is not None and loss_fn is getattr(nn.functional, loss_fn.__name__, None):  # type: ignore[attr-defined]
+    if kind is not None and loss_fn is getattr(nn.functional, name, None):
         if own is not None and own.kind == kind and own.target is not None:
             return own
         return Loss(kind, *_pair(args))

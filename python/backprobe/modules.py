@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 Part = Literal["operator", "norm", "activation", "pool", "dropout", "other"]
 
@@ -38,7 +39,6 @@ _OPAQUE = (
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,
-    torch.jit.ScriptModule,
 )
 
 _OPERATORS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], str], ...] = (
@@ -94,18 +94,24 @@ NODES: dict[str, str] = {
 }
 
 # Nodes that hand the same numbers on, in another arrangement.
-VIEWS = frozenset(
-    name + "Backward0"
-    for name in (
-        "View UnsafeView ReshapeAlias Alias T Transpose Permute Squeeze Unsqueeze Clone ToCopy "
-        "Contiguous Flatten Unflatten ViewAsReal ViewAsComplex Movedim"
-    ).split()
-) | {f"SqueezeBackward{k}" for k in range(1, 5)} | {"TransposeBackward1", "ViewBackward1"}
+VIEWS = (
+    frozenset(
+        name + "Backward0"
+        for name in (
+            "View UnsafeView ReshapeAlias Alias T Transpose Permute Squeeze Unsqueeze Clone ToCopy "
+            "Contiguous Flatten Unflatten ViewAsReal ViewAsComplex Movedim"
+        ).split()
+    )
+    | {f"SqueezeBackward{k}" for k in range(1, 5)}
+    | {"TransposeBackward1", "ViewBackward1"}
+)
 
 # Nodes that hand on a part of them, or all of them times something that is no activation.
 PARTS = frozenset(
-    ("SelectBackward0 SliceBackward0 NarrowBackward0 NativeDropoutBackward0 MulBackward0 "
-     "DivBackward0 IndexBackward0 ExpandBackward0").split()
+    (
+        "SelectBackward0 SliceBackward0 NarrowBackward0 NativeDropoutBackward0 MulBackward0 "
+        "DivBackward0 IndexBackward0 ExpandBackward0"
+    ).split()
 )
 
 ADDITIONS = frozenset(("AddBackward0",))
@@ -133,11 +139,11 @@ def look(name: str, node: Any) -> tuple[str, float] | None:
 
 def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Modules that are looked at as one, in the order of registration, each once: those without
-    children, and those whose inside is their own business."""
+    children, and those whose inside is their own business. A scripted module takes no hooks."""
     seen: set[int] = set()
 
     def below(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-        if id(module) in seen:
+        if id(module) in seen or isinstance(module, torch.jit.ScriptModule):
             return
         seen.add(id(module))
         children = [(k, child) for k, child in module._modules.items() if child is not None]
@@ -243,7 +249,7 @@ def _fans_of_weight(weight: torch.Tensor) -> tuple[int, int]:
     return weight.shape[1] * field, weight.shape[0] * field
 
 
-def fans_of(module: nn.Module) -> tuple[int, int]:
+def fans_of(module: Any) -> tuple[int, int]:
     """fan_in and fan_out; of an embedding 1 and its width, for of a one-hot vector one number is
     not 0; of a recurrent module its inputs and units."""
     if isinstance(module, nn.Linear):
@@ -256,14 +262,15 @@ def fans_of(module: nn.Module) -> tuple[int, int]:
         return module.input_size, module.hidden_size
     if isinstance(module, nn.MultiheadAttention):
         return module.embed_dim, module.embed_dim
-    parameters = [p for p in module.parameters() if not _is_lazy(p)]
+    parameters = [p for p in module.parameters() if not is_lazy(p)]
     if not parameters:
         return 0, 0
     return _fans_of_weight(max(parameters, key=lambda p: (min(p.dim(), 2), p.numel())))
 
 
-def _is_lazy(parameter: torch.Tensor) -> bool:
-    return isinstance(parameter, nn.parameter.UninitializedTensorMixin)
+def is_lazy(parameter: torch.Tensor) -> bool:
+    """Of a shape that the first call will tell."""
+    return isinstance(parameter, UninitializedTensorMixin)
 
 
 def square_kernel_of(module: nn.Module) -> tuple[int, int, int] | None:
@@ -302,7 +309,7 @@ def slot_of(module: nn.Module, part: Part, name: str, parameter: torch.Tensor) -
                 return slot
     if "bias" in last:
         return "bias"
-    return "weight" if parameter.dim() >= 2 else "bias"
+    return "weight" if is_lazy(parameter) or parameter.dim() >= 2 else "bias"
 
 
 def tensor_in(value: object) -> torch.Tensor | None:

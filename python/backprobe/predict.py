@@ -175,22 +175,6 @@ class _Call:
         return (tensor * signal).sum(), False
 
 
-class _Listener:
-    """What DiscoveryHook takes for a probe."""
-
-    news = ()
-
-    def __init__(self, discovers: Any) -> None:
-        self.discovers = discovers
-        self.error: BaseException | None = None
-
-    def listens(self) -> bool:
-        return self.error is None
-
-    def fail(self, error: BaseException) -> None:
-        self.error = error
-
-
 class _Measurement:
     def __init__(self, model: torch.nn.Module, call: _Call) -> None:
         from . import _native, structure
@@ -207,6 +191,7 @@ class _Measurement:
         self.discovery = structure.Discovery(model)
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.samples = 0
+        self.error: Exception | None = None
 
     def made(self) -> Prediction:
         loss, is_loss = self._pass()
@@ -221,11 +206,8 @@ class _Measurement:
         import torch
 
         from . import losses, structure
-        from .hooks import DiscoveryHook
 
-        listener = _Listener(self._discovers)
-        hook = DiscoveryHook(listener)  # type: ignore[arg-type]
-        handles = [m.register_forward_hook(hook) for _, m in structure.leaves(self.model)]
+        handles = [m.register_forward_hook(self._called) for _, m in structure.leaves(self.model)]
         try:
             loss, is_loss = self.call.loss(self.call.output(self.model))
             if not loss.requires_grad:
@@ -237,19 +219,24 @@ class _Measurement:
             # Not backward(): nothing is added to .grad, and no hook behind an accumulation is called.
             torch.autograd.grad(loss, self.trained, allow_unused=True)
         finally:
-            hook.probe = None
             for handle in handles:
                 handle.remove()
-        if listener.error is not None:
-            raise listener.error
+        if self.error is not None:
+            raise self.error
         return loss.detach(), is_loss
 
-    def _discovers(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
+    def _called(self, module: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
+        """A hook on every leaf module. An error of ours is raised behind the pass, not inside it."""
         from .structure import ACTIVATION, ERROR, SPREAD
 
-        for site, tensor in self.discovery.called(module, args, output):
-            self.samples = self.samples or (int(tensor.shape[0]) if tensor.dim() else 0)
-            self.stage.forward(site, tensor, ACTIVATION | SPREAD | ERROR)
+        if self.error is not None:
+            return
+        try:
+            for site, tensor in self.discovery.called(module, args, output):
+                self.samples = self.samples or (int(tensor.shape[0]) if tensor.dim() else 0)
+                self.stage.forward(site, tensor, ACTIVATION | SPREAD | ERROR)
+        except Exception as error:
+            self.error = error
 
     def _tell(self, loss: torch.Tensor, is_loss: bool) -> Any:
         import types
@@ -365,10 +352,10 @@ def _verdict(
 
 @contextlib.contextmanager
 def _deaf_probes(model: torch.nn.Module) -> Iterator[None]:
-    from . import probe
+    from . import registry
 
     with contextlib.ExitStack() as stack:
-        for each in list(probe.open_probes()):
+        for each in registry.open_probes():
             stack.enter_context(each.paused())
         yield
 

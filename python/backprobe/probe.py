@@ -3,51 +3,32 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import fnmatch
 import os
 import pathlib
-import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch.optim import Optimizer
 
-from . import _native, losses, ranks, run_folder, structure, talk
+from . import _native, gradients, losses, ranks, registry, run_folder, structure, talk
 from . import optimizers as _optimizers
 from .device import stage_for
 from .finding import Finding
 from .hanging import Hanging
 from .hooks import Backward, Closure
+from .registry import End
 from .replay import tree
+from .settings import Settings
 from .source import Source
 from .structure import tensor_in
 from .watch import TrainingStopped
 
-End = Literal["finished", "interrupted", "stopped"]
-
 _EVERYTHING = _native.ACTIVATION | _native.SPREAD | _native.ERROR
 _FOR_EVER = 1 << 30  # more than anybody pauses
 _SEVERITIES = ("hint", "warning", "error")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What watch() was asked for, checked."""
-
-    run: str | bool | None = None
-    objective: str = "supervised"
-    budget: float = 0.01
-    every: int | None = None
-    ignore: tuple[str, ...] = ()
-    on_error: Literal["warn", "stop"] = "warn"
-    on_finding: Callable[[Finding], object] | None = None
-    name: str | None = None
-    max_log_bytes: int | None = None
 
 
 class Probe:
@@ -81,6 +62,9 @@ class Probe:
         self._native.on_backward = Backward(self)
         self._may_ask = isinstance(self._native, _native.Probe)
         """Whether tensors may be asked for values: an accelerator would have to be waited for."""
+        self.light_loss = self._probe.light_loss
+        self.light_step = self._probe.light_step
+        self._settled = False
         self._discovery: structure.Discovery | None = structure.Discovery(model)
         self._structure: structure.Structure | None = None
         self._source: Source | None = None
@@ -117,12 +101,11 @@ class Probe:
         on that of a light step."""
 
         # Of a step.
-        self._told_losses = 0
+        self._full_losses = self._light_losses = 0
         self._samples: list[int] = []
         self._model_samples = 0
         self._backwards = 0
         self._foreign_now = 0
-        self._light_losses = 0
         self._marks = 0
         self._overflowed = False
         self._began = False
@@ -130,7 +113,7 @@ class Probe:
         self._by_hand: float | torch.Tensor | None = None
 
         self._hanging = Hanging(self, model, outer, loss_fn, optimizers)
-        _open.add(self)
+        registry.opened(self)
 
     # --- what hooks call -----------------------------------------------------------------------
 
@@ -172,7 +155,8 @@ class Probe:
             self._loss_source = "hook"
             terms = kwargs.get("num_items_in_batch")  # of Hugging Face's trainer: of the whole step
             self._probe.shares = terms is not None
-            self._take_loss(loss, None, (), None if terms is None else _count(terms))
+            if not self.light_loss(loss):
+                self._take_loss(loss, None, (), None if terms is None else _count(terms))
 
     def lost(self, loss_fn: torch.nn.Module, args: tuple[Any, ...], output: object) -> None:
         """The loss function gave the loss."""
@@ -195,9 +179,9 @@ class Probe:
         if self._native.full:
             if self._discovery is not None:
                 self._discovery.loss_is(loss, loss_fn, args)
-            self._told_losses += 1
             self._each_came = self._may_ask and loss.numel() == 1
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
+            self._full_losses += 1
             self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
             return
         self._look_for_skip()
@@ -211,33 +195,19 @@ class Probe:
 
     def backward_begins(self, number: int) -> None:
         """In a full step. Gradients that are zero now belong to no pass before."""
-        if self._gradients_are_zero():
+        if gradients.are_zero(self._parameters, may_ask=self._may_ask):
             self._native.fresh()
             del self._samples[:-1]
             self._foreign_now = number - 1
         self._backwards = number
 
-    def _gradients_are_zero(self) -> bool:
-        if not self._may_ask:
-            return all(parameter.grad is None for parameter in self._parameters)
-        # The last layers' are seldom all zero where there are any.
-        for parameter in reversed(self._parameters):
-            gradient = ranks.local(parameter.grad)
-            if gradient is not None and bool(gradient.any()):
-                return False
-        return True
-
     def backward_ended(self) -> None:
         """In a full step: gradients as they are before anybody clips them."""
-        self._marks = self._gradient_marks()
+        self._marks = gradients.marks(self._parameters)
         if self._searching and self._may_ask:
-            self._overflowed = not all(_is_finite(p.grad) for p in self._parameters)
+            self._overflowed = not gradients.are_finite(self._parameters)
         if self._structure is not None and (self._clips or self._searching or self._scaler is not None):
             self._native.gradients(self._held_here([p.grad for p in self._parameters]))
-
-    def _gradient_marks(self) -> int:
-        """Changes when a gradient is replaced or written to. Unscaling does not show here."""
-        return sum(id(g) + g._version for p in self._parameters if (g := p.grad) is not None)
 
     # --- steps ---------------------------------------------------------------------------------
 
@@ -280,11 +250,11 @@ class Probe:
             self._find_scaler()
         elif (scale := _optimizers.scale_of(self._scaler)) is not None:
             self._scale = scale
-        gradients = [p.grad for p in self._parameters]
+        now = [p.grad for p in self._parameters]
         if self._backwards:
-            self._clips = self._marks != self._gradient_marks()
+            self._clips = self._marks != gradients.marks(self._parameters)
         factor = _optimizers.inner_factor(optimiser)
-        self._native.before_update(self._held_here(self._parameters), self._held_here(gradients), factor)
+        self._native.before_update(self._held_here(self._parameters), self._held_here(now), factor)
 
     def _find_scaler(self) -> None:
         scaler = _optimizers.scaler_above()
@@ -333,19 +303,29 @@ class Probe:
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
         if native.full:
-            self._each_came = self._each_came and self._told_losses == self._backwards
+            self._each_came = self._each_came and self._full_losses == self._backwards
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
+            self._settle()
         assert self._rates is not None and self._structure is not None
         # Where calls are seen the rows of those that count tell the samples.
         samples = 0 if self._structure.sites else sum(self._samples)
         scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
         full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
-        self._backwards = self._foreign_now = self._light_losses = self._marks = 0
-        self._told_losses = 0
+        self._backwards = self._foreign_now = self._light_losses = self._full_losses = self._marks = 0
         self._overflowed = self._began = False
         self._by_hand = None
+        self._goes_on(full, first)
+
+    def light_step_told(self) -> None:
+        """The native probe told a light step, and there is something to see to."""
+        self._goes_on(self._probe.full, False)
+
+    def _goes_on(self, full: bool, first: bool) -> None:
+        """A step has ended; `full`: the next one is."""
+        native = self._native
+        assert self._structure is not None
         if first:
             self._discovery = None
             in_output = self._loss_source == "hook"
@@ -361,6 +341,25 @@ class Probe:
             self._say(f"the log is not written any more ({native.blind}); watching and training go on")
         if native.news() and not self._quiet:
             self.news += self._worth_telling()
+
+    def _settle(self) -> None:
+        """At the end of a full step: where each loss had its backward pass, and there is but one optimiser,
+        light steps are left to the native probe."""
+        self._settled = (
+            self._full_losses == self._backwards > 0
+            and not (self._foreign or self._foreign_now or self._overflowed or self._any_mode or self._closures)
+            and self._loss_source == "hook"
+            and self._scaler is None
+            and len(self.optimizers) == 1
+            and self._may_ask
+        )
+        self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        if self._settled and not self.deaf:
+            self._probe.settle(self._model, self.optimizers[0])
+        else:
+            self._probe.settle(None, None)
 
     # --- the network is known ------------------------------------------------------------------
 
@@ -378,7 +377,7 @@ class Probe:
         if self._discovery is None:
             return False
         # A wrapped model has another name in the program than its layers' names begin with.
-        place = where_watched(self._model) if self._is_bare else None
+        place = registry.where_watched(self._model) if self._is_bare else None
         self._source = Source(self._model, place)
         known = structure.describe(
             self._discovery, self._model, self.optimizers, objective=self._settings.objective
@@ -526,6 +525,8 @@ class Probe:
         twice = self._loss_source == "hook"  # which took this one
         self._loss_source = "hand"
         if twice:
+            self._settled = False
+            self._tell_settled()
             return
         if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
             self._heard_loss = True
@@ -575,20 +576,8 @@ class Probe:
         """What was found so far: the roots, with what follows from them in `consequences`."""
         if self._source is None:  # before the first step, or closed
             return list(self._kept)
-        found = [f for f in tree(self._native.findings()) if not self._is_ignored(f)]
+        found = [f for f in tree(self._native.findings()) if not self._settings.ignores(f)]
         return [self._source.with_diff(f) for f in found]
-
-    def _is_ignored(self, finding: Finding) -> bool:
-        for entry in self._settings.ignore:
-            problem, colon, pattern = entry.partition(":")
-            if entry == finding.problem:
-                return True
-            if colon and problem != finding.problem:
-                continue
-            names = finding.layers
-            if names and all(fnmatch.fnmatchcase(n, pattern if colon else entry) for n in names):
-                return True
-        return False
 
     @property
     def blind(self) -> str | None:
@@ -600,10 +589,12 @@ class Probe:
         """Nothing is heard inside: for forward and backward passes that are no training. A step that
         is made inside is not counted."""
         self.deaf += 1
+        self._tell_settled()
         try:
             yield
         finally:
             self.deaf -= 1
+            self._tell_settled()
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: with it the log of a resumed run goes on where it was."""
@@ -619,7 +610,7 @@ class Probe:
                 f"load_state_dict() came after {self.step} steps; call it before the first, or pass "
                 "resume= to watch()"
             )
-        step, folder = check_state(state)
+        step, folder = run_folder.check_state(state)
         self._resume = step, folder
 
     def close(self, end: End = "finished") -> None:
@@ -627,8 +618,8 @@ class Probe:
         if self._closed:
             return
         self._closed = True
-        _open.discard(self)
-        forget_watched(self._model)
+        registry.closed(self)
+        registry.forget_watched(self._model)
         dead = self.deaf >= _FOR_EVER
         self.deaf += _FOR_EVER
         self._hanging.let_go(of_optimizers=not self._telling)
@@ -671,7 +662,7 @@ class Probe:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close(_end_by(kind))
+        self.close(registry.end_by(kind))
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a Probe cannot be pickled or copied; keep probe.state_dict()")
@@ -713,21 +704,7 @@ def _rows(tensor: torch.Tensor | None) -> int:
 
 def _count(number: Any) -> int:
     """0, unknown, where only waiting for a device would tell."""
-    return 0 if isinstance(number, torch.Tensor) and _is_far(number) else int(number)
-
-
-def _is_far(tensor: torch.Tensor) -> bool:
-    return tensor.device.type not in ("cpu", "meta")
-
-
-def _is_finite(gradient: torch.Tensor | None) -> bool:
-    if gradient is None or _is_far(gradient):  # nobody waits for a device
-        return True
-    gradient = ranks.local(gradient)
-    if gradient is None:
-        return True
-    values = gradient.coalesce().values() if gradient.is_sparse else gradient
-    return bool(torch.isfinite(values).all())
+    return 0 if isinstance(number, torch.Tensor) and gradients.is_far(number) else int(number)
 
 
 def _shown(folder: str | None) -> str:
@@ -740,56 +717,3 @@ def _shown(folder: str | None) -> str:
 def _counted(findings: Sequence[Finding]) -> str:
     n = len(findings)
     return "nothing found" if n == 0 else f"{n} finding{'s' * (n != 1)}"
-
-
-def _end_by(kind: type[BaseException] | None) -> End:
-    if kind is None:
-        return "finished"
-    return "interrupted" if issubclass(kind, KeyboardInterrupt) else "stopped"
-
-
-def check_state(state: Mapping[str, Any]) -> tuple[int, str | None]:
-    """What state_dict() gave."""
-    step = state.get("step") if isinstance(state, Mapping) else None
-    if not isinstance(step, int) or step < 0 or state.get("version") != 1:
-        raise ValueError(f"expected what probe.state_dict() gave, found {state!r:.80}")
-    folder = state.get("run_folder")
-    return step, folder
-
-
-# --- all probes of the process -----------------------------------------------------------------
-
-_open: weakref.WeakSet[Probe] = weakref.WeakSet()
-_watched: weakref.WeakKeyDictionary[torch.nn.Module, str] = weakref.WeakKeyDictionary()
-
-
-def open_probes() -> list[Probe]:
-    return list(_open)
-
-
-def note_watched(model: torch.nn.Module, place: str) -> None:
-    _watched[model] = place
-
-
-def forget_watched(model: torch.nn.Module) -> None:
-    _watched.pop(model, None)
-
-
-def where_watched(model: torch.nn.Module) -> str | None:
-    return _watched.get(model)
-
-
-@atexit.register
-def _close_all() -> None:
-    error = getattr(sys, "last_value", None)
-    for probe in list(_open):
-        with contextlib.suppress(Exception):
-            probe.close(_end_by(None if error is None else type(error)))
-
-
-def _in_child() -> None:
-    for probe in list(_open):
-        probe.silence()
-
-
-os.register_at_fork(after_in_child=_in_child)

@@ -7,6 +7,8 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 _MOST = 100_000  # runs of one name
 _NO_SCRIPT = {"", "-c", "-", "-m"}
@@ -58,3 +60,11 @@ def refuse_used(folder: str) -> None:
             )
     elif os.path.lexists(folder):
         raise FileExistsError(f"run={folder!r}: expected a folder, found a file")
+
+
+def check_state(state: Mapping[str, Any]) -> tuple[int, str | None]:
+    """Step and folder of what state_dict() gave."""
+    step = state.get("step") if isinstance(state, Mapping) else None
+    if not isinstance(step, int) or step < 0 or state.get("version") != 1:
+        raise ValueError(f"expected what probe.state_dict() gave, found {state!r:.80}")
+    return step, state.get("run_folder")

@@ -448,8 +448,10 @@ class _Owner:
 
     def _write(self, file: File, calls: list[ast.Call], new: str) -> None:
         for call in calls:
-            is_dotted = isinstance(call.func, ast.Attribute)
-            spelled = ast.unparse(call.func.value) if is_dotted else file.spelling("torch.nn")  # type: ignore[attr-defined]
+            if isinstance(call.func, ast.Attribute):
+                spelled = ast.unparse(call.func.value)
+            else:
+                spelled = file.spelling("torch.nn")
             file.replace(call, new.replace("nn.", f"{spelled}.", 1))
 
 

@@ -2,8 +2,8 @@
 """What a network is in the words of the diagnosis: its layers in forward order, where their
 activations and error signals pass, which parameters are theirs.
 
-`Discovery` listens to the first step; `describe` makes of it what the diagnosis understands. Neither
-touches the model.
+`Discovery` listens to the first step; `describe` makes of it what the diagnosis understands.
+Neither touches the model.
 """
 
 from __future__ import annotations
@@ -99,7 +99,6 @@ class _Description:
             for number, site in enumerate(discovery.sites)
             if site.place == "output"
         }
-        self.site_of: dict[int, int] = {}  # id of a layer -> where its output is seen
         self.places: Places | None = None
         # Parameters of modules that have children, by the name of their layer.
         self.free: dict[str, nn.Parameter] = {}
@@ -143,11 +142,12 @@ class _Description:
             self._find_site(layer)
         layers.sort(key=lambda layer: layer.order)
         layers = finder.find_branches(layers)
-        finder.set_depths(layers, lambda layer: id(layer) in self.site_of)
+        finder.set_depths(layers)
         if finder.unseen_sums:
             n = len(finder.unseen_sums)
             self.unseen.append(
-                f"the sum at the end of {n} residual block{'s' * (n > 1)}: no module reads it as it is"
+                f"the sum at the end of {n} residual block{'s' * (n > 1)}: "
+                "no module reads it as it is"
             )
         return layers
 
@@ -166,7 +166,7 @@ class _Description:
                 return
 
     def _settle(self, layer: Layer, end: list[graphs.Tensor], site: int) -> None:
-        self.site_of[id(layer)] = site
+        layer.site = site
         layer.output = end
 
     # --- those that the loss does not show
@@ -175,9 +175,7 @@ class _Description:
         """All modules with parameters that have no layer yet get one: never called, called outside
         the graph (frozen before anything is trained), or parameters of a module's own."""
         covered = {id(m.module) for layer in layers for m in layer.members}
-        owned = {
-            id(p) for layer in layers for m in layer.members for p in m.module.parameters()
-        }
+        owned = {id(p) for layer in layers for m in layer.members for p in m.module.parameters()}
         others: list[Layer] = []
         for name, module in self.registered:
             own = [id(p) for p in module.parameters()]
@@ -224,7 +222,7 @@ class _Description:
                 later = [k for k in first if k > own]
                 place = first[min(later)] if later else place
             else:
-                place = 0
+                place = _first_below(other.name.rpartition(".")[0], layers)
             while branch_from[place] < place:
                 place = branch_from[place]
             before.setdefault(place, []).append(other)
@@ -247,8 +245,12 @@ class _Description:
         for place, layer in enumerate(layers):
             if layer.kind == "residual":
                 block = _common_path(
-                    [name for other in layers[place - layer.n_branch : place]
-                     for name in [other.name] if name]
+                    [
+                        name
+                        for other in layers[place - layer.n_branch : place]
+                        for name in [other.name]
+                        if name
+                    ]
                 )
                 layer.name = f"{block}.sum" if block else "sum"
         taken: set[str] = set()
@@ -290,7 +292,7 @@ class _Description:
 
     @staticmethod
     def _activation_name(layer: Layer) -> str | None:
-        """The path of the module that is the layer's activation; a path too long to be kept is none."""
+        """The path of the module that is the layer's activation; too long a path is none."""
         names = [member.name for member in layer.members if member.kind.part == "activation"]
         fits = len(names) == 1 and 0 < len(names[0].encode()) <= MAX_NAME_BYTES
         return names[0] if fits else None
@@ -299,7 +301,9 @@ class _Description:
         if layer.name in self.free:
             return id(self.free[layer.name]) not in self.trained
         parameters = [p for m in layer.members for p in m.module.parameters()]
-        return bool(parameters) and not any(id(p) in self.trained for p in parameters)
+        if not parameters:  # a norm without gain has nothing to learn; others never have
+            return layer.norm != "none"
+        return not any(id(p) in self.trained for p in parameters)
 
     def _of_module(self, member: Member, layer: Layer) -> dict[str, Any]:
         module = member.module
@@ -317,7 +321,7 @@ class _Description:
             ),
         }
         if layer.kind == "embedding":
-            told["vocabulary"] = min(int(module.num_embeddings), MAX_UNITS)
+            told["vocabulary"] = min(_rows_of(module), MAX_UNITS)
         told |= _initialisers(module, layer.kind, fan_in, fan_out)
         return told
 
@@ -328,7 +332,9 @@ class _Description:
         if square is None or not layer.calls:
             return {}
         given, made = layer.calls[0].input_shape, layer.calls[0].shape
-        before = self._sample_shape(layers[place - 1]) if place else _shape3(self._input_shape()[1:])
+        before = (
+            self._sample_shape(layers[place - 1]) if place else _shape3(self._input_shape()[1:])
+        )
         if before != _shape3(given[1:]) or self._sample_shape(layer) != _shape3(made[1:]):
             return {}
         return dict(zip(("kernel", "stride", "padding"), square, strict=True))
@@ -345,7 +351,7 @@ class _Description:
 
     def _shape_at(self, layer: Layer) -> tuple[int, ...]:
         """With the samples in front. Of a tensor that no module returned: that of who reads it."""
-        site = self.site_of.get(id(layer))
+        site = layer.site
         if site is not None:
             where = self.discovery.sites[site]
             call = self.first_call[id(where.module)]
@@ -377,7 +383,7 @@ class _Description:
         if site is not None:
             uses.append(self._use(site, both, 0, "activation"))
         for number, layer in enumerate(layers, 1):
-            site = self.site_of.get(id(layer))
+            site = layer.site
             if site is None:
                 uses += self._uses_outside(layer, number)
                 continue
@@ -468,7 +474,7 @@ class _Description:
             for layer in layers
             if layer.members
             and id(layer.members[0].module) in discovery.was_called
-            and id(layer) not in self.site_of
+            and layer.site is None
             and not self._layer_is_frozen(layer)
         ]
         recomputed = [layer.name for layer in outside if self._may_be_recomputed(layer)]
@@ -496,6 +502,21 @@ class _Description:
                 "weights used without a call of their module, so that activations and error "
                 f"signals are not seen: {_few(uncalled[True])}"
             )
+
+
+def _rows_of(table: Any) -> int:
+    return int(table.num_embeddings)
+
+
+def _first_below(path: str, layers: Sequence[Layer]) -> int:
+    """Place of the first layer in a module; 0 where there is none."""
+    start = f"{path}."
+    below = (
+        place
+        for place, layer in enumerate(layers)
+        if any(member.name.startswith(start) for member in layer.members)
+    )
+    return next(below, 0) if path else 0
 
 
 def _few(names: Sequence[str]) -> str:

@@ -71,8 +71,9 @@ def watch(
     import torch
     from torch.optim import Optimizer
 
-    from . import optimizers, ranks, run_folder
-    from .probe import Probe, Settings, check_state, note_watched, where_watched
+    from . import optimizers, ranks, registry, run_folder
+    from .probe import Probe
+    from .settings import Settings
 
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model: expected an nn.Module, found {_what(model)}")
@@ -97,10 +98,10 @@ def watch(
         name=None if name is None else run_folder.plain_name(_text("name", name)),
         max_log_bytes=_count("max_log_bytes", max_log_bytes),
     )
-    state = None if resume is None else check_state(resume)
+    state = None if resume is None else run_folder.check_state(resume)
     if isinstance(settings.run, str) and state is None and ranks.rank() == 0:
         run_folder.refuse_used(settings.run)
-    place = where_watched(inner)
+    place = registry.where_watched(inner)
     if place is not None:
         raise RuntimeError(
             f"this model is watched already, by watch() at {place}; close that probe first, or use it"
@@ -108,7 +109,7 @@ def watch(
     probe = Probe(inner, model, plain, loss_fn, settings)
     if resume is not None:
         probe.load_state_dict(resume)
-    note_watched(inner, _caller())
+    registry.note_watched(inner, _caller())
     return probe
 
 

@@ -41,6 +41,35 @@ static PyObject *call(PyObject *self, PyObject *args, PyObject *kwargs) {
     Py_RETURN_NONE;
 }
 
+static PyObject *plain_tensor(native_probe *probe) {
+    if (probe->plain_tensor) return probe->plain_tensor;
+    PyObject *modules = PyImport_GetModuleDict();
+    PyObject *torch = modules ? PyDict_GetItemString(modules, "torch") : NULL;
+    probe->plain_tensor = torch ? PyObject_GetAttrString(torch, "Tensor") : NULL;
+    return probe->plain_tensor;
+}
+
+/* What torch.Tensor.register_hook does in the common case, without a handle that nobody keeps: the
+ * tensor is no subclass's, is a function's result, and has no hook yet. False: it is another. */
+static bool put_first(native_probe *probe, PyObject *tensor, PyObject *hook) {
+    const native_names *names = &probe->state->names;
+    if ((PyObject *)Py_TYPE(tensor) != plain_tensor(probe)) return false;
+    PyObject *hooks = PyObject_GetAttr(tensor, names->_backward_hooks);
+    PyObject *function = hooks == Py_None ? PyObject_GetAttr(tensor, names->grad_fn) : NULL;
+    PyObject *first =
+        function && function != Py_None ? PyObject_CallNoArgs(probe->state->ordered_dict) : NULL;
+    const bool is_set = first && PyObject_SetItem(first, hook, hook) == 0 &&
+                        PyObject_SetAttr(tensor, names->_backward_hooks, first) == 0;
+    PyObject *done =
+        is_set ? PyObject_CallMethodObjArgs(function, names->_register_hook_dict, tensor, NULL)
+               : NULL;
+    Py_XDECREF(done);
+    Py_XDECREF(first);
+    Py_XDECREF(function);
+    Py_XDECREF(hooks);
+    return is_set;
+}
+
 /* The hook is lost without harm where the tensor takes none. */
 static int put_on(native_probe *probe, PyObject *tensor, const native_hook *like) {
     PyTypeObject *type = probe->state->hook_type;
@@ -56,7 +85,10 @@ static int put_on(native_probe *probe, PyObject *tensor, const native_hook *like
         hook->serial = like->serial;
         hook->value = like->value;
         hook->terms = like->terms;
-        handle = PyObject_CallMethodObjArgs(tensor, probe->state->names.register_hook, hook, NULL);
+        const bool is_put = put_first(probe, tensor, (PyObject *)hook);
+        if (!is_put && !native_hush())
+            handle =
+                PyObject_CallMethodObjArgs(tensor, probe->state->names.register_hook, hook, NULL);
         Py_DECREF((PyObject *)hook);
     }
     Py_XDECREF(handle);

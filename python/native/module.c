@@ -64,7 +64,10 @@ static int execute(PyObject *module) {
     if (open_names(&state->names) || add_constants(module)) return -1;
     state->probe_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &native_probe_spec, NULL);
     state->hook_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &native_hook_spec, NULL);
-    if (!state->probe_type || !state->hook_type) return -1;
+    PyObject *collections = PyImport_ImportModule("collections");
+    state->ordered_dict = collections ? PyObject_GetAttrString(collections, "OrderedDict") : NULL;
+    Py_XDECREF(collections);
+    if (!state->probe_type || !state->hook_type || !state->ordered_dict) return -1;
     /* torch.save of a tensor with hooks warns, unless they say that they need not be saved. */
     if (PyObject_SetAttrString((PyObject *)state->hook_type, "__torch_unserializable__", Py_True))
         return -1;
@@ -76,6 +79,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     if (!state) return 0;
     Py_VISIT(state->probe_type);
     Py_VISIT(state->hook_type);
+    Py_VISIT(state->ordered_dict);
     return 0;
 }
 
@@ -84,6 +88,7 @@ static int clear(PyObject *module) {
     if (!state) return 0;
     Py_CLEAR(state->probe_type);
     Py_CLEAR(state->hook_type);
+    Py_CLEAR(state->ordered_dict);
 #define NATIVE_DROP(name) Py_CLEAR(state->names.name);
     NATIVE_NAMES(NATIVE_DROP)
 #undef NATIVE_DROP

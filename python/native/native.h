@@ -20,15 +20,13 @@
 
 /* --- module.c --------------------------------------------------------------------------------- */
 
-#define NATIVE_NAMES(X)                                                 \
-    X(register_hook)                                                    \
-    X(requires_grad)                                                    \
-    X(is_neg)                                                           \
-    X(data_ptr)                                                         \
-    X(dtype)                                                            \
-    X(shape)                                                            \
-    X(stride) X(device) X(type) X(layout) X(is_quantized) X(__dlpack__) \
-        X(__dlpack_c_exchange_api__) X(__torch_dispatch__)
+/* clang-format off */
+#define NATIVE_NAMES(X) \
+    X(register_hook) X(_backward_hooks) X(_register_hook_dict) X(grad_fn) X(requires_grad) \
+    X(training) X(is_neg) X(data_ptr) X(dtype) X(shape) \
+    X(stride) X(device) X(type) X(layout) X(is_quantized) \
+    X(__dlpack__) X(__dlpack_c_exchange_api__) X(__torch_dispatch__)
+/* clang-format on */
 
 /* Attribute names, interned once. */
 typedef struct native_names {
@@ -40,6 +38,7 @@ typedef struct native_names {
 /* Of the module; there are no objects in static memory. */
 typedef struct native_state {
     PyTypeObject *probe_type, *hook_type;
+    PyObject *ordered_dict; /* the type */
     native_names names;
 } native_state;
 

@@ -69,20 +69,25 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     const native_probe *probe = (native_probe *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(probe->on_backward);
+    Py_VISIT(probe->plain_tensor);
     Py_VISIT(probe->task_number);
     Py_VISIT(probe->last_findings);
     Py_VISIT(probe->last_cost);
     Py_VISIT(probe->last_overview);
+    Py_VISIT(probe->light.model);
+    Py_VISIT(probe->light.optimiser);
     return native_reader_traverse(&probe->reader, visit, arg);
 }
 
 static int clear(PyObject *self) {
     native_probe *probe = (native_probe *)self;
     Py_CLEAR(probe->on_backward);
+    Py_CLEAR(probe->plain_tensor);
     Py_CLEAR(probe->task_number);
     Py_CLEAR(probe->last_findings);
     Py_CLEAR(probe->last_cost);
     Py_CLEAR(probe->last_overview);
+    native_light_drop(&probe->light);
     native_reader_clear(&probe->reader);
     return 0;
 }
@@ -163,7 +168,7 @@ static PyObject *second_moments(PyObject *self, PyObject *args) {
     return native_second_moments((native_probe *)self, moments, epsilons, corrections);
 }
 
-static void end_step_of(native_probe *probe, bp_step *step, double loss_scale) {
+void native_end_step(native_probe *probe, bp_step *step, double loss_scale) {
     double began = native_begins(probe);
     const native_outcome outcome = native_stage_merge(probe, step->samples);
     step->samples = outcome.samples;
@@ -198,7 +203,7 @@ static PyObject *end_step(PyObject *self, PyObject *args) {
                     .samples = samples,
                     .learning_rate = learning_rate,
                     .flags = skipped ? BP_STEP_UPDATE_SKIPPED : 0};
-    end_step_of(probe, &step, loss_scale);
+    native_end_step(probe, &step, loss_scale);
     return PyBool_FromLong(probe->full);
 }
 
@@ -214,6 +219,18 @@ static PyObject *observed(PyObject *self, PyObject *args) {
     probe->spent += seconds;
     native_charge(probe);
     Py_RETURN_NONE;
+}
+
+static PyObject *settle(PyObject *self, PyObject *args) {
+    return native_settle((native_probe *)self, args);
+}
+
+static PyObject *light_loss(PyObject *self, PyObject *loss_of) {
+    return native_light_loss((native_probe *)self, loss_of);
+}
+
+static PyObject *light_step(PyObject *self, PyObject *optimiser) {
+    return native_light_step((native_probe *)self, optimiser);
 }
 
 static PyObject *put_loss(PyObject *self, PyObject *args) {
@@ -366,6 +383,7 @@ static PyObject *close_probe(PyObject *self, PyObject *word) {
     native_hush();
     probe->closed = true;
     probe->full = false;
+    native_light_drop(&probe->light);
     PyThreadState *state = PyEval_SaveThread();
     close_watch(probe, end);
     PyEval_RestoreThread(state);
@@ -463,6 +481,9 @@ static PyMethodDef methods[] = {
     {"second_moments", second_moments, METH_VARARGS, "Adam's."},
     {"end_step", end_step, METH_VARARGS, "Tells the step; whether the next one is full."},
     {"observed", observed, METH_VARARGS, "How a host that is late has looked at this step."},
+    {"settle", settle, METH_VARARGS, "Light steps are all alike from here on."},
+    {"light_loss", light_loss, METH_O, "The loss of a batch in such a step."},
+    {"light_step", light_step, METH_O, "Such a step has ended."},
     {"put_loss", put_loss, METH_VARARGS, "A loss that the host read itself."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
     {"put_spread", put_spread, METH_VARARGS, "A variation that the host made itself."},

@@ -46,7 +46,6 @@ typedef struct native_pass {
     double loss;    /* sum over its losses of value * factor / the largest factor */
     int64_t terms;  /* of the loss with the largest factor; 0 unknown */
     long long task; /* the framework's number of it; -1 unknown */
-    size_t n_calls; /* that came before it began */
     bool has_loss;
     bool implied; /* no loss was told: an error signal came */
     bool forgotten;
@@ -123,6 +122,12 @@ typedef struct native_place {
 
 struct native_probe;
 
+/* Light steps of a loop that is known. */
+typedef struct native_light {
+    PyObject *model, *optimiser; /* owned; NULL: nothing is known */
+    size_t n_losses;             /* taken in this step */
+} native_light;
+
 /* Between a hook, which lives as long as a graph, and the probe. */
 typedef struct native_link {
     long n_owners;
@@ -134,7 +139,9 @@ typedef struct native_probe {
     native_link *link;
     native_reader reader;
     native_stage stage;
+    native_light light;
     PyObject *on_backward;   /* or NULL */
+    PyObject *plain_tensor;  /* torch.Tensor; NULL before the first hook, or none */
     PyObject *task_number;   /* the framework's function; NULL before the first loss, or none */
     PyObject *last_findings; /* of a closed probe; likewise the next */
     PyObject *last_cost, *last_overview;
@@ -205,6 +212,12 @@ PyObject *native_put_spread(native_probe *probe, PyObject *args);
 PyObject *native_put_update(native_probe *probe, PyObject *args);
 PyObject *native_put_adaptivity(native_probe *probe, PyObject *args);
 
+/* light.c */
+void native_light_drop(native_light *light);
+PyObject *native_settle(native_probe *probe, PyObject *args);
+PyObject *native_light_loss(native_probe *probe, PyObject *loss);
+PyObject *native_light_step(native_probe *probe, PyObject *optimiser);
+
 /* merge.c: what a step comes to. */
 typedef struct native_outcome {
     double loss;
@@ -238,6 +251,7 @@ extern PyType_Spec native_hook_spec;
 PyObject *native_open(native_probe *probe, PyObject *args);
 
 /* probe.c */
+void native_end_step(native_probe *probe, bp_step *step, double loss_scale);
 extern PyType_Spec native_probe_spec;
 
 #endif

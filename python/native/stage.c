@@ -50,7 +50,6 @@ void native_stage_finish(native_stage *stage) {
 native_pass *native_stage_begin(native_stage *stage, native_pass pass) {
     if (!grow((void **)&stage->passes, &stage->passes_room, stage->n_passes, sizeof pass))
         return NULL;
-    pass.n_calls = stage->n_calls;
     stage->passes[stage->n_passes] = pass;
     return &stage->passes[stage->n_passes++];
 }
@@ -82,14 +81,11 @@ native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_su
     return NATIVE_MEASURED;
 }
 
-/* All passes but the newest do not count, nor do calls that only they came back to, and of those
- * that nothing comes back to the ones before the last pass. */
+/* All passes but the newest do not count, nor do calls that only they came back to. */
 void native_stage_fresh(native_stage *stage) {
     if (stage->n_passes < 2) return;
     const uint32_t newest = (uint32_t)stage->n_passes - 1;
     for (size_t i = 0; i < newest; i++) stage->passes[i].forgotten = true;
-    for (size_t i = 0; i < stage->passes[newest - 1].n_calls; i++)
-        if (!stage->calls[i].hooked) stage->calls[i].forgotten = true;
     for (size_t i = 0; i < stage->n_errors; i++)
         stage->calls[stage->errors[i].call].forgotten = true;
     for (size_t i = 0; i < stage->n_errors; i++)

@@ -78,7 +78,16 @@ void bp_candidate_name(bp_text *text, const bp_candidate *c) {
     bp_text_add(text, "%s initialisation", bp_init_title(c->init));
 }
 
+bool bp_candidate_is_predicted(const bp_candidate *candidate) {
+    return candidate->predicted.n_layers > 0;
+}
+
 void bp_candidate_explain(bp_text *text, const bp_candidate *c) {
+    if (!bp_candidate_is_predicted(c)) {
+        bp_text_add(text, "what a sum over so many inputs needs to keep its size; through residual "
+                          "blocks no chain is predicted");
+        return;
+    }
     bp_text_add(text, "predicted gain ");
     bp_text_add_number(text, c->predicted.mean_gain, 2);
     bp_text_add(text, " a layer, ");

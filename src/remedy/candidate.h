@@ -29,6 +29,8 @@ const bp_candidate *bp_candidates_second(const bp_candidate *list, const bp_cand
 
 const char *bp_init_title(bp_init_kind init); /* "Xavier" */
 void bp_candidate_name(bp_text *text, const bp_candidate *candidate);
+/* Whether theory said something of a chain: of layers in a row, not of those inside blocks. */
+bool bp_candidate_is_predicted(const bp_candidate *candidate);
 void bp_candidate_explain(bp_text *text, const bp_candidate *candidate);
 
 #endif

@@ -72,7 +72,7 @@ static bool mend_chain(remedy_block *block, const bp_model *model, const bp_find
     bp_candidate_name(&block->title_text, best);
     bp_candidate_explain(&block->reason_text, best);
     const bp_candidate *second = bp_candidates_second(list, best);
-    if (!second) return true;
+    if (!second || !bp_candidate_is_predicted(second)) return true;
     bp_text_add(&block->reason_text, " (");
     bp_candidate_name(&block->reason_text, second);
     bp_text_add(&block->reason_text, ": ");

@@ -8,6 +8,8 @@ import os
 import pathlib
 import sys
 import tempfile
+import threading
+import time
 import unittest
 
 from backprobe import _native
@@ -147,6 +149,33 @@ class Native(unittest.TestCase):
         self.near(readings["weight_rms"][1], 2.5)
         self.near(readings["gradient_norm"][0], 1)
         self.near(readings["update_rms"][1], 0.5)
+
+    def test_other_threads_run_in_the_meantime(self):
+        probe, long = Probe(), array.array("d", bytes(8 * 4_000_000))
+        stop, count = threading.Event(), [0]
+
+        def work():
+            while not stop.is_set():
+                count[0] += 1
+                time.sleep(0)  # lets others run
+
+        thread = threading.Thread(target=work)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1000)  # who has the GIL keeps it, but where it is let go
+        progress = 0
+        try:
+            thread.start()
+            for _ in range(300):
+                before = count[0]
+                probe.forward(0, long, ACTIVATION)
+                progress += count[0] - before
+                if progress:
+                    break
+        finally:
+            stop.set()
+            sys.setswitchinterval(interval)
+            thread.join()
+        self.assertGreater(progress, 0)
 
     def test_a_closed_probe_does_nothing(self):
         probe = self.open()

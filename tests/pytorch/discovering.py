@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the structure share: one step under a Discovery, and an independent judgement of
-what lies on every path from the data to the loss."""
+"""What the tests of the structure share: one step under a Discovery, and an independent judgement
+of what lies on every path from the data to the loss."""
 
 import torch
 
@@ -90,8 +90,8 @@ def parameters_of(found, name):
 def cut_points(model, step, found, data_modules):
     """Numbers of the layers without whose output the loss is cut off from the data: by taking the
     tensors out of PyTorch's own graph and looking what is still reached. data_modules: names of
-    those that read the data; None: by calls that lie behind no other call. None of a layer's tensors
-    may stand behind the others."""
+    those that read the data; None: by calls that lie behind no other call. None of a layer's
+    tensors may stand behind the others."""
     wanted = {}  # (module, place) -> layers
     for use in found.sites:
         if use.role == "error_output":

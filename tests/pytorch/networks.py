@@ -205,6 +205,24 @@ class VisionTransformer(nn.Module):
         return self.head(self.layer(x)[:, 0])
 
 
+class ScaledBlock(nn.Module):
+    """ConvNeXt's: the norm looks along the channels, the branch is scaled by a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((8,), 0.1))
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.norm = nn.LayerNorm(8)
+        self.wide = nn.Linear(8, 32)
+        self.act = nn.GELU()
+        self.narrow = nn.Linear(32, 8)
+
+    def forward(self, x):
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.gamma * self.narrow(self.act(self.wide(y)))
+        return x + y.permute(0, 3, 1, 2)
+
+
 class UNet(nn.Module):
     def __init__(self):
         super().__init__()
@@ -281,7 +299,9 @@ class LSTMClassifier(nn.Module):
 
     def forward(self, x):
         out, (h, _) = self.lstm(self.embed(x))
-        return self.fc({"states": out[:, -1], "last": h[-1], "both": out[:, -1] + h[-1]}[self.reads])
+        return self.fc(
+            {"states": out[:, -1], "last": h[-1], "both": out[:, -1] + h[-1]}[self.reads]
+        )
 
 
 class CellLoop(nn.Module):

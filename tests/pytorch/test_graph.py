@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The walk of the graph and what it says of paths, against brute force on graphs drawn at random."""
+"""The walk of the graph and what it says of paths, against brute force on random graphs."""
 
 import random
 import unittest
@@ -93,7 +93,9 @@ class Paths(unittest.TestCase):
             for node in made:
                 if node == 0:
                     continue
-                expected = not reaches(walked, 0, goals, {node}) and reaches(walked, 0, {node}, set())
+                expected = not reaches(walked, 0, goals, {node}) and reaches(
+                    walked, 0, {node}, set()
+                )
                 on_path = node in goals or reaches(walked, node, goals, set())
                 self.assertEqual(flow.separates([(node, 0)]), expected and on_path, (seed, node))
                 n_cuts += expected
@@ -133,7 +135,9 @@ class Paths(unittest.TestCase):
                 if not cuts or node in goals:
                     self.assertIsNone(block, (seed, node))
                     continue
-                nearest = [d for d in cuts if all(d == e or reaches(walked, d, {e}, set()) for e in cuts)]
+                nearest = [
+                    d for d in cuts if all(d == e or reaches(walked, d, {e}, set()) for e in cuts)
+                ]
                 self.assertEqual(block[0], made[nearest[0]], (seed, node))
                 inside = {
                     made[u]

@@ -69,6 +69,14 @@ class Kinds(unittest.TestCase):
         loss = 0.9 * F.cross_entropy(self.out, balanced(40, 4)) + 0.1 * -logs.mean()
         self.assertEqual(losses.facts_of(None, (), loss), {"loss": "other"})
 
+    def test_arguments_by_name(self):
+        loss_fn, labels = nn.CrossEntropyLoss(), balanced(40, 4)
+        loss = loss_fn(input=self.out, target=labels)
+        self.assertEqual(losses.terms_of(loss_fn, (), loss), 40)
+        self.assertEqual(losses.facts_of(loss_fn, (), loss)["n_outputs"], 4)
+        loss.backward()
+        self.assertEqual(losses.facts_of(loss_fn, (), loss), {"loss": "cross_entropy"})
+
     def test_a_graph_that_was_freed(self):
         loss = F.cross_entropy(self.out, balanced(40, 4))
         loss.backward()
@@ -172,7 +180,9 @@ class Guessing(unittest.TestCase):
         self.assertAlmostEqual(facts["trivial_loss"], expected, delta=0.001)
         loss = smooth(self.logits(1000, 2), labels)
         self.assertEqual(losses.facts_of(None, (), loss).keys(), facts.keys())
-        self.assertAlmostEqual(losses.facts_of(None, (), loss)["trivial_loss"], facts["trivial_loss"])
+        self.assertAlmostEqual(
+            losses.facts_of(None, (), loss)["trivial_loss"], facts["trivial_loss"]
+        )
         # Weighted until they count alike.
         weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 9.0]))
         facts = self.level(weighted, self.logits(1000, 2), labels)
@@ -194,9 +204,10 @@ class Guessing(unittest.TestCase):
             (nn.BCEWithLogitsLoss(), (targets > 1).float()),
         ):
             grid = torch.linspace(-6, 6, 2401)
-            best = sum(
-                min(float(loss_fn(c.expand(500), column)) for c in grid) for column in target.T
-            ) / 2
+            best = (
+                sum(min(float(loss_fn(c.expand(500), column)) for c in grid) for column in target.T)
+                / 2
+            )
             facts = self.level(loss_fn, self.logits(500, 2), target)
             self.assertAlmostEqual(facts["trivial_loss"], best, delta=0.01 * best, msg=str(loss_fn))
             self.assertEqual(facts["n_outputs"], 2)
@@ -265,7 +276,7 @@ class Initialisers(unittest.TestCase):
                 layer = nn.Linear(9, n)
                 found = initialisers.measure(layer.bias, 9, n, what="bias")
                 self.assertEqual(found[0], "pytorch_default", (n, seed))
-        for dtype in (torch.float16, torch.bfloat16):
+        for dtype in (torch.float16, torch.bfloat16, torch.float64):
             layer = nn.Linear(100, 100).to(dtype)
             self.assertEqual(initialisers.measure(layer.weight, 100, 100)[0], "pytorch_default")
 

@@ -205,7 +205,9 @@ class Architectures(unittest.TestCase):
         self.assertEqual(seen_at(found, "blocks.1.sum")["error_output"], "fc.input")
         # The norm's input has another reader, so what comes back there is not the norm's alone.
         self.assertNotIn("error_pre_norm", seen_at(found, "blocks.0.norm1"))
-        self.assertEqual(seen_at(found, "blocks.0.conv1")["error_pre_norm"], "blocks.0.conv1.output")
+        self.assertEqual(
+            seen_at(found, "blocks.0.conv1")["error_pre_norm"], "blocks.0.conv1.output"
+        )
 
     def test_gpt(self):
         model = networks.GPT()
@@ -343,6 +345,57 @@ class Architectures(unittest.TestCase):
         self.assertEqual([layer["skip_from"] for layer in found.layers[5::4]], [3, 6])
         self.assertEqual(seen_at(found, "layer.sum_2")["error_output"], "head.input")
 
+    def test_a_branch_that_a_parameter_scales(self):
+        model = nn.Sequential(
+            nn.Conv2d(3, 8, 4, 4),
+            networks.ScaledBlock(),
+            networks.ScaledBlock(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 3),
+        )
+        found, step = self.classify(model, torch.randn(9, 3, 16, 16))
+        expected = ["0 conv linear none 0"]
+        for block in "12":
+            expected += [
+                f"{block}.gamma other linear none 1",
+                f"{block}.depthwise conv linear layer_norm 1",
+                f"{block}.wide dense gelu none 1",
+                f"{block}.narrow dense linear none 1",
+                f"{block}.sum residual linear none 0",
+            ]
+        expected += ["3 global_avg_pool linear none 0", "5 dense linear none 0"]
+        self.check(found, model, step, expected, ["0"])
+        sums = [layer for layer in found.layers if layer["kind"] == "residual"]
+        self.assertEqual([layer["n_branch"] for layer in sums], [3, 3])
+        self.assertEqual([layer["skip_from"] for layer in sums], [1, 6])
+        self.assertEqual(parameters_of(found, "1.gamma"), {"1.gamma": "bias"})
+
+    def test_modules_of_another_kind(self):
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(4, 8), nn.ReLU()))
+        lazy = nn.LazyLinear(5)  # never called: of no shape yet
+        model = nn.ModuleDict(
+            {"in": scripted, "mix": nn.Bilinear(8, 8, 6), "lazy": lazy, "out": nn.Linear(6, 3)}
+        )
+        model.forward = lambda x: model["out"](model["mix"](*[model["in"](x)] * 2))
+        found, _ = self.classify(
+            model,
+            torch.randn(9, 4),
+            optimizer=torch.optim.SGD(list(model["mix"].parameters()), 0.1),
+        )
+        expected = [
+            "in.0.weight other linear none 1",
+            "in.0.bias other linear none 1",
+            "mix other linear none 0",
+            "lazy dense linear none 1",
+            "out dense linear none 0",
+        ]
+        self.assertEqual(rows(found), expected)
+        self.assertEqual((found.layers[2]["fan_in"], found.layers[2]["fan_out"]), (64, 48))
+        self.assertEqual(
+            [layer["frozen"] for layer in found.layers], [True, True, False, True, True]
+        )
+
     def test_concatenation(self):
         model = networks.UNet()
         loss_fn = nn.MSELoss()
@@ -461,7 +514,9 @@ class Architectures(unittest.TestCase):
         ]
         self.check(found, model, step, expected, ["trunk"])
         self.assertEqual(found.unseen, ["not called in the first step: never"])
-        self.assertEqual(parameters_of(found, "never"), {"never.weight": "weight", "never.bias": "bias"})
+        self.assertEqual(
+            parameters_of(found, "never"), {"never.weight": "weight", "never.bias": "bias"}
+        )
         self.assertEqual(seen_at(found, "never"), {})
         self.assertEqual(found.recipe["loss"], "other")
 
@@ -498,6 +553,16 @@ class Architectures(unittest.TestCase):
         )
         self.assertEqual(rows(found)[0], "0 dense linear batch_norm 0")
         self.assertEqual([layer["frozen"] for layer in found.layers], [True, False])
+        bare = nn.Sequential(
+            nn.Conv2d(1, 4, 3),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(4, affine=False),
+            nn.Flatten(),
+            nn.Linear(36, 3),
+        )
+        found, _ = self.classify(bare, torch.randn(9, 1, 8, 8))
+        self.assertEqual(rows(found)[2], "2 batch_norm linear batch_norm 0")
+        self.assertEqual([layer["frozen"] for layer in found.layers], [False, False, True, False])
         # A norm that learns behind an operator that does not is a layer of its own.
         found, _ = self.classify(
             model,
@@ -569,10 +634,10 @@ class Architectures(unittest.TestCase):
             nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3)
         )
         found, step = self.classify(model, torch.randn(9, 1, 8, 8))
-        self.check(
-            found, model, step, ["0 conv relu none 0", "4 dense linear none 0"], ["0"]
+        self.check(found, model, step, ["0 conv relu none 0", "4 dense linear none 0"], ["0"])
+        self.assertEqual(
+            seen_at(found, "0"), {"activation": "2.output", "error_output": "2.output"}
         )
-        self.assertEqual(seen_at(found, "0"), {"activation": "2.output", "error_output": "2.output"})
 
     def test_shapes_and_kernels(self):
         class Net(nn.Module):
@@ -622,7 +687,9 @@ class Architectures(unittest.TestCase):
         for number, layer in enumerate(found.layers):
             if layer["kind"] == "residual":
                 branch = names[number - layer["n_branch"] : number]
-                self.assertEqual([name.rsplit(".", 1)[-1] for name in branch], ["norm1", "conv1", "conv2"])
+                self.assertEqual(
+                    [name.rsplit(".", 1)[-1] for name in branch], ["norm1", "conv1", "conv2"]
+                )
                 skip = names[layer["skip_from"] - 1]
                 self.assertEqual(skip, "stem" if "blocks.0" in layer["name"] else "blocks.0.sum")
         self.assertEqual(names[-1], "fc")
@@ -631,7 +698,11 @@ class Architectures(unittest.TestCase):
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.shared, self.embed, self.fc = nn.Embedding(9, 4), nn.Embedding(9, 4), nn.Linear(4, 3)
+                self.shared, self.embed, self.fc = (
+                    nn.Embedding(9, 4),
+                    nn.Embedding(9, 4),
+                    nn.Linear(4, 3),
+                )
                 self.embed.weight = self.shared.weight
 
             def forward(self, x):
@@ -660,7 +731,10 @@ class Architectures(unittest.TestCase):
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.lstm, self.weight = nn.LSTM(4, 8, batch_first=True), nn.Parameter(torch.ones(8, 3))
+                self.lstm, self.weight = (
+                    nn.LSTM(4, 8, batch_first=True),
+                    nn.Parameter(torch.ones(8, 3)),
+                )
 
             def forward(self, x):
                 return self.lstm(x)[1][0][-1] @ self.weight
@@ -718,7 +792,11 @@ class Architectures(unittest.TestCase):
         class Net(nn.Module):
             def __init__(self, reentrant):
                 super().__init__()
-                self.first, self.inside, self.last = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+                self.first, self.inside, self.last = (
+                    nn.Linear(4, 8),
+                    nn.Linear(8, 8),
+                    nn.Linear(8, 3),
+                )
                 self.reentrant = reentrant
 
             def forward(self, x):
@@ -737,7 +815,8 @@ class Architectures(unittest.TestCase):
         found, _ = self.classify(Net(reentrant=True), torch.randn(9, 4))
         self.assertEqual(rows(found)[1], "inside dense linear none 1")
         self.assertEqual(  # its error signal comes when it is computed again
-            seen_at(found, "inside"), {"activation": "inside.output", "error_output": "inside.output"}
+            seen_at(found, "inside"),
+            {"activation": "inside.output", "error_output": "inside.output"},
         )
         self.assertIn("outside the graph", found.unseen[0])
 
@@ -799,7 +878,9 @@ class Architectures(unittest.TestCase):
 
     def test_normalised_weights_stay_one_layer(self):
         first = nn.utils.parametrizations.weight_norm(nn.Linear(4, 8))
-        found, _ = self.classify(nn.Sequential(first, nn.ReLU(), nn.Linear(8, 3)), torch.randn(9, 4))
+        found, _ = self.classify(
+            nn.Sequential(first, nn.ReLU(), nn.Linear(8, 3)), torch.randn(9, 4)
+        )
         self.assertEqual(rows(found)[0], "0 dense relu none 0")
         self.assertEqual(len(parameters_of(found, "0")), 3)
 

@@ -41,7 +41,10 @@ class HuggingFace(unittest.TestCase):
                 f"{block}.mlp.c_proj dense linear none 1",
                 f"{block}.sum_2 residual linear none 0",
             ]
-        expected += ["transformer.ln_f layer_norm linear layer_norm 0", "lm_head dense linear none 0"]
+        expected += [
+            "transformer.ln_f layer_norm linear layer_norm 0",
+            "lm_head dense linear none 0",
+        ]
         self.assertEqual(rows(found), expected)
         zero = {n for n, layer in enumerate(found.layers, 1) if layer["depth_in_blocks"] == 0}
         self.assertEqual(zero, cut_points(model, step, found, ["transformer.wte"]))

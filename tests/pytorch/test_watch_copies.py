@@ -66,6 +66,7 @@ class Copies(Watching):
         child = os.fork()
         if child == 0:
             try:
+                self.assertTrue(self.probe.deaf)
                 self.train()
                 self.train()
                 self.probe.validation(loss=1.0)

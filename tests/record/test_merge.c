@@ -200,6 +200,13 @@ static void copies_that_differ_are_told(void **state) {
     merge_first(&k, 2);
     assert_got(&k, BP_Q_RANK_APART, 1, 4);
     assert_got(&k, BP_Q_RANKS, 0, 2);
+    put(&k, BP_Q_WEIGHT_MAX, 1, 6, 5, 4);
+    merge_first(&k, 2);
+    assert_got(&k, BP_Q_RANK_APART, 1, 4);
+    /* What one rank alone looked at is compared with nothing. */
+    put(&k, BP_Q_WEIGHT_RMS, 3, 1, (double)NAN, (double)NAN);
+    merge(&k);
+    assert_none(&k, BP_Q_PARAMETER_SPREAD, 3);
     /* Rank 0 is alone with its value. */
     put(&k, BP_Q_WEIGHT_RMS, 2, 1.5, 1, 1);
     merge(&k);
@@ -301,6 +308,11 @@ static void norms_over_both_kinds_are_not_told(void **state) {
     put(&k, BP_Q_GRADIENT_NORM, 0, 3, 4, 1);
     merge(&k);
     assert_none(&k, BP_Q_GRADIENT_NORM, 0);
+    for (uint32_t i = 0; i < RANKS; i++) bp_record_clear(&k.record[i]);
+    put(&k, BP_Q_SHARD_WEIGHTS, 1, 6, 2, 4);
+    put(&k, BP_Q_UNCLIPPED_NORM, 0, 2, 2, 1);
+    merge(&k);
+    assert_got(&k, BP_Q_UNCLIPPED_NORM, 0, 3);
     unmake(&k);
 }
 
@@ -357,6 +369,10 @@ static void heads(void **state) {
     assert_int_equal(k.merged.flags, 0);
     assert_true(k.merged.wall_time == 11);
     assert_got(&k, BP_Q_ERROR_NORM, 1, 3);
+    k.record[1].flags = BP_RECORD_UPDATE_SKIPPED;
+    k.record[2].flags = 0;
+    merge(&k);
+    assert_int_equal(k.merged.flags, 0);
     unmake(&k);
 }
 

@@ -34,12 +34,12 @@ static void remove_run(const char *run) {
 }
 
 /* A record of which one number says whose it is, and of which step. */
-static void put_step(bp_runlog_writer *writer, int64_t step, double loss) {
+static void put_step_of(bp_runlog_writer *writer, uint32_t n_layers, int64_t step, double loss) {
     uint8_t bytes[4096];
     bp_writer encoded;
     bp_record record;
     bp_error error;
-    assert_int_equal(bp_record_init(&record, FIXTURE_LAYERS, NULL), BP_OK);
+    assert_int_equal(bp_record_init(&record, n_layers, NULL), BP_OK);
     record.step = step;
     bp_record_set(&record, BP_Q_LOSS, 0, loss);
     bp_record_set(&record, BP_Q_SAMPLES, 0, 2);
@@ -49,6 +49,10 @@ static void put_step(bp_runlog_writer *writer, int64_t step, double loss) {
     bp_record_finish(&record, NULL);
     if (bp_runlog_writer_step(writer, step, bytes, encoded.length, &error) != BP_OK)
         fail_msg("%s", error.text);
+}
+
+static void put_step(bp_runlog_writer *writer, int64_t step, double loss) {
+    put_step_of(writer, FIXTURE_LAYERS, step, loss);
 }
 
 static bp_runlog_writer *begin_log(const char *run, unsigned rank) {
@@ -307,6 +311,34 @@ static void a_network_that_grows(void **state) {
     remove_run(run);
 }
 
+static void a_network_that_grows_while_it_is_read(void **state) {
+    (void)state;
+    char run[FIXTURE_PATH_BYTES];
+    bp_error error;
+    const bp_layer layer = {.name = "fourth", .kind = BP_LAYER_DENSE};
+    bp_model *model = fixture_model();
+    fixture_make_folder(run);
+    bp_runlog_writer *writers[] = {begin_log(run, 0), begin_log(run, 1)};
+    for (int i = 0; i < 2; i++) put_step(writers[i], 0, i);
+    bp_runlog_ranks *ranks = open_run(run);
+    assert_next(ranks, 0, 0.5, 2);
+    assert_null(next(ranks));
+    assert_int_equal(bp_model_add_layer(model, &layer, NULL, NULL), BP_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bp_runlog_writer_model(writers[i], model, &error), BP_OK);
+        put_step_of(writers[i], FIXTURE_LAYERS + 1, 1, i + 1 / 8.0);
+    }
+    const bp_record *record = next(ranks);
+    assert_non_null(record);
+    assert_int_equal(record->n_layers, FIXTURE_LAYERS + 1);
+    assert_int_equal(bp_model_n_layers(bp_runlog_ranks_model(ranks)), FIXTURE_LAYERS + 1);
+    bp_runlog_ranks_close(ranks);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(bp_runlog_writer_close(writers[i], BP_RUN_FINISHED, &error), BP_OK);
+    bp_model_close(model);
+    remove_run(run);
+}
+
 static void damage_is_everybodys(void **state) {
     (void)state;
     char run[FIXTURE_PATH_BYTES], path[PATH_BYTES], segment[FIXTURE_PATH_BYTES];
@@ -388,6 +420,7 @@ int main(void) {
         cmocka_unit_test(rank_0_must_be_there),
         cmocka_unit_test(a_run_that_goes_on),
         cmocka_unit_test(a_network_that_grows),
+        cmocka_unit_test(a_network_that_grows_while_it_is_read),
         cmocka_unit_test(damage_is_everybodys),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -344,8 +344,8 @@ int main(void) {
         cmocka_unit_test(in_a_light_step_only_what_is_not_finite_is_told),
         cmocka_unit_test(what_is_not_finite_calls_for_full_steps),
         cmocka_unit_test(a_skipped_update_is_marked),
-        cmocka_unit_test(an_older_host_tells_less),
         cmocka_unit_test(the_last_record_is_given_as_the_log_has_it),
+        cmocka_unit_test(an_older_host_tells_less),
         cmocka_unit_test(summaries_alone_need_no_memory_for_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
