@@ -14,7 +14,7 @@ import warnings
 import test_identity as identity
 import torch
 from backprobe import _native
-from backprobe.device import DeviceStage, HasCome
+from backprobe.device import DeviceStage
 from backprobe.device_panel import PLACES, UNITS, Panel, Spread, places_of
 from backprobe.device_tiles import Arrived, Tiles, why_not
 from torch import nn

@@ -1,104 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a watch may not do to the loop around it: grow, wait, write where it should not, raise, or
-lose what was recorded, whatever happens to the loop, the disk and the process.
+"""What a watch may not do to the loop around it: grow, wait, write where it should not, or raise,
+whatever happens in the loop. (The disk: test_blind.py; the process: test_kill.py.)"""
 
-  test_loop.py kill --runs 1000     # the series of docs/evidence/pytorch-robustness.md
-"""
-
-import argparse
 import contextlib
-import ctypes
 import gc
 import io
-import mmap
 import multiprocessing
 import os
-import pathlib
-import random
-import resource
-import shutil
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 import warnings
 import weakref
 
-import backprobe
-import torch
 from backprobe import _native
 from loop import Training, train_with_workers
-
-HERE = pathlib.Path(__file__).resolve().parent
-PACKAGE = pathlib.Path(backprobe.__file__).resolve().parents[1]
-
-
-def environment(**more):
-    paths = [str(PACKAGE), str(HERE), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "OMP_NUM_THREADS": "1", **more}
-
-
-def python(*words, flags=(), timeout=300, **more):
-    """Runs a program of this folder; one that does not end in time is a failure. The whole group is
-    killed then, workers too."""
-    process = subprocess.Popen([sys.executable, *flags, *map(str, words)], text=True, cwd=HERE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env=environment(**more), start_new_session=True)
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        raise AssertionError(f"did not end within {timeout} s\n{out}\n{err}") from None
-    return process.returncode, out, err
-
-
-def steps_in(folder):
-    """Of the steps that have a record in the log (with every=1, all), the numbers."""
-    return [record["step"] for record in _native.records(os.fsencode(folder))]
-
-
-def ends_as(folder):
-    return _native.check(os.fsencode(folder))["end"]
-
-
-class LoopCase(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.run_folder = self.folder / "run"
-        self.stderr = io.StringIO()
-        self.before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        self.addCleanup(torch.set_num_threads, self.before)
-
-    @contextlib.contextmanager
-    def heard(self):
-        with contextlib.redirect_stderr(self.stderr):
-            yield
-
-    @property
-    def lines(self):
-        return self.stderr.getvalue().splitlines()
-
-    def plain(self, steps, act=lambda training, number: None):
-        training = Training()
-        for number in range(steps):
-            act(training, number)
-            training.step()
-        return training.digest()
-
-    def watched(self, **watch):
-        training = Training({"run": str(self.run_folder), "every": 1, **watch})
-        self.addCleanup(training.probe.close)
-        return training
-
+from looping import HERE, LoopCase, ends_as, environment, python, steps_in
 
 # --- memory ------------------------------------------------------------------------------------
 
@@ -327,172 +248,6 @@ class ThreadsTest(LoopCase):
         self.assertEqual(steps_in(self.run_folder), list(range(10)))
 
 
-# --- going blind -------------------------------------------------------------------------------
-
-
-class Faulty:
-    """The native probe, of which one method raises from its n-th call on."""
-
-    def __init__(self, inner, method, at, error):
-        self.__dict__.update(inner=inner, method=method, left=at, error=error)
-
-    def __getattr__(self, name):
-        value = getattr(self.inner, name)
-        if name != self.method:
-            return value
-        return lambda *arguments: self.call(value, arguments)
-
-    def __setattr__(self, name, value):
-        if name in self.__dict__:
-            self.__dict__[name] = value
-        else:
-            setattr(self.inner, name, value)
-
-    def call(self, function, arguments):
-        self.left -= 1
-        if self.left < 0:
-            raise self.error
-        return function(*arguments)
-
-
-# What the hooks call in a step. In the first one `open` is among it.
-METHODS = ("forward", "loss", "fresh", "gradients", "before_update", "after_update", "second_moments",
-           "end_step", "open", "news", "forget")
-ERRORS = (RuntimeError("an internal error"), MemoryError(), ValueError("x"), RecursionError(),
-          AssertionError(), OSError(28, "No space left on device"))
-
-
-class BlindTest(LoopCase):
-    STEPS = 12
-
-    def test_an_internal_error_ends_the_watch_and_not_the_training(self):
-        plain, called = self.plain(self.STEPS), set()
-        for method in METHODS:
-            for at, error in zip((0, 1, 5), ERRORS if method == "forward" else ERRORS[:3], strict=False):
-                with self.subTest(method=method, at=at, error=error):
-                    self.stderr = io.StringIO()
-                    with self.heard():
-                        training = Training({"run": str(self.folder / f"{method}-{at}"), "every": 1})
-                        faulty = Faulty(training.probe._native, method, at, error)
-                        training.probe._native = faulty
-                        for _ in range(self.STEPS):
-                            training.step()
-                        blind = training.probe.blind
-                        training.probe.close()
-                    self.assertEqual(training.digest(), plain)
-                    if faulty.left < 0:
-                        called.add(method)
-                        self.assertIsNotNone(blind)
-                        told = [line for line in self.lines if type(error).__name__ in line]
-                        self.assertEqual(len(told), 1, self.lines)
-                        self.assertLessEqual(len(self.lines), 2, self.lines)
-                    for module in training.model:
-                        self.assertEqual(len(module._forward_hooks), 0)
-        self.assertLessEqual({"forward", "loss", "before_update", "after_update", "second_moments",
-                              "end_step", "open", "news"}, called)
-
-    def test_the_run_folder_disappears(self):
-        plain = self.plain(3000)
-        for every in (1, None):
-            with self.subTest(every=every):
-                self.stderr = io.StringIO()
-                with self.heard():
-                    training = self.watched(every=every)
-                    for number in range(3000):
-                        if number == 20:
-                            shutil.rmtree(self.run_folder)
-                        training.step()
-                    training.probe.close()
-                self.assertEqual(training.digest(), plain)
-                self.assert_said_once()
-
-    def assert_said_once(self):
-        """One line that the log stopped, beside the first one and the last."""
-        odd = [line for line in self.lines if "watching" not in line.split(",")[0] and
-               "steps watched" not in line]
-        told = [line for line in self.lines if "log is not written" in line or
-                "could not be finished" in line]
-        self.assertLessEqual(len(told), 1, self.lines)
-        self.assertLessEqual(len(odd), 1, self.lines)
-        self.assertLessEqual(len(self.lines), 3, self.lines)
-
-    def test_a_file_may_not_grow(self):
-        """RLIMIT_FSIZE: writes fail with EFBIG."""
-        plain = self.plain(3000)
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        with self.heard():
-            training = self.watched()
-            for number in range(3000):
-                if number == 20:
-                    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-                training.step()
-            training.probe.close()
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        self.assertEqual(training.digest(), plain)
-        self.assert_said_once()
-        self.assertTrue(any("log" in line and "not written" in line or "finished" in line
-                            for line in self.lines), self.lines)
-
-    def test_the_disk_is_full(self):
-        """A file system of a few pages, where this process may mount one."""
-        disk = self.folder / "disk"
-        disk.mkdir()
-        with small_disk(disk) as mounted:
-            if not mounted:
-                # May not mount: the same by a limit, which test_a_file_may_not_grow has seen.
-                return
-            self.run_folder = disk / "run"
-            plain = self.plain(3000)
-            with self.heard():
-                training = self.watched()
-                for _ in range(3000):
-                    training.step()
-                training.probe.close()
-            self.assertEqual(training.digest(), plain)
-            self.assert_said_once()
-            self.assertTrue(any("log" in line and "not written" in line or "finished" in line
-                                for line in self.lines), self.lines)
-            known = steps_in(self.run_folder)
-            self.assertEqual(known, sorted(set(known)))
-            self.assertGreater(len(known), 20)
-
-    def test_no_folder_can_be_made(self):
-        (self.folder / "file").write_text("", encoding="ascii")
-        with self.heard():
-            training = Training({"run": str(self.folder / "file" / "run"), "every": 1})
-            for _ in range(self.STEPS):
-                training.step()
-            self.assertEqual(training.probe.step, self.STEPS)
-            training.probe.close()
-        self.assertEqual(training.digest(), self.plain(self.STEPS))
-        self.assertLessEqual(len(self.lines), 3, self.lines)
-        self.assertEqual(sum("no log is kept (" in line for line in self.lines), 1, self.lines)
-
-    def test_stderr_is_closed(self):
-        class Closed(io.StringIO):
-            def write(self, text):
-                raise OSError(32, "Broken pipe")
-
-        with contextlib.redirect_stderr(Closed()):
-            training = self.watched()
-            for _ in range(self.STEPS):
-                training.step()
-            training.probe.close()
-        self.assertEqual(training.digest(), self.plain(self.STEPS))
-
-
-@contextlib.contextmanager
-def small_disk(folder):
-    """A tmpfs of 64 KiB on `folder`; False where it cannot be had."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    mounted = libc.mount(b"none", os.fsencode(folder), b"tmpfs", 0, b"size=64k") == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            libc.umount2(os.fsencode(folder), 2)
-
-
 # --- what happens in the loop ------------------------------------------------------------------
 
 
@@ -602,21 +357,14 @@ class ExceptionsTest(LoopCase):
             return gradient
 
         with self.heard(), self.assertRaises(KeyboardInterrupt):
-            with self.watched().probe as probe:
-                training = self._training(probe)
+            training = self.watched()
+            with training.probe:
                 for number in range(10):
                     if number == 6:
                         training.model[2].weight.register_hook(interrupt)
                     training.step()
         self.assertEqual(steps_in(self.run_folder), list(range(6)))
         self.assertEqual(ends_as(self.run_folder), "interrupted")
-
-    def watched(self, **watch):
-        self.training = super().watched(**watch)
-        return self.training
-
-    def _training(self, probe):
-        return self.training
 
     def test_an_interrupt_and_going_on(self):
         def interrupted(number, training):
@@ -690,93 +438,5 @@ class QuietTest(LoopCase):
         self.assertEqual([str(each.message) for each in caught], [])
 
 
-# --- kill -9 -----------------------------------------------------------------------------------
-
-
-def train_until_killed(run, shared):
-    """In a child: each step is noted in shared memory as soon as the optimiser has returned."""
-    with open(os.devnull, "w") as devnull, contextlib.redirect_stderr(devnull):
-        training = Training({"run": run, "every": 1})
-        for number in range(1, 10**9):
-            training.step()
-            struct.pack_into("q", shared, 0, number)
-
-
-def killed_once(folder, moments):
-    """Steps of which the optimiser had returned, and those that the log has. A step is recorded when
-    the next one begins, for a validation may still come; so the last one may be missing."""
-    shared = mmap.mmap(-1, 8)
-    child = os.fork()
-    if child == 0:
-        try:
-            train_until_killed(folder, shared)
-        finally:
-            os._exit(1)
-    if moments.random() < 0.9:  # else while the run begins
-        while struct.unpack_from("q", shared) == (0,):
-            assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended by itself"
-            time.sleep(0.001)
-    time.sleep(moments.uniform(0, 0.2))
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, "it ended by itself"
-    [done] = struct.unpack_from("q", shared)
-    if not os.path.isdir(folder):
-        return done, []
-    if done < 2 and not any(name.endswith(".bplog") for name in os.listdir(folder)):
-        return done, []
-    damage = _native.check(os.fsencode(folder))["damage"]
-    assert damage["lost_records"] == 0 and damage["damaged_places"] == 0, damage
-    return done, steps_in(folder)
-
-
-def kill_series(runs, seed, report=lambda *values: None):
-    """Returns how many steps were done, and how many recorded ones were lost."""
-    moments = random.Random(seed)
-    total = lost = 0
-    import backprobe.probe  # noqa: F401 - a child that is killed early should not spend its life on imports
-
-    Training().step()
-    with tempfile.TemporaryDirectory() as parent:
-        for number in range(runs):
-            folder = os.path.join(parent, str(number))
-            done, known = killed_once(folder, moments)
-            assert known == list(range(len(known))), known
-            total += done
-            lost += max(0, done - 1 - len(known))
-            report(number + 1, total, lost)
-            shutil.rmtree(folder, ignore_errors=True)
-    return total, lost
-
-
-class KillTest(LoopCase):
-    RUNS = 30
-
-    def test_no_recorded_step_is_lost(self):
-        total, lost = kill_series(self.RUNS, 1)
-        self.assertGreater(total, 100)
-        self.assertEqual(lost, 0)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["kill"])
-    parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    begin = time.monotonic()
-
-    def report(number, total, lost):
-        if number % 50 == 0 or number == options.runs:
-            print(f"{number} kills, {total} steps, {lost} recorded ones lost, 0 unreadable logs, "
-                  f"{time.monotonic() - begin:.0f} s", flush=True)
-
-    _, lost = kill_series(options.runs, options.seed, report)
-    return lost > 0
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["kill"]:
-        sys.exit(main())
     unittest.main()
