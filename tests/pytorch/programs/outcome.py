@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training program is expected to come to, with and without its fault."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,6 @@ class Fault:
     """The mistake in words."""
     root: str = ""
     """The problem; empty where today's catalogue cannot name it."""
-    nothing_yet: str = ""
-    """Then: why not."""
     first: str | None = None
     """The finding's layers begin here ..."""
     last: str | None = None
@@ -41,8 +39,10 @@ class Fault:
     """No layers but these."""
     since: tuple[int, int] = (0, 0)
     """The onset lies between these steps."""
-    also: tuple[str, ...] = field(default=())
+    also: tuple[str, ...] = ()
     """Problems that must be told with it, beside the root or under it."""
+    nothing_yet: str = ""
+    """Why there is no root."""
 
 
 class Unwatched:
