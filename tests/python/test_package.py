@@ -123,10 +123,9 @@ class Text(unittest.TestCase):
          gain 0.9
          net[0].activation: tanh
   see:   backprobe explain vanishing-gradient
-    warning[non-finite]: inner
-      from step 3 to step 9 · over
-      cause: cause
-      see:   backprobe explain non-finite""",
+    └ warning[non-finite]: inner
+        from step 3 to step 9 · over
+        cause: cause""",
         )
 
     def test_a_terminal_is_not_obeyed(self):

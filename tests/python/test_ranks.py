@@ -4,6 +4,7 @@
 import multiprocessing
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,7 +43,9 @@ class WhichProcess(unittest.TestCase):
             self.assertEqual((ranks.rank(), ranks.world()), (0, 1))
 
     def test_no_framework_is_loaded(self):
-        self.assertNotIn("torch", sys.modules)
+        code = "import sys; from backprobe import ranks; ranks.rank(); print('torch' in sys.modules)"
+        said = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+        self.assertEqual(said.stdout.strip(), "False", said.stderr)
 
 
 class Folders(unittest.TestCase):
