@@ -28,8 +28,8 @@ import gc, os, sys, torch, backprobe
 from torch import nn
 torch.set_num_threads(1)
 def resident():
-    """Bytes of the process's own. The ring that is shared with the log has 8 MiB from the first step
-    on, which are touched one after the other."""
+    # Of the process's own: the ring that is shared with the log has 8 MiB from the first step on,
+    # which are touched one after the other.
     with open("/proc/self/status") as file:
         sizes = {words[0]: int(words[1]) * 1024 for line in file if len(words := line.split()) == 3}
     assert sizes["RssShmem:"] < 10 << 20, sizes
