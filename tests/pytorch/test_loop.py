@@ -31,7 +31,8 @@ def resident():
     # Of the process's own: the ring that is shared with the log has 8 MiB from the first step on,
     # which are touched one after the other.
     with open("/proc/self/status") as file:
-        sizes = {words[0]: int(words[1]) * 1024 for line in file if len(words := line.split()) == 3}
+        rows = [line.split() for line in file if line.startswith("Rss")]
+    sizes = {name: int(number) * 1024 for name, number, _ in rows}
     assert sizes["RssShmem:"] < 10 << 20, sizes
     return sizes["RssAnon:"] + sizes["RssFile:"]
 def objects():
