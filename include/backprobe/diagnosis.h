@@ -13,16 +13,42 @@ extern "C" {
 #endif
 
 /* The single table of problems: feeds C, JSON, Python, the command line's explain and the docs. */
-#define BP_PROBLEMS(X)                             \
-    X(VANISHING_GRADIENT, "vanishing-gradient", 1) \
-    X(EXPLODING_GRADIENT, "exploding-gradient", 2) \
-    X(NON_FINITE, "non-finite", 3)                 \
-    X(WEIGHTS_TOO_SMALL, "weights-too-small", 4)   \
-    X(WEIGHTS_TOO_LARGE, "weights-too-large", 5)   \
-    X(RANK_MISMATCH, "rank-mismatch", 6)
+#define BP_PROBLEMS(X)                                        \
+    X(VANISHING_GRADIENT, "vanishing-gradient", 1)            \
+    X(EXPLODING_GRADIENT, "exploding-gradient", 2)            \
+    X(NON_FINITE, "non-finite", 3)                            \
+    X(WEIGHTS_TOO_SMALL, "weights-too-small", 4)              \
+    X(WEIGHTS_TOO_LARGE, "weights-too-large", 5)              \
+    X(RANK_MISMATCH, "rank-mismatch", 6)                      \
+    X(CLIP_TO_ZERO, "clip-to-zero", 7)                        \
+    X(DEAD_UNITS, "dead-units", 8)                            \
+    X(SATURATED_UNITS, "saturated-units", 9)                  \
+    X(SYMMETRIC_UNITS, "symmetric-units", 10)                 \
+    X(CONSTANT_INIT, "constant-init", 11)                     \
+    X(ZERO_INIT, "zero-init", 12)                             \
+    X(LEARNING_RATE_TOO_HIGH, "learning-rate-too-high", 13)   \
+    X(LEARNING_RATE_TOO_LOW, "learning-rate-too-low", 14)     \
+    X(STALLED_UPDATE, "stalled-update", 15)                   \
+    X(OSCILLATING_LOSS, "oscillating-loss", 16)               \
+    X(LOSS_SPIKE, "loss-spike", 17)                           \
+    X(PLATEAU, "plateau", 18)                                 \
+    X(SLOW_CONVERGENCE, "slow-convergence", 19)               \
+    X(CONSTANT_OUTPUT, "constant-output", 20)                 \
+    X(OVERFITTING, "overfitting", 21)                         \
+    X(OVERCONFIDENT, "overconfident", 22)                     \
+    X(MEMORISING, "memorising", 23)                           \
+    X(UNDERFITTING, "underfitting", 24)                       \
+    X(INPUT_NOT_NORMALISED, "input-not-normalised", 25)       \
+    X(LABELS_OUT_OF_RANGE, "labels-out-of-range", 26)         \
+    X(WRONG_LAST_LAYER, "wrong-last-layer-for-loss", 27)      \
+    X(FROZEN_PARAMETER, "frozen-parameter", 28)               \
+    X(UNUSED_PARAMETER, "unused-parameter", 29)               \
+    X(LOW_PRECISION_UNDERFLOW, "low-precision-underflow", 30) \
+    X(LOW_PRECISION_OVERFLOW, "low-precision-overflow", 31)   \
+    X(UPDATE_IMBALANCE, "update-imbalance", 32)
 
 #define BP_ENUM_MEMBER_PROBLEM(id, name, number) BP_PROBLEM_##id = number,
-typedef enum bp_problem { BP_PROBLEMS(BP_ENUM_MEMBER_PROBLEM) BP_N_PROBLEMS = 7 } bp_problem;
+typedef enum bp_problem { BP_PROBLEMS(BP_ENUM_MEMBER_PROBLEM) BP_N_PROBLEMS = 33 } bp_problem;
 
 typedef enum bp_severity { BP_HINT = 1, BP_WARNING = 2, BP_ERROR = 3 } bp_severity;
 
@@ -80,6 +106,8 @@ typedef struct bp_finding {
     uint32_t n_symptoms;
     const bp_symptom *symptoms;
     int32_t parent; /* index of the finding that this one is a consequence of, -1 for a root */
+    /* since_step is the best guess; it began no earlier and no later than this. */
+    int64_t since_earliest, since_latest;
 } bp_finding;
 
 typedef struct bp_diagnosis bp_diagnosis;

@@ -29,12 +29,25 @@ extern "C" {
     X(GRADIENT_NORM, "gradient_norm", 9, LOG, NETWORK,                                             \
       "of all gradients, as the optimiser gets them")                                              \
     X(UNCLIPPED_NORM, "unclipped_norm", 10, LOG, NETWORK, "of all gradients before clipping")      \
+    X(TARGET_MIN, "target_min", 11, REAL, NETWORK, "smallest target of the batch, or class")       \
+    X(TARGET_MAX, "target_max", 12, REAL, NETWORK, "largest target of the batch, or class")        \
     X(ACTIVATION_NORM, "activation_norm", 16, LOG, LAYER, "rms over samples of |x|")               \
     X(ACTIVATION_RMS, "activation_rms", 17, LOG, LAYER, "of the layer's output")                   \
     X(ACTIVATION_MAX, "activation_max", 18, LOG, LAYER, "largest finite magnitude")                \
     X(ACTIVATION_NAN, "activation_nan", 19, COUNT, LAYER, "NaN values")                            \
     X(ACTIVATION_INF, "activation_inf", 20, COUNT, LAYER, "infinite values")                       \
     X(VARIATION, "variation", 21, LOG, LAYER, "sqrt(mean over units of var over samples) / rms")   \
+    X(UNITS, "units", 22, COUNT, LAYER, "units (a convolution's channels) that were looked at")    \
+    X(SILENT_UNITS, "silent_units", 23, COUNT, LAYER, "of them never active in these samples")     \
+    X(DEAD_UNITS, "dead_units", 24, COUNT, LAYER,                                                  \
+      "of them not active for max(an epoch, 10,000) samples")                                      \
+    X(SATURATED_UNITS, "saturated_units", 25, COUNT, LAYER,                                        \
+      "of them with mean phi' below 1% of its maximum")                                            \
+    X(DISTINCT_UNITS, "distinct_units", 26, COUNT, LAYER, "of them that differ in these samples")  \
+    X(ACTIVATION_PRECISION, "activation_precision", 27, COUNT, LAYER,                              \
+      "significand bits of the format: 53, 24, 11 (float16), 8 (bfloat16)")                        \
+    X(FEATURE_SCALES, "feature_scales", 28, LOG, LAYER,                                            \
+      "row 0: largest / median deviation of an input feature")                                     \
     X(ERROR_NORM, "error_norm", 32, LOG, LAYER, "rms over samples of |dL/d output| * loss terms")  \
     X(ERROR_RMS, "error_rms", 33, LOG, LAYER, "of dL/d output * loss terms")                       \
     X(ERROR_NAN, "error_nan", 34, COUNT, LAYER, "NaN values in dL/d output")                       \
@@ -43,17 +56,30 @@ extern "C" {
     X(ERROR_PRE_NORM, "error_pre_norm", 37, LOG, LAYER, "rms of dL/d(norm input) * loss terms")    \
     X(ERROR_INPUT_NORM, "error_input_norm", 38, LOG, LAYER, "|dL/dx| through this layer alone")    \
     X(ERROR_MAX, "error_max", 39, LOG, LAYER, "largest finite magnitude of dL/d output")           \
+    X(ERROR_THROUGH_TIME, "error_through_time", 40, LOG, LAYER,                                    \
+      "rms of dL/d input of a recurrent layer: first tenth of the time steps / last tenth")        \
+    X(ERROR_TINY, "error_tiny", 41, REAL, LAYER,                                                   \
+      "share of dL/d output, zeros left out, that is subnormal in its format")                     \
+    X(ERROR_PRECISION, "error_precision", 42, COUNT, LAYER, "significand bits of its format")      \
     X(WEIGHT_RMS, "weight_rms", 48, LOG, LAYER, "before the update")                               \
     X(WEIGHT_MAX, "weight_max", 49, LOG, LAYER, "largest finite magnitude")                        \
     X(BIAS_RMS, "bias_rms", 50, LOG, LAYER, "before the update")                                   \
     X(PARAMETER_NAN, "parameter_nan", 51, COUNT, LAYER, "NaN parameters before the update")        \
     X(PARAMETER_INF, "parameter_inf", 52, COUNT, LAYER, "infinite parameters before the update")   \
+    X(WEIGHT_SPREAD, "weight_spread", 53, LOG, LAYER,                                              \
+      "standard deviation of the weights / their rms; 0: all are equal")                           \
+    X(PARAMETER_PRECISION, "parameter_precision", 54, COUNT, LAYER,                                \
+      "significand bits of the weights' format")                                                   \
     X(GRADIENT_RMS, "gradient_rms", 64, LOG, LAYER, "of the weights' gradient")                    \
     X(GRADIENT_MAX, "gradient_max", 65, LOG, LAYER, "largest finite magnitude, all parameters")    \
     X(BIAS_GRADIENT_RMS, "bias_gradient_rms", 66, LOG, LAYER, "of the biases' gradient")           \
     X(GRADIENT_NAN, "gradient_nan", 67, COUNT, LAYER, "NaN values, all parameters")                \
     X(GRADIENT_INF, "gradient_inf", 68, COUNT, LAYER, "infinite values, all parameters")           \
     X(UNCLIPPED_RMS, "unclipped_rms", 69, LOG, LAYER, "of the weights' gradient before clipping")  \
+    X(MISSING_GRADIENTS, "missing_gradients", 70, COUNT, LAYER,                                    \
+      "parameters that the optimiser has and that got no gradient")                                \
+    X(GRADIENT_TINY, "gradient_tiny", 71, REAL, LAYER,                                             \
+      "share of the gradient as stored (scaled), zeros left out, that is subnormal")               \
     X(UPDATE_RMS, "update_rms", 80, LOG, LAYER, "of the weights' change w_after - w_before")       \
     X(EFFECT, "effect", 81, REAL, LAYER, "-<g, change of w>: first-order fall of the loss")        \
     X(UPDATE_BAD, "update_bad", 82, COUNT, LAYER, "parameters that the update made non-finite")    \

@@ -7,8 +7,18 @@
 
 static bool open_slot(bp_diagnosis *d, bp_finding_slot *slot) {
     slot->layers = bp_allocate(&d->allocator, d->n_layers + 1u, sizeof *slot->layers);
-    return slot->layers && bp_profile_init(&slot->profile, d->model, &d->allocator);
+    return slot->layers != NULL;
 }
+
+/* Findings that show the chain over depth. */
+static const bp_problem profiled[] = {BP_PROBLEM_VANISHING_GRADIENT, BP_PROBLEM_EXPLODING_GRADIENT,
+                                      BP_PROBLEM_NON_FINITE, BP_PROBLEM_WEIGHTS_TOO_SMALL,
+                                      BP_PROBLEM_WEIGHTS_TOO_LARGE};
+#define N_PROFILED (sizeof profiled / sizeof *profiled)
+
+#define OPEN_FAMILY(family) good = bp_##family##_open(d) && good;
+#define CLOSE_FAMILY(family) bp_##family##_close(d);
+#define JUDGE_FAMILY(family) changed += bp_judge_##family(d, record);
 
 static bool open_all(bp_diagnosis *d) {
     const size_t rows = (size_t)d->n_layers + 1;
@@ -24,6 +34,9 @@ static bool open_all(bp_diagnosis *d) {
                           &d->allocator) &&
            good;
     for (uint32_t i = 1; i < BP_N_PROBLEMS; i++) good = open_slot(d, &d->slots[i]) && good;
+    for (size_t i = 0; i < N_PROFILED; i++)
+        good = bp_profile_init(&d->slots[profiled[i]].profile, d->model, &d->allocator) && good;
+    BP_FAMILIES(OPEN_FAMILY)
     return good;
 }
 
@@ -75,10 +88,11 @@ void bp_diagnosis_close(bp_diagnosis *d) {
     bp_profile_finish(&d->first, &allocator);
     bp_profile_finish(&d->explode, &allocator);
     bp_window_finish(&d->window, &allocator);
-    for (uint32_t i = 1; i < BP_N_PROBLEMS; i++) {
+    for (uint32_t i = 1; i < BP_N_PROBLEMS; i++)
         bp_release(&allocator, d->slots[i].layers, rows, sizeof *d->slots[i].layers);
-        bp_profile_finish(&d->slots[i].profile, &allocator);
-    }
+    for (size_t i = 0; i < N_PROFILED; i++)
+        bp_profile_finish(&d->slots[profiled[i]].profile, &allocator);
+    BP_FAMILIES(CLOSE_FAMILY)
     bp_release(&allocator, d, 1, sizeof *d);
 }
 
@@ -161,6 +175,7 @@ uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
         changed += bp_judge_exploding(d, record);
         changed += bp_judge_weights(d, record);
     }
+    BP_FAMILIES(JUDGE_FAMILY)
     bp_finding_sort(d);
     return changed;
 }

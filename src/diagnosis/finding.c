@@ -13,6 +13,8 @@ bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t si
                                      .problem = problem,
                                      .severity = BP_WARNING,
                                      .since_step = since,
+                                     .since_earliest = since,
+                                     .since_latest = since,
                                      .layers = slot->layers,
                                      .evidence = slot->evidence,
                                      .symptoms = slot->symptoms,
@@ -57,50 +59,18 @@ uint32_t bp_finding_blamed_layer(const bp_finding *finding) {
     return layer >= 1 ? (uint32_t)layer : 0;
 }
 
-static bool shown(const bp_diagnosis *d, bp_problem problem) {
-    return d->slots[problem].exists;
-}
-
-/* An explosion drives units into saturation or death, and then nothing flows back. */
-static bool exploded_before(const bp_diagnosis *d, bp_problem problem) {
-    return shown(d, BP_PROBLEM_EXPLODING_GRADIENT) &&
-           d->slots[BP_PROBLEM_EXPLODING_GRADIENT].finding.since_step <=
-               d->slots[problem].finding.since_step;
-}
-
-/* Which finding explains which: weights -> vanishing or exploding -> non-finite. */
-static int parent_of(const bp_diagnosis *d, bp_problem problem) {
-    switch (problem) {
-    case BP_PROBLEM_VANISHING_GRADIENT:
-        if (shown(d, BP_PROBLEM_WEIGHTS_TOO_SMALL)) return BP_PROBLEM_WEIGHTS_TOO_SMALL;
-        return exploded_before(d, BP_PROBLEM_VANISHING_GRADIENT) ? BP_PROBLEM_EXPLODING_GRADIENT
-                                                                 : 0;
-    case BP_PROBLEM_EXPLODING_GRADIENT:
-        return shown(d, BP_PROBLEM_WEIGHTS_TOO_LARGE) ? (int)BP_PROBLEM_WEIGHTS_TOO_LARGE : 0;
-    case BP_PROBLEM_NON_FINITE:
-        if (shown(d, BP_PROBLEM_EXPLODING_GRADIENT)) return BP_PROBLEM_EXPLODING_GRADIENT;
-        return shown(d, BP_PROBLEM_WEIGHTS_TOO_LARGE) ? (int)BP_PROBLEM_WEIGHTS_TOO_LARGE : 0;
-    case BP_PROBLEM_WEIGHTS_TOO_SMALL:
-    case BP_PROBLEM_WEIGHTS_TOO_LARGE:
-    case BP_PROBLEM_RANK_MISMATCH:
-    case BP_N_PROBLEMS:
-        return 0;
-    }
-    return 0;
-}
-
 static void place(bp_diagnosis *d, bp_problem problem, int32_t parent) {
     const int32_t index = (int32_t)d->n_order;
     d->order[d->n_order++] = problem;
     d->slots[problem].finding.parent = parent;
     for (uint32_t child = 1; child < BP_N_PROBLEMS; child++)
-        if (shown(d, (bp_problem)child) && parent_of(d, (bp_problem)child) == (int)problem)
+        if (d->slots[child].exists && bp_cause_of(d, (bp_problem)child) == problem)
             place(d, (bp_problem)child, index);
 }
 
 void bp_finding_sort(bp_diagnosis *d) {
     d->n_order = 0;
     for (uint32_t problem = 1; problem < BP_N_PROBLEMS; problem++)
-        if (shown(d, (bp_problem)problem) && parent_of(d, (bp_problem)problem) == 0)
+        if (d->slots[problem].exists && bp_cause_of(d, (bp_problem)problem) == 0)
             place(d, (bp_problem)problem, -1);
 }

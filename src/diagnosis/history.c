@@ -29,6 +29,7 @@ double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t 
 static void note_loss(bp_diagnosis *d, int64_t step, double loss) {
     bp_history *history = &d->history;
     if (!isfinite(loss)) return;
+    bp_loss_shape_note(d, step, loss);
     if (isnan(history->first_loss)) history->first_loss = loss;
     if (history->last_loss > 0 && loss / history->last_loss > history->largest_jump) {
         history->largest_jump = loss / history->last_loss;

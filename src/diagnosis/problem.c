@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of problems in words: names and explain pages. */
 #include "diagnosis/diagnosis.h"
+#include "diagnosis/pages.h"
 
 #define NAME_AT(id, name, number) [number] = name,
 
@@ -179,6 +180,32 @@ static const char *const explanations[BP_N_PROBLEMS] = {
         "  parts of a network on purpose (stages of a pipeline, experts); an optimiser that\n"
         "  averages inside its own step gets gradients that differ, and its parameters stay\n"
         "  equal.\n",
+    [BP_PROBLEM_CLIP_TO_ZERO] = bp_page_clip_to_zero,
+    [BP_PROBLEM_DEAD_UNITS] = bp_page_dead_units,
+    [BP_PROBLEM_SATURATED_UNITS] = bp_page_saturated_units,
+    [BP_PROBLEM_SYMMETRIC_UNITS] = bp_page_symmetric_units,
+    [BP_PROBLEM_CONSTANT_INIT] = bp_page_constant_init,
+    [BP_PROBLEM_ZERO_INIT] = bp_page_zero_init,
+    [BP_PROBLEM_LEARNING_RATE_TOO_HIGH] = bp_page_learning_rate_too_high,
+    [BP_PROBLEM_LEARNING_RATE_TOO_LOW] = bp_page_learning_rate_too_low,
+    [BP_PROBLEM_STALLED_UPDATE] = bp_page_stalled_update,
+    [BP_PROBLEM_OSCILLATING_LOSS] = bp_page_oscillating_loss,
+    [BP_PROBLEM_LOSS_SPIKE] = bp_page_loss_spike,
+    [BP_PROBLEM_PLATEAU] = bp_page_plateau,
+    [BP_PROBLEM_SLOW_CONVERGENCE] = bp_page_slow_convergence,
+    [BP_PROBLEM_CONSTANT_OUTPUT] = bp_page_constant_output,
+    [BP_PROBLEM_OVERFITTING] = bp_page_overfitting,
+    [BP_PROBLEM_OVERCONFIDENT] = bp_page_overconfident,
+    [BP_PROBLEM_MEMORISING] = bp_page_memorising,
+    [BP_PROBLEM_UNDERFITTING] = bp_page_underfitting,
+    [BP_PROBLEM_INPUT_NOT_NORMALISED] = bp_page_input_not_normalised,
+    [BP_PROBLEM_LABELS_OUT_OF_RANGE] = bp_page_labels_out_of_range,
+    [BP_PROBLEM_WRONG_LAST_LAYER] = bp_page_wrong_last_layer,
+    [BP_PROBLEM_FROZEN_PARAMETER] = bp_page_frozen_parameter,
+    [BP_PROBLEM_UNUSED_PARAMETER] = bp_page_unused_parameter,
+    [BP_PROBLEM_LOW_PRECISION_UNDERFLOW] = bp_page_low_precision_underflow,
+    [BP_PROBLEM_LOW_PRECISION_OVERFLOW] = bp_page_low_precision_overflow,
+    [BP_PROBLEM_UPDATE_IMBALANCE] = bp_page_update_imbalance,
 };
 /* clang-format on */
 

@@ -5,6 +5,14 @@
 #define BP_DIAGNOSIS_STATE_H
 
 #include "diagnosis/diagnosis.h"
+#include "diagnosis/generalisation.h"
+#include "diagnosis/loss_shape.h"
+#include "diagnosis/precision.h"
+#include "diagnosis/rates.h"
+#include "diagnosis/setup.h"
+#include "diagnosis/symmetry.h"
+#include "diagnosis/through_time.h"
+#include "diagnosis/units.h"
 
 #define WINDOW_MAX 200            /* records that a judgement over time looks back on */
 #define WINDOW_MIN 20             /* fewer are not judged */
@@ -185,6 +193,14 @@ struct bp_diagnosis {
     bp_rank_spread parameters, gradients; /* over the ranks */
     uint32_t n_ranks;                     /* whose copies were compared; 0: of none */
     uint32_t n_equal;                     /* records up to now in which all were equal */
+    bp_units units;
+    bp_symmetry symmetry;
+    bp_generalisation generalisation;
+    bp_loss_shape loss_shape;
+    bp_rates rates;
+    bp_setup setup;
+    bp_precision precision;
+    bp_through_time through_time;
     bp_finding_slot slots[BP_N_PROBLEMS]; /* by problem number */
     uint32_t order[BP_N_PROBLEMS];        /* problems in the order of output */
     uint32_t n_order;
@@ -204,6 +220,46 @@ uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record); /* non_f
 uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record);    /* weights.c */
 uint32_t bp_judge_ranks(bp_diagnosis *d, const bp_record *record);      /* ranks.c */
 
+/* A family of detectors (<family>.c): its state is `d-><family>`, opened (false: no memory) and
+ * closed with the diagnosis; judge takes every record that has more than a loss and returns how
+ * many findings opened or changed their severity; title and words write a finding of the family. */
+#define BP_FAMILIES(X) \
+    X(units)           \
+    X(symmetry)        \
+    X(generalisation)  \
+    X(loss_shape)      \
+    X(rates)           \
+    X(setup)           \
+    X(precision)       \
+    X(through_time)
+#define BP_FAMILY_DECLARE(family)              \
+    bool bp_##family##_open(bp_diagnosis *d);  \
+    void bp_##family##_close(bp_diagnosis *d); \
+    uint32_t bp_judge_##family(bp_diagnosis *d, const bp_record *record);
+BP_FAMILIES(BP_FAMILY_DECLARE)
+
+/* A finding in words: its title, its cause with the measured numbers, its note. text.c's table says
+ * which of these writes a problem's. */
+typedef void bp_title(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *title);
+typedef void bp_words(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *cause,
+                      bp_text *note);
+bp_title bp_precision_title;
+bp_words bp_precision_words;
+bp_title bp_units_title;
+bp_words bp_units_words;
+bp_title bp_symmetry_title;
+bp_words bp_symmetry_words;
+bp_title bp_rates_title;
+bp_words bp_rates_words;
+bp_title bp_loss_shape_title;
+bp_words bp_loss_shape_words;
+bp_title bp_generalisation_title;
+bp_words bp_generalisation_words;
+bp_title bp_setup_title;
+bp_words bp_setup_words;
+/* Every finite loss, of light steps too. loss_shape.c */
+void bp_loss_shape_note(bp_diagnosis *d, int64_t step, double loss);
+
 /* sigma_w = rms * sqrt(fan_in) by the activation's critical value: 1 is right. NaN where it has no
  * meaning, before a normalisation among others. weights.c */
 double bp_weight_scale(const bp_diagnosis *d, uint32_t id, double rms);
@@ -215,16 +271,16 @@ bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t si
 void bp_finding_add_layer(bp_finding_slot *slot, uint32_t layer);
 void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char *meaning,
                              uint32_t layer, int64_t step, double value, bool measured);
+/* The finding of the problem that explains this one; 0: it is a root. causes.c */
+bp_problem bp_cause_of(const bp_diagnosis *d, bp_problem problem);
 /* Roots first, each followed by its consequences. */
 void bp_finding_sort(bp_diagnosis *d);
 
 /* --- text.c -------------------------------------------------------------------------------------
  */
 void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot); /* title, cause, note, symptoms */
-/* Of rank-mismatch (ranks.c). */
-void bp_text_ranks_title(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text);
-void bp_text_ranks(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
-                   bp_text *note);
+bp_title bp_text_ranks_title;                                 /* ranks.c */
+bp_words bp_text_ranks;
 /* The lecture's table for this run (symptoms.c). */
 void bp_text_symptoms(bp_diagnosis *d, bp_finding_slot *slot);
 /* "1-4, 7" */

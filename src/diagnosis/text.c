@@ -34,52 +34,46 @@ void bp_text_layers_named(bp_text *text, const uint32_t *layers, uint32_t n_laye
     bp_text_layers(text, layers, n_layers);
 }
 
-static void title_of(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
+static void title_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
     const bp_finding *finding = &slot->finding;
-    const bp_non_finite *bad = &d->non_finite;
     const bool one = finding->n_layers == 1;
-    if (finding->problem != BP_PROBLEM_NON_FINITE && finding->problem != BP_PROBLEM_RANK_MISMATCH)
-        bp_text_layers_named(text, slot->layers, finding->n_layers);
-    switch (finding->problem) {
-    case BP_PROBLEM_VANISHING_GRADIENT:
-        if (!finding->open)
-            bp_text_add(text, " of %u did not learn for a while", d->n_layers);
-        else if (finding->since_step > d->history.first_step)
-            bp_text_add(text, " of %u no longer learn%s", d->n_layers, one ? "s" : "");
-        else
-            bp_text_add(text, " of %u do%s not learn", d->n_layers, one ? "es" : "");
-        break;
-    case BP_PROBLEM_EXPLODING_GRADIENT:
-        if (slot->temporal)
-            bp_text_add(text, " of %u get%s updates larger than %s weights", d->n_layers,
-                        one ? "s" : "", one ? "its" : "their");
-        else
-            bp_text_add(text,
-                        " of %u get%s gradients grown beyond \xc3\x97"
-                        "1000",
-                        d->n_layers, one ? "s" : "");
-        break;
-    case BP_PROBLEM_WEIGHTS_TOO_SMALL:
-        bp_text_add(text, " of %u start%s with weights that are too small", d->n_layers,
-                    one ? "s" : "");
-        break;
-    case BP_PROBLEM_WEIGHTS_TOO_LARGE:
-        bp_text_add(text, " of %u start%s with weights that are too large", d->n_layers,
-                    one ? "s" : "");
-        break;
-    case BP_PROBLEM_NON_FINITE:
-        bp_text_add(text, "%s first in the %s", bad->n_nan ? "NaN" : "Inf",
-                    bad->is_data ? "input data" : bad->place);
-        if (bad->layer)
-            bp_text_add(text, " of layer %u (%s)", bad->layer,
-                        bp_model_layer(d->model, bad->layer)->name);
-        break;
-    case BP_PROBLEM_RANK_MISMATCH:
-        bp_text_ranks_title(d, slot, text);
-        break;
-    case BP_N_PROBLEMS:
-        break;
-    }
+    bp_text_layers_named(text, slot->layers, finding->n_layers);
+    if (!finding->open)
+        bp_text_add(text, " of %u did not learn for a while", d->n_layers);
+    else if (finding->since_step > d->history.first_step)
+        bp_text_add(text, " of %u no longer learn%s", d->n_layers, one ? "s" : "");
+    else
+        bp_text_add(text, " of %u do%s not learn", d->n_layers, one ? "es" : "");
+}
+
+static void title_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
+    const bool one = slot->finding.n_layers == 1;
+    bp_text_layers_named(text, slot->layers, slot->finding.n_layers);
+    if (slot->temporal)
+        bp_text_add(text, " of %u get%s updates larger than %s weights", d->n_layers,
+                    one ? "s" : "", one ? "its" : "their");
+    else
+        bp_text_add(text,
+                    " of %u get%s gradients grown beyond \xc3\x97"
+                    "1000",
+                    d->n_layers, one ? "s" : "");
+}
+
+static void title_weights(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
+    const bool small = slot->finding.problem == BP_PROBLEM_WEIGHTS_TOO_SMALL;
+    bp_text_layers_named(text, slot->layers, slot->finding.n_layers);
+    bp_text_add(text, " of %u start%s with weights that are too %s", d->n_layers,
+                slot->finding.n_layers == 1 ? "s" : "", small ? "small" : "large");
+}
+
+static void title_non_finite(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {
+    const bp_non_finite *bad = &d->non_finite;
+    (void)slot;
+    bp_text_add(text, "%s first in the %s", bad->n_nan ? "NaN" : "Inf",
+                bad->is_data ? "input data" : bad->place);
+    if (bad->layer)
+        bp_text_add(text, " of layer %u (%s)", bad->layer,
+                    bp_model_layer(d->model, bad->layer)->name);
 }
 
 /* The geometric means of the gain's parts over a stretch of cut points. */
@@ -277,7 +271,9 @@ static bool is_made_by_tokens(const bp_diagnosis *d) {
            bp_model_layer(d->model, bad->layer)->kind == BP_LAYER_EMBEDDING;
 }
 
-static void text_non_finite(const bp_diagnosis *d, bp_text *text, bp_text *note) {
+static void text_non_finite(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
+                            bp_text *note) {
+    (void)slot;
     const bp_non_finite *bad = &d->non_finite;
     const uint64_t n = bad->n_nan ? bad->n_nan : bad->n_inf;
     if (is_made_by_tokens(d))
@@ -321,38 +317,62 @@ static void text_non_finite(const bp_diagnosis *d, bp_text *text, bp_text *note)
     bp_text_add(note, "after it nothing else is judged: every number is a consequence");
 }
 
+static const struct {
+    bp_title *title;
+    bp_words *words;
+} wordings[BP_N_PROBLEMS] = {
+    [BP_PROBLEM_VANISHING_GRADIENT] = {title_vanishing, text_vanishing},
+    [BP_PROBLEM_EXPLODING_GRADIENT] = {title_exploding, text_exploding},
+    [BP_PROBLEM_NON_FINITE] = {title_non_finite, text_non_finite},
+    [BP_PROBLEM_WEIGHTS_TOO_SMALL] = {title_weights, text_weights},
+    [BP_PROBLEM_WEIGHTS_TOO_LARGE] = {title_weights, text_weights},
+    [BP_PROBLEM_RANK_MISMATCH] = {bp_text_ranks_title, bp_text_ranks},
+    [BP_PROBLEM_CLIP_TO_ZERO] = {bp_precision_title, bp_precision_words},
+    [BP_PROBLEM_LOW_PRECISION_UNDERFLOW] = {bp_precision_title, bp_precision_words},
+    [BP_PROBLEM_LOW_PRECISION_OVERFLOW] = {bp_precision_title, bp_precision_words},
+    [BP_PROBLEM_DEAD_UNITS] = {bp_units_title, bp_units_words},
+    [BP_PROBLEM_SATURATED_UNITS] = {bp_units_title, bp_units_words},
+    [BP_PROBLEM_SYMMETRIC_UNITS] = {bp_symmetry_title, bp_symmetry_words},
+    [BP_PROBLEM_CONSTANT_INIT] = {bp_symmetry_title, bp_symmetry_words},
+    [BP_PROBLEM_ZERO_INIT] = {bp_symmetry_title, bp_symmetry_words},
+    [BP_PROBLEM_LEARNING_RATE_TOO_HIGH] = {bp_rates_title, bp_rates_words},
+    [BP_PROBLEM_LEARNING_RATE_TOO_LOW] = {bp_rates_title, bp_rates_words},
+    [BP_PROBLEM_STALLED_UPDATE] = {bp_rates_title, bp_rates_words},
+    [BP_PROBLEM_UPDATE_IMBALANCE] = {bp_rates_title, bp_rates_words},
+    [BP_PROBLEM_OSCILLATING_LOSS] = {bp_loss_shape_title, bp_loss_shape_words},
+    [BP_PROBLEM_LOSS_SPIKE] = {bp_loss_shape_title, bp_loss_shape_words},
+    [BP_PROBLEM_PLATEAU] = {bp_loss_shape_title, bp_loss_shape_words},
+    [BP_PROBLEM_SLOW_CONVERGENCE] = {bp_loss_shape_title, bp_loss_shape_words},
+    [BP_PROBLEM_CONSTANT_OUTPUT] = {bp_loss_shape_title, bp_loss_shape_words},
+    [BP_PROBLEM_UNDERFITTING] = {bp_loss_shape_title, bp_loss_shape_words},
+    [BP_PROBLEM_OVERFITTING] = {bp_generalisation_title, bp_generalisation_words},
+    [BP_PROBLEM_OVERCONFIDENT] = {bp_generalisation_title, bp_generalisation_words},
+    [BP_PROBLEM_MEMORISING] = {bp_generalisation_title, bp_generalisation_words},
+    [BP_PROBLEM_INPUT_NOT_NORMALISED] = {bp_setup_title, bp_setup_words},
+    [BP_PROBLEM_LABELS_OUT_OF_RANGE] = {bp_setup_title, bp_setup_words},
+    [BP_PROBLEM_WRONG_LAST_LAYER] = {bp_setup_title, bp_setup_words},
+    [BP_PROBLEM_FROZEN_PARAMETER] = {bp_setup_title, bp_setup_words},
+    [BP_PROBLEM_UNUSED_PARAMETER] = {bp_setup_title, bp_setup_words},
+};
+
+/* Of the gradients' own problems, and of what makes them. */
+static bool has_symptoms(bp_problem problem) {
+    return problem <= BP_PROBLEM_WEIGHTS_TOO_LARGE;
+}
+
 void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot) {
     bp_finding *finding = &slot->finding;
     bp_text title, cause, note;
     bp_text_init(&title, slot->title, sizeof slot->title);
     bp_text_init(&cause, slot->cause, sizeof slot->cause);
     bp_text_init(&note, slot->note, sizeof slot->note);
-    title_of(d, slot, &title);
-    switch (finding->problem) {
-    case BP_PROBLEM_VANISHING_GRADIENT:
-        text_vanishing(d, slot, &cause, &note);
-        break;
-    case BP_PROBLEM_EXPLODING_GRADIENT:
-        text_exploding(d, slot, &cause, &note);
-        break;
-    case BP_PROBLEM_WEIGHTS_TOO_SMALL:
-    case BP_PROBLEM_WEIGHTS_TOO_LARGE:
-        text_weights(d, slot, &cause, &note);
-        break;
-    case BP_PROBLEM_NON_FINITE:
-        text_non_finite(d, &cause, &note);
-        break;
-    case BP_PROBLEM_RANK_MISMATCH:
-        bp_text_ranks(d, slot, &cause, &note);
-        break;
-    case BP_N_PROBLEMS:
-        break;
-    }
+    wordings[finding->problem].title(d, slot, &title);
+    wordings[finding->problem].words(d, slot, &cause, &note);
     bp_text_symptoms(d, slot);
     for (uint32_t cut = 1; slot->profile.measured && cut <= slot->profile.n_cuts; cut++)
         slot->profile.gain[cut].share =
             bp_window_median_share(&d->window, bp_model_cut(d->model, cut));
-    finding->gains = slot->profile.gain + 1;
+    finding->gains = slot->profile.measured ? slot->profile.gain + 1 : NULL;
     finding->n_gains = slot->profile.measured ? slot->profile.n_cuts : 0;
-    finding->n_symptoms = finding->problem == BP_PROBLEM_RANK_MISMATCH ? 0 : 3;
+    finding->n_symptoms = has_symptoms(finding->problem) ? 3 : 0;
 }

@@ -148,7 +148,7 @@ static bool mend_by_clipping(remedy_block *block, const bp_model *model,
 
 static bool mend(remedy_block *block, const bp_model *model, const bp_finding *finding) {
     if (finding->problem == BP_PROBLEM_NON_FINITE) return false;    /* its cause has the remedy */
-    if (finding->problem == BP_PROBLEM_RANK_MISMATCH) return false; /* no network mends it */
+    if (finding->problem >= BP_PROBLEM_RANK_MISMATCH) return false; /* none is known yet */
     if (finding->severity == BP_HINT) return false;                 /* it passed without one */
     if (bp_finding_evidence(finding, "over_steps") > 0) {
         if (!mend_learning_rate(block, model, finding)) return false;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Explain pages: one literal a line. */
+#include "diagnosis/pages.h"
+
+/* clang-format off */
+const char bp_page_clip_to_zero[] =
+    "What it is\n"
+    "\n"
+    "Why it happens\n"
+    "\n"
+    "How it is recognised\n"
+    "\n"
+    "What helps\n"
+    "\n"
+    "What looks like it but is not\n";
+
+const char bp_page_low_precision_underflow[] =
+    "What it is\n"
+    "\n"
+    "Why it happens\n"
+    "\n"
+    "How it is recognised\n"
+    "\n"
+    "What helps\n"
+    "\n"
+    "What looks like it but is not\n";
+
+const char bp_page_low_precision_overflow[] =
+    "What it is\n"
+    "\n"
+    "Why it happens\n"
+    "\n"
+    "How it is recognised\n"
+    "\n"
+    "What helps\n"
+    "\n"
+    "What looks like it but is not\n";
+
+/* clang-format on */
