@@ -5,6 +5,7 @@
 #ifndef BACKPROBE_OBSERVE_H
 #define BACKPROBE_OBSERVE_H
 
+#include <backprobe/model.h>
 #include <backprobe/stats.h>
 #include <backprobe/tensor.h>
 #include <stdbool.h>
@@ -94,6 +95,17 @@ typedef struct bp_observer {
     void (*scalar)(void *context, bp_metric metric, double value);
     void (*step_end)(void *context);
 } bp_observer;
+
+/* --- the units of a layer -------------------------------------------------------------------- */
+
+/* By its activation; PLAIN where a normalisation comes after it. */
+BP_API bp_unit_kind bp_layer_unit_kind(const bp_layer *layer);
+/* Where its units lie in a sample of its output, by the model's shapes; layer 0 is the input. Units
+ * are a vector's numbers, an image's channels, the features of a sequence's time steps: an input
+ * of shape (a, b, 1) with b > 1 is read as a sequence. */
+BP_API bp_unit_shape bp_layer_unit_shape(const bp_model *model, uint32_t layer);
+/* Samples without activity after which a unit counts as dead: an epoch, at least 10,000. */
+BP_API uint64_t bp_dead_samples(const bp_recipe *recipe);
 
 #ifdef __cplusplus
 }
