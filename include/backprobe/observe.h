@@ -46,16 +46,19 @@ typedef enum bp_slot {
 
 typedef struct bp_step {
     uint32_t struct_size;
-    int64_t step;       /* optimiser updates done before this one; the first is 0 */
-    int64_t samples;    /* samples in this step's batch */
-    int64_t loss_terms; /* terms that the loss is the mean of (1 for a sum) */
-    double learning_rate;
-    uint32_t flags; /* BP_STEP_... */
+    int64_t step;         /* optimiser updates done before this one; the first is 0 */
+    int64_t samples;      /* samples in this step's batch */
+    int64_t loss_terms;   /* terms that the loss is the mean of (1 for a sum) */
+    double learning_rate; /* NaN: not known */
+    uint32_t flags;       /* BP_STEP_... */
 } bp_step;
 
 /* The optimiser left the parameters as they were, for instance because a loss scaler found
  * gradients that are not finite: the record says so, and a light step gets one. */
 #define BP_STEP_UPDATE_SKIPPED 1u
+
+/* Samples and loss terms are not known: of a step that is not looked at in full. */
+#define BP_STEP_SAMPLES_UNKNOWN 2u
 
 /* A bit per layer and role: wanted[layer] >> role & 1, layer 0 ... n_layers. */
 typedef struct bp_plan {
