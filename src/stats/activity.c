@@ -29,34 +29,43 @@ typedef struct gathered {
     int64_t non_zero[BP_LANES], beyond[BP_LANES]; /* a value was not 0; was outside the tail */
 } gathered;
 
-BP_VECTORISED static void gather(gathered *all, const bp_units *units, size_t first, size_t n,
+/* Stretches of n neighbours; each begins so many values behind the one before. */
+typedef struct stretches {
+    size_t first, n, step, n_stretches;
+} stretches;
+
+BP_VECTORISED static void gather(gathered *all, const bp_units *units, const stretches *at,
                                  double factor, double tail) {
-    const double *shift = units->shift + first, *sum = units->sum + first;
-    const double *squares = units->sum_squares + first, limit = tail * tail;
-    gathered g = *all;
-    const size_t whole = n - n % BP_LANES;
-    for (size_t i = 0; i < n; i += BP_LANES) {
-        const size_t some = i < whole ? BP_LANES : n - whole;
-        for (size_t j = 0; j < some; j++) {
-            const size_t v = i + j;
-            const double variance = bp_variance_of(sum[v], squares[v], factor);
-            const double mean = shift[v] + sum[v] * factor, square = mean * mean;
-            g.mean[j] += mean;
-            g.squares[j] += square;
-            g.variance[j] += variance;
-            g.non_zero[j] |= (shift[v] != 0) | (sum[v] != 0) | (squares[v] != 0);
-            g.beyond[j] |= (mean > 0) | (square + variance > limit);
+    const size_t n = at->n, whole = n - n % BP_LANES;
+    const double limit = tail * tail;
+    gathered g = {.mean = {0}};
+    for (size_t s = 0, first = at->first; s < at->n_stretches; s++, first += at->step) {
+        const double *shift = units->shift + first, *sum = units->sum + first;
+        const double *squares = units->sum_squares + first;
+        for (size_t i = 0; i < n; i += BP_LANES) {
+            const size_t some = i < whole ? BP_LANES : n - whole;
+            for (size_t j = 0; j < some; j++) {
+                const size_t v = i + j;
+                const double variance = bp_variance_of(sum[v], squares[v], factor);
+                const double mean = shift[v] + sum[v] * factor, square = mean * mean;
+                g.mean[j] += mean;
+                g.squares[j] += square;
+                g.variance[j] += variance;
+                g.non_zero[j] |= (shift[v] != 0) | (sum[v] != 0) | (squares[v] != 0);
+                g.beyond[j] |= (mean > 0) | (square + variance > limit);
+            }
         }
     }
     *all = g;
 }
 
-/* Of n values of one unit: the variance of a mixture. */
+/* Of values of one unit, one over their number: the variance of a mixture. */
 static bp_unit_reading reading_of(double mean, double squares, double variance, bool active,
-                                  double n) {
-    bp_unit_reading reading = {.active = active, .mean = mean / n, .variance = variance / n};
-    const double between = squares / n - reading.mean * reading.mean;
-    if (n > 1 && between > 0) reading.variance += between;
+                                  double share) {
+    bp_unit_reading reading = {
+        .active = active, .mean = mean * share, .variance = variance * share};
+    const double between = squares * share - reading.mean * reading.mean;
+    if (share < 1 && between > 0) reading.variance += between;
     return reading;
 }
 
@@ -68,27 +77,29 @@ static bool is_active(const gathered *g, size_t lane, double tail) {
 static size_t read_round(const bp_units *units, const bp_unit_shape *shape, bp_unit_kind kind,
                          uint64_t first, bp_unit_reading out[BP_LANES]) {
     const double factor = bp_one_over_n(units), tail = tail_of(kind);
-    const double n_values = (double)(shape->outer * shape->inner);
+    const double share = 1 / (double)(shape->outer * shape->inner);
     const uint64_t left = shape->n_units - first;
     const size_t n = left < BP_LANES ? (size_t)left : BP_LANES;
-    if (shape->inner == 1) { /* neighbours are units */
-        gathered g = {.mean = {0}};
-        for (uint64_t o = 0; o < shape->outer; o++)
-            gather(&g, units, (size_t)(o * shape->n_units + first), n, factor, tail);
+    const size_t inner = (size_t)shape->inner;
+    stretches at = {.step = (size_t)shape->n_units * inner, .n_stretches = (size_t)shape->outer};
+    gathered g;
+    if (inner == 1) { /* neighbours are units */
+        at.first = (size_t)first;
+        at.n = n;
+        gather(&g, units, &at, factor, tail);
         for (size_t j = 0; j < n; j++)
-            out[j] = reading_of(g.mean[j], g.squares[j], g.variance[j], is_active(&g, j, tail),
-                                n_values);
+            out[j] =
+                reading_of(g.mean[j], g.squares[j], g.variance[j], is_active(&g, j, tail), share);
         return n;
     }
     for (size_t u = 0; u < n; u++) { /* neighbours are values of a unit */
-        gathered g = {.mean = {0}};
-        for (uint64_t o = 0; o < shape->outer; o++)
-            gather(&g, units, (size_t)((o * shape->n_units + first + u) * shape->inner),
-                   (size_t)shape->inner, factor, tail);
+        at.first = ((size_t)first + u) * inner;
+        at.n = inner;
+        gather(&g, units, &at, factor, tail);
         bool active = false;
         for (size_t j = 0; j < BP_LANES; j++) active |= is_active(&g, j, tail);
         out[u] = reading_of(bp_lanes_total(g.mean), bp_lanes_total(g.squares),
-                            bp_lanes_total(g.variance), active, n_values);
+                            bp_lanes_total(g.variance), active, share);
     }
     return n;
 }

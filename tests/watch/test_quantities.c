@@ -397,6 +397,29 @@ static void gradients_that_turn(void **state) {
     close_host();
 }
 
+static void the_norm_of_all_gradients(void **state) {
+    (void)state;
+    const bp_layer layers[] = {dense(4, BP_ACTIVATION_LINEAR), dense(4, BP_ACTIVATION_LINEAR), {0}};
+    const int64_t input[3] = {4, 1, 1};
+    float first[4] = {2, 0, 0, 0}, second[4] = {0, 3, 0, 6};
+    const bp_tensor a = bp_tensor_matrix(first, BP_F32, 4, 0);
+    const bp_tensor b = bp_tensor_matrix(second, BP_F32, 4, 0);
+    open_host(layers, input, 0);
+    const float planted[3] = {6, INFINITY, NAN};
+    for (int i = 0; i < 3; i++) {
+        second[3] = planted[i];
+        begin(1);
+        tell(1, BP_ROLE_GRADIENT, &a);
+        tell(2, BP_ROLE_GRADIENT, &b);
+        const bp_record *r = end();
+        if (i == 0) assert_true(is_near(r, BP_Q_GRADIENT_NORM, 0, 7));
+        if (i == 1) assert_true(isinf(bp_record_get(r, BP_Q_GRADIENT_NORM, 0)));
+        if (i == 2) assert_true(isnan(bp_record_get(r, BP_Q_GRADIENT_NORM, 0)));
+        assert_true(bp_record_has(r, BP_Q_GRADIENT_NORM, 0));
+    }
+    close_host();
+}
+
 /* --- through time ----------------------------------------------------------------------------- */
 
 /* Of a layer's input [8, steps, 3]: `first` in the first steps, `last` in the last, 5 between. */
@@ -487,7 +510,6 @@ static void scalars_of_a_step(void **state) {
     } told[] = {{BP_METRIC_TARGET_MIN, BP_Q_TARGET_MIN, -3},
                 {BP_METRIC_TARGET_MAX, BP_Q_TARGET_MAX, 9.5},
                 {BP_METRIC_TRAIN_ACCURACY, BP_Q_TRAIN_ACCURACY, 0.75},
-                {BP_METRIC_GRADIENT_NORM, BP_Q_GRADIENT_NORM, 2},
                 {BP_METRIC_UNCLIPPED_NORM, BP_Q_UNCLIPPED_NORM, 64}};
     open_host(layers, input, 0);
     begin(1);
@@ -511,6 +533,7 @@ int main(void) {
         cmocka_unit_test(formats),
         cmocka_unit_test(spread_of_weights),
         cmocka_unit_test(gradients_that_turn),
+        cmocka_unit_test(the_norm_of_all_gradients),
         cmocka_unit_test(error_signals_through_time),
         cmocka_unit_test(a_skip_around_a_recurrent_layer),
         cmocka_unit_test(scalars_of_a_step),
