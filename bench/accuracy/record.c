@@ -160,6 +160,28 @@ static int64_t train(run *r, double *losses) {
     return n;
 }
 
+static void write_targets(run *r) {
+    const bp_part *part = &r->dataset->train;
+    double low = INFINITY, high = -INFINITY;
+    for (int64_t i = 0; i < part->n * r->dataset->n_outputs; i++) {
+        low = fmin(low, (double)part->targets[i]);
+        high = fmax(high, (double)part->targets[i]);
+    }
+    fputs(", \"target_range\": [", r->outcome);
+    evidence_number(r->outcome, low);
+    fputs(", ", r->outcome);
+    evidence_number(r->outcome, high);
+    fputs("]", r->outcome);
+}
+
+static void write_kinds(run *r) {
+    fputs(",\n\"activations\": {", r->outcome);
+    for (uint32_t i = 1; i <= bp_model_n_layers(r->model); i++)
+        fprintf(r->outcome, i > 1 ? ", \"%u\": \"%s\"" : "\"%u\": \"%s\"", i,
+                bp_activation_name(bp_model_layer(r->model, i)->activation));
+    fputs("}", r->outcome);
+}
+
 static void close_run(run *r, const double *losses, int64_t n) {
     bp_error error;
     const bp_recipe *recipe = bp_model_recipe(r->model);
@@ -167,8 +189,11 @@ static void close_run(run *r, const double *losses, int64_t n) {
     number(r->outcome, "trivial_loss", recipe->trivial_loss);
     fputs(", ", r->outcome);
     number(r->outcome, "chance_accuracy", recipe->chance_accuracy);
-    fprintf(r->outcome, ", \"epoch_steps\": %lld, \"turns\": %d,\n\"losses\": [",
-            (long long)recipe->epoch_steps, follower_turns(r->follower));
+    write_targets(r);
+    write_kinds(r);
+    fprintf(r->outcome,
+            ", \"planned_epochs\": %lld, \"epoch_steps\": %lld, \"turns\": %d,\n\"losses\": [",
+            (long long)recipe->epochs, (long long)recipe->epoch_steps, follower_turns(r->follower));
     for (int64_t i = 0; i < n; i++) {
         if (i > 0) fputs(", ", r->outcome);
         evidence_number(r->outcome, losses[i]);
