@@ -109,9 +109,9 @@ static bool is_readable(const bp_units *units, const bp_unit_shape *shape, uint6
 
 /* --- units that differ ------------------------------------------------------------------------ */
 
-/* Words of a table that is at most half full: a power of two. */
+/* Words of a table that is at most a quarter full, so that few meet in it: a power of two. */
 static uint64_t table_words(uint64_t n_units) {
-    return n_units < 2 ? 2 : UINT64_C(4) << (63 - __builtin_clzll(n_units - 1));
+    return n_units < 2 ? 4 : UINT64_C(8) << (63 - __builtin_clzll(n_units - 1));
 }
 
 size_t bp_activity_scratch_words(uint64_t n_units) {
@@ -184,7 +184,8 @@ static uint64_t note_quiet(uint64_t *quiet, const bp_unit_reading *readings, siz
                            uint64_t samples, uint64_t long_ago) {
     uint64_t dead = 0;
     for (size_t i = 0; i < n; i++) {
-        quiet[i] = readings[i].active ? 0 : quiet[i] + samples;
+        const uint64_t kept = (uint64_t)readings[i].active - 1; /* all bits, or none */
+        quiet[i] = (quiet[i] + samples) & kept;
         dead += quiet[i] >= long_ago;
     }
     return dead;
