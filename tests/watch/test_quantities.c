@@ -27,7 +27,8 @@ typedef struct host {
 
 static host h; /* large */
 
-static void open_host(const bp_layer *layers, const int64_t input[3], int64_t train_samples) {
+static void open_host_every(int64_t every, const bp_layer *layers, const int64_t input[3],
+                            int64_t train_samples) {
     memset(&h, 0, sizeof h);
     assert_int_equal(bp_model_open(&h.model, NULL), BP_OK);
     for (; layers->kind; layers++)
@@ -41,9 +42,13 @@ static void open_host(const bp_layer *layers, const int64_t input[3], int64_t tr
                               .trivial_loss = 1};
     bp_model_set_recipe(h.model, &recipe);
     bp_watch_options options = BP_WATCH_OPTIONS_INIT;
-    options.every = 1;
+    options.every = every;
     assert_int_equal(bp_watch_open(&h.watch, h.model, &options, NULL), BP_OK);
     h.observer = bp_watch_observer(h.watch);
+}
+
+static void open_host(const bp_layer *layers, const int64_t input[3], int64_t train_samples) {
+    open_host_every(1, layers, input, train_samples);
 }
 
 static void close_host(void) {
@@ -521,6 +526,34 @@ static void scalars_of_a_step(void **state) {
     close_host();
 }
 
+/* A light step tells its loss alone; a validation behind it makes it a record, with the accuracy
+ * that was told before. */
+static void a_validation_behind_a_light_step(void **state) {
+    (void)state;
+    const bp_layer layers[] = {dense(4, BP_ACTIVATION_LINEAR), {0}};
+    const int64_t input[3] = {4, 1, 1};
+    open_host_every(4, layers, input, 0);
+    for (int step = 0; step < 4; step++) {
+        begin(1);
+        h.observer->scalar(h.observer->context, BP_METRIC_TRAIN_ACCURACY, 0.25 * step);
+        h.observer->scalar(h.observer->context, BP_METRIC_TARGET_MAX, 7);
+        h.observer->step_end(h.observer->context);
+        if (step == 2) {
+            h.observer->scalar(h.observer->context, BP_METRIC_VALIDATION_LOSS, 0.75);
+            h.observer->scalar(h.observer->context, BP_METRIC_VALIDATION_ACCURACY, 0.625);
+        }
+        const bp_record *r = bp_watch_record(h.watch);
+        assert_int_equal(r->step, step < 2 ? 0 : 2); /* the last one that is more than a loss */
+        if (step < 2) assert_true(is(r, BP_Q_TARGET_MAX, 0, 7));
+        if (step < 2) continue;
+        assert_true(is(r, BP_Q_LOSS, 0, 0.5) && is(r, BP_Q_TRAIN_ACCURACY, 0, 0.5));
+        assert_true(is(r, BP_Q_VALIDATION_LOSS, 0, 0.75));
+        assert_true(is(r, BP_Q_VALIDATION_ACCURACY, 0, 0.625));
+        assert_false(bp_record_has(r, BP_Q_TARGET_MAX, 0));
+    }
+    close_host();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_of_a_vector),
@@ -537,6 +570,7 @@ int main(void) {
         cmocka_unit_test(error_signals_through_time),
         cmocka_unit_test(a_skip_around_a_recurrent_layer),
         cmocka_unit_test(scalars_of_a_step),
+        cmocka_unit_test(a_validation_behind_a_light_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
