@@ -239,9 +239,11 @@ static void channels_may_be_summed_before(void **state) {
     assert_int_equal(counts.silent, apart.silent);
     assert_int_equal(counts.distinct, apart.distinct);
     bp_unit_reading readings[24];
-    for (size_t u = 0; u < 24; u++) /* 6 means; of each one unit in four has another variance */
+    for (size_t u = 0; u < 24; u++) { /* 6 means; of each one unit in four has another variance */
+        const size_t group = u / 4;
         readings[u] = (bp_unit_reading){
-            .active = u % 2, .mean = (double)(u / 4), .variance = u % 4 == 3 ? 2 : 1};
+            .active = u % 2, .mean = (double)group, .variance = u % 4 == 3 ? 2 : 1};
+    }
     readings[2].mean = -0.0;
     bp_activity_count(&l.activity, readings, SAMPLES, &counts);
     assert_int_equal(counts.silent, 12);
