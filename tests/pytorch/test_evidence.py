@@ -336,6 +336,18 @@ class Parameters(Evidence):
         def forward(self, x):
             return self.used(torch.relu(self.body(x)))
 
+    def test_spread_of_weights(self):
+        model = self.TwoHeads()
+        with torch.no_grad():
+            model.used.weight.fill_(0.3)
+            model.body.weight += 0.2
+        record = self.train(model, 1, self.vectors())[0]
+        weight = model.body.weight.detach().double()
+        self.assert_near(record["weight_spread", 1], weight.std(unbiased=False) / rms(weight))
+        spreads = [value for (name, _), value in record.items() if name == "weight_spread"]
+        self.assertEqual(len(spreads), 3)
+        self.assertEqual(spreads.count(0), 1)
+
     def missing(self, record):
         return sorted(value for (name, _), value in record.items() if name == "missing_gradients")
 
