@@ -69,6 +69,17 @@ static bool is_affected(const bp_layer_time *layer, bool vanishing) {
     return length(layer) >= WINDOW_MIN && 2 * n > length(layer);
 }
 
+/* Noted when it begins to hold: the ring does not reach back to it later. */
+static void note_onset(bp_layer_time *layer, bool vanishing) {
+    bp_time_onset *onset = vanishing ? &layer->vanishing : &layer->exploding;
+    const bool held = onset->holds;
+    onset->holds = is_affected(layer, vanishing);
+    if (held || !onset->holds) return;
+    const bp_onset since = bp_onset_of_flags(
+        layer->step, vanishing ? layer->vanishes : layer->explodes, BP_TIME_WINDOW, layer->n_total);
+    *onset = (bp_time_onset){true, since.step, since.earliest, since.latest};
+}
+
 static int compare(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -122,22 +133,26 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, const bp_layer_
                             !isnan(bp_model_recipe(d->model)->trivial_loss));
 }
 
+static bool holds(const bp_layer_time *layer, bool vanishing) {
+    return vanishing ? layer->vanishing.holds : layer->exploding.holds;
+}
+
 static uint32_t judge(bp_diagnosis *d, bp_problem problem, bool harm, int64_t step) {
     bp_finding_slot *slot = &d->slots[problem];
     if (slot->exists && !slot->through_time) return 0; /* over depth or steps: another finding */
     const bool vanishing = problem == BP_PROBLEM_VANISHING_GRADIENT;
     const bp_layer_time *last = NULL; /* nearest the loss: those below it only pass on */
     for (uint32_t i = 0; i < d->through_time.n; i++)
-        if (is_affected(&d->through_time.layer[i], vanishing)) last = &d->through_time.layer[i];
+        if (holds(&d->through_time.layer[i], vanishing)) last = &d->through_time.layer[i];
     const bp_severity before = slot->exists ? slot->finding.severity : (bp_severity)0;
     if (last && harm) {
-        const bp_onset since = bp_onset_of_flags(
-            last->step, vanishing ? last->vanishes : last->explodes, BP_TIME_WINDOW, last->n_total);
+        const bp_time_onset *onset = vanishing ? &last->vanishing : &last->exploding;
+        const bp_onset since = {onset->step, onset->earliest, onset->latest};
         bp_finding_open_within(d, problem, &since, step);
         slot->through_time = true;
         slot->finding.severity = BP_ERROR;
         for (uint32_t i = 0; i < d->through_time.n; i++)
-            if (is_affected(&d->through_time.layer[i], vanishing))
+            if (holds(&d->through_time.layer[i], vanishing))
                 bp_finding_add_layer(slot, d->through_time.layer[i].layer);
         add_evidence(d, slot, last, step);
     } else if (slot->exists && has_healed(d)) {
@@ -149,7 +164,11 @@ static uint32_t judge(bp_diagnosis *d, bp_problem problem, bool harm, int64_t st
 
 uint32_t bp_judge_through_time(bp_diagnosis *d, const bp_record *record) {
     if (d->through_time.n == 0 || d->non_finite.seen) return 0;
-    for (uint32_t i = 0; i < d->through_time.n; i++) note(&d->through_time.layer[i], record);
+    for (uint32_t i = 0; i < d->through_time.n; i++) {
+        note(&d->through_time.layer[i], record);
+        note_onset(&d->through_time.layer[i], true);
+        note_onset(&d->through_time.layer[i], false);
+    }
     const bool stuck = is_stuck(d, record->step);
     const bool out = d->history.n_out_of_bounds >= WINDOW_MIN;
     return judge(d, BP_PROBLEM_VANISHING_GRADIENT, stuck, record->step) +

@@ -8,6 +8,11 @@
 
 #define BP_TIME_WINDOW 64 /* records */
 
+typedef struct bp_time_onset {
+    bool holds;
+    int64_t step, earliest, latest;
+} bp_time_onset;
+
 typedef struct bp_layer_time {
     uint32_t layer;
     int64_t steps; /* of a sequence; 0: not known */
@@ -16,6 +21,7 @@ typedef struct bp_layer_time {
     double ratio[BP_TIME_WINDOW]; /* error signal at the first time steps / at the last ones */
     uint8_t vanishes[BP_TIME_WINDOW], explodes[BP_TIME_WINDOW];
     uint32_t n_vanishes, n_explodes;
+    bp_time_onset vanishing, exploding; /* since when most records do */
 } bp_layer_time;
 
 typedef struct bp_through_time {
