@@ -5,6 +5,7 @@
 #ifndef BACKPROBE_OBSERVE_H
 #define BACKPROBE_OBSERVE_H
 
+#include <backprobe/model.h>
 #include <backprobe/stats.h>
 #include <backprobe/tensor.h>
 #include <stdbool.h>
@@ -44,16 +45,19 @@ typedef enum bp_slot {
 
 typedef struct bp_step {
     uint32_t struct_size;
-    int64_t step;       /* optimiser updates done before this one; the first is 0 */
-    int64_t samples;    /* samples in this step's batch */
-    int64_t loss_terms; /* terms that the loss is the mean of (1 for a sum) */
-    double learning_rate;
-    uint32_t flags; /* BP_STEP_... */
+    int64_t step;         /* optimiser updates done before this one; the first is 0 */
+    int64_t samples;      /* samples in this step's batch */
+    int64_t loss_terms;   /* terms that the loss is the mean of (1 for a sum) */
+    double learning_rate; /* NaN: not known */
+    uint32_t flags;       /* BP_STEP_... */
 } bp_step;
 
 /* The optimiser left the parameters as they were, for instance because a loss scaler found
  * gradients that are not finite: the record says so, and a light step gets one. */
 #define BP_STEP_UPDATE_SKIPPED 1u
+
+/* Samples and loss terms are not known: of a step that is not looked at in full. */
+#define BP_STEP_SAMPLES_UNKNOWN 2u
 
 /* A bit per layer and role: wanted[layer] >> role & 1, layer 0 ... n_layers. */
 typedef struct bp_plan {
@@ -91,6 +95,17 @@ typedef struct bp_observer {
     void (*scalar)(void *context, bp_metric metric, double value);
     void (*step_end)(void *context);
 } bp_observer;
+
+/* --- the units of a layer -------------------------------------------------------------------- */
+
+/* By its activation; PLAIN where a normalisation comes after it. */
+BP_API bp_unit_kind bp_layer_unit_kind(const bp_layer *layer);
+/* Where its units lie in a sample of its output, by the model's shapes; layer 0 is the input. Units
+ * are a vector's numbers, an image's channels, the features of a sequence's time steps: an input
+ * of shape (a, b, 1) with b > 1 is read as a sequence. */
+BP_API bp_unit_shape bp_layer_unit_shape(const bp_model *model, uint32_t layer);
+/* Samples without activity after which a unit counts as dead: an epoch, at least 10,000. */
+BP_API uint64_t bp_dead_samples(const bp_recipe *recipe);
 
 #ifdef __cplusplus
 }

@@ -187,10 +187,12 @@ void bp_watch_begin_record(bp_watch *watch) {
     watch->record.step = watch->step.step;
     watch->record.wall_time = watch->io->wall_clock(watch->io->context);
     if (watch->step.flags & BP_STEP_UPDATE_SKIPPED) watch->record.flags |= BP_RECORD_UPDATE_SKIPPED;
+    if (!isnan(watch->step.learning_rate))
+        set(watch, BP_Q_LEARNING_RATE, watch->step.learning_rate);
+    if (watch->has_loss) set(watch, BP_Q_LOSS, watch->loss);
+    if (watch->step.flags & BP_STEP_SAMPLES_UNKNOWN) return;
     set(watch, BP_Q_SAMPLES, (double)watch->step.samples);
     set(watch, BP_Q_LOSS_TERMS, (double)watch->step.loss_terms);
-    set(watch, BP_Q_LEARNING_RATE, watch->step.learning_rate);
-    if (watch->has_loss) set(watch, BP_Q_LOSS, watch->loss);
 }
 
 /* A host of an older version tells less. */
