@@ -119,7 +119,8 @@ static void measure_decline(const bp_diagnosis *d, const bp_metric_history *metr
     start = start > 0 ? fmax(start, fmin(metric->first, 3 * start))
                       : fmax(start, metric->first); /* NaN: the other */
     decline->best = smoothed(curve, best);
-    decline->noise = noise_of(curve, best);
+    /* Few differences tell their own spread badly, and too small more often than not. */
+    decline->noise = noise_of(curve, best) * (1 + 5.0 / curve->n);
     decline->improvement = fmax(start - decline->best, 0.1 * fabs(start));
     decline->limit = fmax(BY_NOISE * decline->noise, by_improvement * decline->improvement);
     uint32_t from = curve->n;

@@ -88,6 +88,8 @@ static void note_shape(bp_diagnosis *d, const bp_record *record) {
     bp_loss_shape *shape = &d->loss_shape;
     if (bp_record_has(record, BP_Q_LEARNING_RATE, 0))
         note_rate(shape, record->step, bp_record_get(record, BP_Q_LEARNING_RATE, 0));
+    if (bp_record_has(record, BP_Q_SAMPLES, 0))
+        shape->samples = bp_record_get(record, BP_Q_SAMPLES, 0);
     if (bp_record_has(record, BP_Q_TRAIN_ACCURACY, 0)) {
         const double accuracy = bp_record_get(record, BP_Q_TRAIN_ACCURACY, 0);
         if (isfinite(accuracy)) {

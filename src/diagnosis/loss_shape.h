@@ -30,7 +30,8 @@ typedef struct bp_spikes {
     double largest;               /* of the losses that were no spike, the first ones left out */
     bp_spike now;                 /* a candidate while n_run > 0, a spike once declared */
     uint32_t n_run, n_back;       /* losses in a row above the limit, and back below it */
-    bool declared, lasting;       /* lasting: it became the new level */
+    bool declared, counted;       /* counted: long or high enough to be told */
+    bool lasting;                 /* it became the new level */
     bp_spike worst, first, stuck; /* stuck: the lasting one */
     uint32_t n_spikes;
     int64_t lost_steps; /* in spikes */
@@ -49,6 +50,7 @@ typedef struct bp_loss_shape {
     int64_t last_step; /* of the losses; -1 before the first */
     bp_curve curve;
     bp_spikes spikes;
+    double samples;                        /* of the last full record's batch */
     double rate_low, rate_high, rate_last; /* learning rates; NaN unknown */
     int64_t rate_rose;                     /* the last step at which it was above the lowest; -1 */
     uint64_t n_shapes;                     /* records in the two rings */

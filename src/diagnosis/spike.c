@@ -15,8 +15,9 @@
 #define RISEN 3           /* factor of a gradient that rose */
 #define RATE_REACTION 100 /* steps in which a risen learning rate explains a risen loss */
 #define MANY_SPIKES 3
-#define NOTABLE 8    /* steps */
-#define UPPER 1.2816 /* the normal distribution's 90% point */
+#define LARGE_BATCH 16 /* samples: of fewer, one alone makes a batch's loss */
+#define NOTABLE 8      /* steps */
+#define UPPER 1.2816   /* the normal distribution's 90% point */
 
 /* --- the level -------------------------------------------------------------------------------- */
 
@@ -72,10 +73,11 @@ static void measure(const bp_diagnosis *d, bp_spike *spike) {
 
 /* A run of n losses above the limit is told from chance by how often one is: heavy tails of small
  * batches cross it now and then, one at a time. */
-static bool is_no_chance(const bp_spikes *s, double loss) {
+static bool is_no_chance(const bp_spikes *s, double samples, double loss) {
     const double n = (double)s->n_losses, p = ((double)s->n_above + 1) / (n + 1);
     if (log(n) + s->n_run * log(p) < log(CHANCE)) return true;
-    return s->n_run == 1 && s->largest > 0 && loss > OUTLIER * s->largest && n > 2 * WARM;
+    return s->n_run == 1 && samples >= LARGE_BATCH && s->largest > 0 &&
+           loss > OUTLIER * s->largest && n > 2 * WARM;
 }
 
 /* A short one that is no higher than the loss of guessing costs nothing. */
@@ -158,7 +160,7 @@ static void look(bp_diagnosis *d, int64_t step, double loss) {
         s->now.peak = loss;
         s->now.peak_step = step;
     }
-    if (!is_no_chance(s, loss)) return;
+    if (!is_no_chance(s, d->loss_shape.samples, loss)) return;
     declare(s);
     if (counts(d, &s->now, step)) count_it(s);
 }
