@@ -68,6 +68,14 @@ static void average(bp_summary *summary, double share) {
     summary->count = bad + (uint64_t)llround(finite * share);
 }
 
+void native_format_add(native_format *format, uint8_t precision, const bp_summary *summary) {
+    if (precision == 0) return;
+    if (format->precision == 0 || precision < format->precision) format->precision = precision;
+    if (precision > NATIVE_HALF) return;
+    format->tiny += (double)summary->subnormal;
+    format->all += (double)(summary->count - bp_summary_non_finite(summary) - summary->zero);
+}
+
 static void merge_errors(native_probe *probe, const native_totals *totals) {
     native_stage *stage = &probe->stage;
     for (size_t i = 0; i < stage->n_errors; i++) {
@@ -82,6 +90,7 @@ static void merge_errors(native_probe *probe, const native_totals *totals) {
         }
         scale(&error->summary, weight_of(pass, totals) / pass->factor);
         native_site *site = &stage->sites[call->site];
+        native_format_add(&site->error_format, error->precision, &error->summary);
         bp_summary_merge(&site->error, &error->summary);
         site->n_errors++;
     }
@@ -108,6 +117,7 @@ static void merge_calls(native_stage *stage, const native_totals *totals) {
         const bool counted = call_counts(call, totals, site->n_errors > 0, next);
         if (call->hooked) next = call;
         if (!call->has_activation || !counted) continue;
+        native_format_add(&site->activation_format, call->precision, &call->activation);
         bp_summary_merge(&site->activation, &call->activation);
         site->n_activations++;
         site->rows += call->rows;
@@ -129,6 +139,7 @@ static void clear_sites(native_stage *stage) {
         native_site *site = &stage->sites[i];
         bp_summary_init(&site->activation);
         bp_summary_init(&site->error);
+        site->activation_format = site->error_format = (native_format){.precision = 0};
         site->n_activations = site->n_errors = 0;
         site->rows = 0;
     }

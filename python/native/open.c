@@ -21,12 +21,13 @@ static const char *const role_words[] = {
     [BP_ROLE_ERROR_PRE_ACTIVATION] = "error_pre_activation",
     [BP_ROLE_ERROR_PRE_NORM] = "error_pre_norm",
     [BP_ROLE_ERROR_INPUT] = "error_input",
+    [NATIVE_ROLE_THROUGH_TIME] = "error_through_time",
 };
 
-/* The index of a word in a list; -1 with an exception. */
+/* The index of a word in a list, which may have gaps; -1 with an exception. */
 static int index_of(const char *what, const char *word, const char *const *words, int n) {
     for (int i = 0; i < n; i++)
-        if (strcmp(word, words[i]) == 0) return i;
+        if (words[i] && strcmp(word, words[i]) == 0) return i;
     PyErr_Format(PyExc_ValueError, "%s: '%s' is not known", what, word);
     return -1;
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIME_BITS (NATIVE_FIRST_TENTH | NATIVE_LAST_TENTH | NATIVE_TIME_SECOND)
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* Room for one more; false without memory. */
@@ -68,15 +70,18 @@ native_call *native_stage_call(native_stage *stage, uint32_t site, native_reason
     return call;
 }
 
-native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary) {
+native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary,
+                                 uint8_t precision) {
     if (stage->n_passes == 0 &&
         !native_stage_begin(stage, (native_pass){.factor = 1, .task = -1, .implied = true}))
         return NATIVE_MEMORY;
     if (stage->n_errors >= 2 * NATIVE_MOST_CALLS) return NATIVE_CALLS;
     if (!grow((void **)&stage->errors, &stage->errors_room, stage->n_errors, sizeof(native_error)))
         return NATIVE_MEMORY;
-    stage->errors[stage->n_errors++] =
-        (native_error){.call = call, .pass = (uint32_t)stage->n_passes - 1, .summary = *summary};
+    stage->errors[stage->n_errors++] = (native_error){.call = call,
+                                                      .pass = (uint32_t)stage->n_passes - 1,
+                                                      .precision = precision,
+                                                      .summary = *summary};
     stage->calls[call].forgotten = false;
     return NATIVE_MEASURED;
 }
@@ -171,11 +176,14 @@ static native_reason observe(native_probe *probe, uint32_t site, PyObject *tenso
     const uint64_t serial = stage->serial;
     if (what & (NATIVE_ACTIVATION | NATIVE_SPREAD)) measure(probe, &view.tensor, &summary, spread);
     const int64_t rows = view.tensor.ndim > 0 ? view.tensor.shape[0] : 1;
+    const uint8_t precision = native_precision(view.tensor.dtype);
     native_view_close(&view);
     if (stage->serial != serial) return NATIVE_MEASURED; /* forgotten in the meantime */
     native_call *call = native_stage_call(stage, site, &reason);
     if (!call) return reason;
     call->rows = rows;
+    call->precision = precision;
+    call->part = what & TIME_BITS;
     call->has_activation = what & NATIVE_ACTIVATION;
     if (call->has_activation) call->activation = summary;
     const uint32_t number = (uint32_t)(stage->n_calls - 1);
@@ -206,6 +214,22 @@ PyObject *native_forward(native_probe *probe, PyObject *const *args, Py_ssize_t 
 
 /* --- an error signal -------------------------------------------------------------------------- */
 
+/* The time steps that are wanted; false: there is no time. Without a batch it comes first. */
+static bool narrow(bp_tensor *tensor, unsigned part) {
+    if (part == 0) return true;
+    if (tensor->ndim < 2) return false;
+    const int32_t axis = tensor->ndim > 2 && part & NATIVE_TIME_SECOND ? 1 : 0;
+    const int64_t steps = tensor->shape[axis], tenth = steps < 10 ? 1 : steps / 10;
+    if (steps < 1) return false;
+    if (part & NATIVE_LAST_TENTH) {
+        const int64_t skipped = (steps - tenth) * tensor->stride[axis];
+        tensor->data =
+            (const uint8_t *)tensor->data + skipped * (int64_t)bp_dtype_bytes(tensor->dtype);
+    }
+    tensor->shape[axis] = tenth;
+    return true;
+}
+
 static native_reason take_error(native_probe *probe, uint32_t number, PyObject *gradient) {
     native_stage *stage = &probe->stage;
     native_view view;
@@ -213,10 +237,12 @@ static native_reason take_error(native_probe *probe, uint32_t number, PyObject *
     const uint64_t serial = stage->serial;
     native_reason reason = native_view_open(&probe->reader, gradient, &view);
     if (reason != NATIVE_MEASURED) return reason;
-    measure(probe, &view.tensor, &summary, NULL);
+    const bool has_part = narrow(&view.tensor, stage->calls[number].part);
+    if (has_part) measure(probe, &view.tensor, &summary, NULL);
+    const uint8_t precision = native_precision(view.tensor.dtype);
     native_view_close(&view);
-    if (stage->serial != serial) return NATIVE_MEASURED;
-    return native_stage_error(stage, number, &summary);
+    if (!has_part || stage->serial != serial) return NATIVE_MEASURED;
+    return native_stage_error(stage, number, &summary, precision);
 }
 
 int native_error_came(native_probe *probe, uint64_t serial, uint32_t call, PyObject *gradient) {
