@@ -139,8 +139,9 @@ typedef struct bp_finding_slot {
     bool narrow;
     bool forward; /* vanishing: the input no longer reaches the end */
     uint32_t forward_cut;
-    uint32_t n_quiet; /* weights: records since it last acted */
-    bool temporal;    /* exploding: in steps, not over depth */
+    uint32_t n_quiet;  /* weights: records since it last acted */
+    bool temporal;     /* exploding: in steps, not over depth */
+    bool through_time; /* vanishing, exploding: inside recurrent layers, not over depth */
 } bp_finding_slot;
 
 /* The non-finite value: where and how it came to be. */
@@ -204,7 +205,7 @@ struct bp_diagnosis {
     bp_rank_spread parameters, gradients; /* over the ranks */
     uint32_t n_ranks;                     /* whose copies were compared; 0: of none */
     uint32_t n_equal;                     /* records up to now in which all were equal */
-    bp_units units;
+    bp_unit_health units;
     bp_symmetry symmetry;
     bp_generalisation generalisation;
     bp_loss_shape loss_shape;
@@ -256,6 +257,8 @@ typedef void bp_words(const bp_diagnosis *d, const bp_finding_slot *slot, bp_tex
                       bp_text *note);
 bp_title bp_precision_title;
 bp_words bp_precision_words;
+bp_title bp_through_time_title; /* of the gradients' slots, where through_time is set */
+bp_words bp_through_time_words;
 bp_title bp_units_title;
 bp_words bp_units_words;
 bp_title bp_symmetry_title;
