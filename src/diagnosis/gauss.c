@@ -54,35 +54,6 @@ bp_moments bp_gauss_moments(bp_activation activation, double slope, double mean,
     return m;
 }
 
-typedef double function_of_z(bp_activation activation, double slope, double z);
-
-static double product(function_of_z *f, bp_activation activation, double slope, double variance,
-                      double c) {
-    const double scale = sqrt(variance), rest = sqrt(fmax(0, 1 - c * c));
-    bp_gauss_rule outer, inner;
-    double sum = 0;
-    bp_gauss_rule_init(&outer, 0);
-    for (int i = 0; i < BP_GAUSS_NODES; i++) {
-        double mean = 0;
-        bp_gauss_rule_init(&inner, kink_of(c * outer.z[i], rest));
-        for (int k = 0; k < BP_GAUSS_NODES; k++)
-            mean += inner.weight[k] *
-                    f(activation, slope, scale * (c * outer.z[i] + rest * inner.z[k]));
-        sum += outer.weight[i] * f(activation, slope, scale * outer.z[i]) * mean;
-    }
-    return sum;
-}
-
-double bp_gauss_product(bp_activation activation, double slope, double variance,
-                        double correlation) {
-    return product(bp_activation_value, activation, slope, variance, correlation);
-}
-
-double bp_gauss_slope_product(bp_activation activation, double slope, double variance,
-                              double correlation) {
-    return product(bp_activation_derivative, activation, slope, variance, correlation);
-}
-
 /* --- Hermite expansions ------------------------------------------------------------------------
  */
 
@@ -103,7 +74,7 @@ static double rest_of(const double *coefficients, double square) {
 }
 
 void bp_expansion_init(bp_expansion *e, bp_activation activation, double slope, double mean,
-               double variance) {
+                       double variance) {
     *e = (bp_expansion){.scale = sqrt(fmax(0, variance))};
     bp_gauss_rule rule;
     bp_gauss_rule_init(&rule, kink_of(mean, e->scale));

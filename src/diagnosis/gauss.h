@@ -25,13 +25,6 @@ typedef struct bp_moments {
 } bp_moments;
 bp_moments bp_gauss_moments(bp_activation activation, double slope, double mean, double variance);
 
-/* E phi(u) phi(v), u and v of this variance and correlation, and of mean 0. */
-double bp_gauss_product(bp_activation activation, double slope, double variance,
-                        double correlation);
-/* The same of phi'. */
-double bp_gauss_slope_product(bp_activation activation, double slope, double variance,
-                              double correlation);
-
 /* phi and phi' of one unit in normalised Hermite polynomials: with u and v correlated by rho,
  * E phi(u) phi(v) = sum over k of a_k(u) a_k(v) rho^k. */
 typedef struct bp_expansion {
@@ -43,7 +36,7 @@ typedef struct bp_expansion {
     double value_rest, slope_rest; /* of the second moment, beyond the coefficients */
 } bp_expansion;
 void bp_expansion_init(bp_expansion *expansion, bp_activation activation, double slope, double mean,
-               double variance);
+                       double variance);
 /* correlation: of z, in -1 ... 1 */
 double bp_expansion_values(const bp_expansion *a, const bp_expansion *b, double correlation);
 double bp_expansion_slopes(const bp_expansion *a, const bp_expansion *b, double correlation);

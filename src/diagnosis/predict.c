@@ -18,13 +18,14 @@ void bp_mean_field_layer(bp_mean_field *field, bp_activation activation, double 
     const double w = sigma_w * sigma_w, b = sigma_b * sigma_b;
     const double q = w * field->q + b;
     const double c = q > 0 ? (w * field->q * field->correlation + b) / q : 1;
-    const bp_moments m = bp_gauss_moments(activation, slope, 0, q);
-    const double product = bp_gauss_product(activation, slope, q, fmin(c, 1));
-    field->q = m.square;
-    field->correlation = m.square > 0 ? fmin(1, product / m.square) : 1;
-    field->activation = sqrt(m.slope_square);
+    bp_expansion e;
+    bp_expansion_init(&e, activation, slope, 0, q);
+    const double squared = e.moments.slope_square, out = e.moments.square;
+    field->q = out;
+    field->correlation = out > 0 ? fmin(1, bp_expansion_values(&e, &e, fmin(c, 1)) / out) : 1;
+    field->activation = sqrt(squared);
     field->gain = sigma_w * field->activation;
-    field->kurtosis = m.slope_square > 0 ? m.slope_fourth / (m.slope_square * m.slope_square) : 1;
+    field->kurtosis = squared > 0 ? e.moments.slope_fourth / (squared * squared) : 1;
 }
 
 double bp_activation_critical_gain(bp_activation activation, double slope) {

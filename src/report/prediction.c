@@ -114,14 +114,13 @@ static void put_table(bp_page *page, const bp_report_foretold *r) {
 /* --- what it means ------------------------------------------------------------------------------
  */
 
-static void add_scale(bp_text *text, const char *what, double layers) {
+static void add_scale(bp_text *text, const char *changes, const char *keeps, double layers) {
     if (isnan(layers)) return;
-    bp_text_add(text, "%s%s ", text->length ? "; " : "", what);
     if (isinf(layers)) {
-        bp_text_add(text, "keeps");
+        bp_text_add(text, "; %s", keeps);
         return;
     }
-    bp_text_add(text, "changes by e in ");
+    bp_text_add(text, "; %s by e in ", changes);
     bp_text_add_number(text, layers, 2);
     bp_text_add(text, " layers");
 }
@@ -132,25 +131,17 @@ static void put_depth(bp_page *page, const bp_report_foretold *r) {
     bp_text text;
     bp_text_init(&text, bytes, sizeof bytes);
     if (isnan(o->trainable_layers)) return;
-    if (isinf(o->trainable_layers))
+    if (isinf(o->trainable_layers)) {
         bp_text_add(&text, "any number of such layers can be trained");
-    else {
+    } else {
         bp_text_add(&text, "about ");
         bp_text_add_number(&text, fmax(1, round(o->trainable_layers)), 3);
         bp_text_add(&text, " such layers can be trained, the network has %u", o->n_gains);
     }
-    bp_text_add(&text, " (the square of the error signal");
-    add_scale(&text, "", o->depth_backward);
-    if (!isnan(o->depth_forward)) {
-        bp_text_add(&text, ", what sets samples apart");
-        bp_text_add(&text, isinf(o->depth_forward) ? " falls slower than by any factor a layer"
-                                                   : " falls by e in ");
-        if (!isinf(o->depth_forward)) {
-            bp_text_add_number(&text, o->depth_forward, 2);
-            bp_text_add(&text, " layers");
-        }
-    }
-    bp_text_add(&text, ")");
+    add_scale(&text, "the square of the error signal changes", "the error signal keeps its size",
+              o->depth_backward);
+    add_scale(&text, "what sets samples apart falls", "what sets samples apart is kept",
+              o->depth_forward);
     put_text(page, "depth:", &text);
 }
 
