@@ -212,6 +212,8 @@ json_object *bp_json_finding(bp_json_builder *b, const bp_report_run *run,
     bp_json_add(b, object, "problem", bp_json_text(b, bp_problem_name(finding->problem)));
     bp_json_add(b, object, "severity", bp_json_text(b, bp_severity_name(finding->severity)));
     bp_json_add(b, object, "since_step", bp_json_integer(b, finding->since_step));
+    bp_json_add(b, object, "since_earliest", bp_json_integer(b, finding->since_earliest));
+    bp_json_add(b, object, "since_latest", bp_json_integer(b, finding->since_latest));
     bp_json_add(b, object, "last_step", bp_json_integer(b, finding->last_step));
     bp_json_add(b, object, "open", bp_json_boolean(b, finding->open));
     bp_json_add(b, object, "layers", layers_of(b, model, finding));
