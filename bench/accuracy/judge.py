@@ -35,15 +35,27 @@ def check(program, folder, runs):
     """{id: findings as a flat list, each with the place of its parent}"""
     found = {}
     for first in range(0, len(runs), 40):
-        paths = [folder / run["id"] for run in runs[first : first + 40]]
+        paths = [log_of(folder, run) for run in runs[first : first + 40]]
         done = subprocess.run([program, "check", "--format", "json", *paths], capture_output=True, text=True,
                               check=False)
         if done.returncode not in (0, 1):
             raise SystemExit(f"check failed: {done.stderr}")
-        for line in done.stdout.splitlines():
+        for run, line in zip(runs[first : first + 40], done.stdout.splitlines(), strict=True):
             document = json.loads(line)
-            found[pathlib.Path(document["run"]).name] = list(flat(document["findings"]))
+            found[run["id"]] = list(flat(document["findings"]))
+            name_layers(run, document["network"]["layers"])
     return found
+
+
+def log_of(folder, run):
+    return folder / run["id"] / ("log" if run["origin"] == "pytorch" else "")
+
+
+def name_layers(run, layers):
+    """A PyTorch run says by names of modules which layers are at fault: their numbers are the log's."""
+    ids = {layer["name"]: layer["id"] for layer in layers}
+    if run.get("names"):
+        run["layers"] = [ids[name] for name in run["names"] if name in ids]
 
 
 def flat(findings, parent=-1, counter=None):

@@ -9,7 +9,8 @@ part         tune: thresholds may be chosen on it; report: only reported. Report
 fault        its name; "" in a healthy run
 twin         id of the run without it, same seed
 problem      what the root finding must be; accepted: others that describe the same cause
-layers       first and last that are at fault, [] where it is no matter of layers
+layers       first and last that are at fault, [] where it is no matter of layers; names: the same as
+             modules of a PyTorch run
 position     first, early, middle, late, output, stretch, all, or ""
 onset        step since when it is there; -1: since the first loss that is not finite
 harm, hint   see faulty.py
@@ -49,10 +50,10 @@ def expected(fault):
     """The part of an entry that says what is wrong."""
     if fault is None:
         return {"fault": "", "problem": "", "accepted": [], "layers": [], "position": "", "onset": 0, "harm": "",
-                "hint": False}
+                "hint": False, "names": []}
     return {"fault": fault.name, "problem": fault.problem, "accepted": sorted({fault.problem, *fault.accepted}),
-            "layers": list(fault.layers), "position": fault.position, "onset": fault.onset, "harm": fault.harm,
-            "hint": fault.hint}
+            "layers": list(fault.layers), "names": list(getattr(fault, "names", ())), "position": fault.position,
+            "onset": fault.onset, "harm": fault.harm, "hint": fault.hint}
 
 
 def torch_run(program, seed, fault=None):
@@ -93,4 +94,5 @@ def chosen(part="", only="", sample=False):
     if sample:
         by_id = {run["id"]: run for run in runs}
         return [by_id[name] for name in SAMPLE]
-    return [run for run in runs if part in ("", run["part"]) and only in run["id"]]
+    return [run for run in runs
+            if part in ("", run["part"]) and any(word in run["id"] for word in only.split(","))]

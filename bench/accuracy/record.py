@@ -25,11 +25,20 @@ sys.path.insert(0, str(HERE))
 import plan  # noqa: E402
 
 
+# What a recording depends on; what is expected of a run is not among them.
+MADE_OF = ("origin", "architecture", "seed", "every", "network", "options", "version")
+
+
+def made_of(run):
+    return {key: run.get(key) for key in MADE_OF}
+
+
 def is_recorded(folder, run):
     try:
-        return (folder / "outcome.json").is_file() and json.loads((folder / "job.json").read_text()) == run
+        job = json.loads((folder / "job.json").read_text())
     except (OSError, ValueError):
         return False
+    return (folder / "outcome.json").is_file() and made_of(job) == made_of(run)
 
 
 def make_folder(folder, run):
@@ -80,7 +89,7 @@ def main():
     parser.add_argument("--runs", type=pathlib.Path, required=True)
     parser.add_argument("--python", default="", help="records PyTorch runs")
     parser.add_argument("--part", choices=("tune", "report"), default="")
-    parser.add_argument("--only", default="", help="part of a run's id")
+    parser.add_argument("--only", default="", help="part of a run's id; several: with commas")
     parser.add_argument("--sample", action="store_true", help="the fixed sample of ./check")
     parser.add_argument("--again", action="store_true", help="also what is recorded already")
     parser.add_argument("--jobs", type=int, default=2)
