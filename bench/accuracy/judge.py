@@ -89,6 +89,13 @@ def replays(folder, runs, found):
     return told
 
 
+def judge(program, folder, runs):
+    """(judged runs, who else's findings are the same)"""
+    found = check(program, folder, runs)
+    judged = [score.judge(run, truth.of(run, folder), found[run["id"]]) for run in runs]
+    return judged, replays(folder, runs, found)
+
+
 def of_rivals(folder, runs):
     with concurrent.futures.ProcessPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         said = pool.map(rivals.judge, [folder / run["id"] for run in runs], chunksize=8)
@@ -107,9 +114,7 @@ def main():
     runs = read_runs(arguments.runs, arguments.part, arguments.only)
     if not runs:
         raise SystemExit("no run matches")
-    found = check(arguments.build / "src/backprobe", arguments.runs, runs)
-    judged = [score.judge(run, truth.of(run, arguments.runs), found[run["id"]]) for run in runs]
-    again = replays(arguments.runs, runs, found)
+    judged, again = judge(arguments.build / "src/backprobe", arguments.runs, runs)
     if arguments.wrong:
         for line in tables.wrong(judged, again):
             print(line)

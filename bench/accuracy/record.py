@@ -57,7 +57,7 @@ def record_c(program, folder, run):
     return "" if done.returncode == 0 else f"{run['id']}: {done.stderr.strip() or done.returncode}"
 
 
-def record_torch(python, build, folder, runs):
+def record_torch(python, folder, runs):
     """Many runs in one process: torch is imported once."""
     for run in runs:
         make_folder(folder / run["id"], run)
@@ -80,7 +80,7 @@ def jobs_of(arguments, runs):
         return
     for first in range(0, len(ours), 12):
         some = ours[first : first + 12]
-        yield len(some), lambda some=some: record_torch(arguments.python, arguments.build, arguments.runs, some)
+        yield len(some), lambda some=some: record_torch(arguments.python, arguments.runs, some)
 
 
 def main():
@@ -90,11 +90,10 @@ def main():
     parser.add_argument("--python", default="", help="records PyTorch runs")
     parser.add_argument("--part", choices=("tune", "report"), default="")
     parser.add_argument("--only", default="", help="part of a run's id; several: with commas")
-    parser.add_argument("--sample", action="store_true", help="the fixed sample of ./check")
     parser.add_argument("--again", action="store_true", help="also what is recorded already")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    runs = plan.chosen(arguments.part, arguments.only, arguments.sample)
+    runs = plan.chosen(arguments.part, arguments.only)
     if not runs:
         raise SystemExit("no run matches")
     wanted = [run for run in runs if arguments.again or not is_recorded(arguments.runs / run["id"], run)]
