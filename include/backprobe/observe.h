@@ -5,6 +5,7 @@
 #ifndef BACKPROBE_OBSERVE_H
 #define BACKPROBE_OBSERVE_H
 
+#include <backprobe/model.h>
 #include <backprobe/stats.h>
 #include <backprobe/tensor.h>
 #include <stdbool.h>
@@ -16,7 +17,8 @@ extern "C" {
 /* Roles of a tensor. Activations and error signals are [samples, units ...]; an error signal is
  * dL/d(tensor) as the backward pass computes it (with the 1/terms of a mean loss inside). A layer's
  * ERROR_INPUT is told where it is no other layer's ERROR_OUTPUT: of the first, whose input is the
- * network's, and of those that begin a residual block. */
+ * network's, and of those that begin a residual block. A sequence is [samples, time steps,
+ * features], or flat where the model has its shape. */
 #define BP_ROLES(X)                                                                              \
     X(ACTIVATION, "activation", 0)     /* output of the layer; layer 0 is the input */           \
     X(ERROR_OUTPUT, "error signal", 1) /* dL/d(output of the layer) */                           \
@@ -44,16 +46,19 @@ typedef enum bp_slot {
 
 typedef struct bp_step {
     uint32_t struct_size;
-    int64_t step;       /* optimiser updates done before this one; the first is 0 */
-    int64_t samples;    /* samples in this step's batch */
-    int64_t loss_terms; /* terms that the loss is the mean of (1 for a sum) */
-    double learning_rate;
-    uint32_t flags; /* BP_STEP_... */
+    int64_t step;         /* optimiser updates done before this one; the first is 0 */
+    int64_t samples;      /* samples in this step's batch */
+    int64_t loss_terms;   /* terms that the loss is the mean of (1 for a sum) */
+    double learning_rate; /* NaN: not known */
+    uint32_t flags;       /* BP_STEP_... */
 } bp_step;
 
 /* The optimiser left the parameters as they were, for instance because a loss scaler found
  * gradients that are not finite: the record says so, and a light step gets one. */
 #define BP_STEP_UPDATE_SKIPPED 1u
+
+/* Samples and loss terms are not known: of a step that is not looked at in full. */
+#define BP_STEP_SAMPLES_UNKNOWN 2u
 
 /* A bit per layer and role: wanted[layer] >> role & 1, layer 0 ... n_layers. */
 typedef struct bp_plan {
@@ -65,15 +70,20 @@ static inline bool bp_plan_wants(const bp_plan *plan, uint32_t layer, bp_role ro
     return layer <= plan->n_layers && (plan->wanted[layer] >> (unsigned)role & 1u) != 0;
 }
 
-/* Scalars of the run: of a step (loss) or of an evaluation after it. */
-#define BP_METRICS(X)                                                                    \
-    X(LOSS, "loss", 0)                     /* of this step's batch, before the update */ \
-    X(TRAIN_ACCURACY, "train accuracy", 1) /* of this step's batch */                    \
-    X(VALIDATION_LOSS, "validation loss", 2)                                             \
-    X(VALIDATION_ACCURACY, "validation accuracy", 3)
+/* Scalars of the run: of a step (loss) or of an evaluation after it. Those of a step besides loss
+ * and accuracy are for steps in which the network's input is asked for, and may be left out. */
+#define BP_METRICS(X)                                                                       \
+    X(LOSS, "loss", 0)                     /* of this step's batch, before the update */    \
+    X(TRAIN_ACCURACY, "train accuracy", 1) /* of this step's batch */                       \
+    X(VALIDATION_LOSS, "validation loss", 2)                                                \
+    X(VALIDATION_ACCURACY, "validation accuracy", 3)                                        \
+    X(TARGET_MIN, "smallest target", 4) /* of this step's batch; of classes their number */ \
+    X(TARGET_MAX, "largest target", 5)                                                      \
+    X(GRADIENT_NORM, "gradient norm", 6) /* of all gradients, as the optimiser gets them */ \
+    X(UNCLIPPED_NORM, "unclipped gradient norm", 7) /* the same before they were clipped */
 
 #define BP_ENUM_MEMBER_METRIC(id, name, number) BP_METRIC_##id = number,
-typedef enum bp_metric { BP_METRICS(BP_ENUM_MEMBER_METRIC) BP_N_METRICS = 4 } bp_metric;
+typedef enum bp_metric { BP_METRICS(BP_ENUM_MEMBER_METRIC) BP_N_METRICS = 8 } bp_metric;
 
 /* All tensors are borrowed for the call. Calls of one step come between step_begin and step_end
  * from one thread; scalar may also come between steps and then belongs to the step before. */
@@ -91,6 +101,17 @@ typedef struct bp_observer {
     void (*scalar)(void *context, bp_metric metric, double value);
     void (*step_end)(void *context);
 } bp_observer;
+
+/* --- the units of a layer -------------------------------------------------------------------- */
+
+/* By its activation; PLAIN where a normalisation comes after it. */
+BP_API bp_unit_kind bp_layer_unit_kind(const bp_layer *layer);
+/* Where its units lie in a sample of its output, by the model's shapes; layer 0 is the input. Units
+ * are a vector's numbers, an image's channels, the features of a sequence's time steps: an input
+ * of shape (a, b, 1) with b > 1 is read as a sequence. */
+BP_API bp_unit_shape bp_layer_unit_shape(const bp_model *model, uint32_t layer);
+/* Samples without activity after which a unit counts as dead: an epoch, at least 10,000. */
+BP_API uint64_t bp_dead_samples(const bp_recipe *recipe);
 
 #ifdef __cplusplus
 }

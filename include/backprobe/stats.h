@@ -174,6 +174,86 @@ BP_API void bp_units_read(const bp_units *units, uint64_t first, uint64_t n, bp_
 /* Forgets the samples, keeps the arrays. */
 BP_API void bp_units_reset(bp_units *units);
 
+/* --- what units do ---------------------------------------------------------------------------- */
+
+/* Where the units lie in the numbers of a sample: row-major [outer, n_units, inner]. A vector is
+ * {1, n, 1}, an image {1, channels, pixels}, a sequence {time steps, features, 1}. */
+typedef struct bp_unit_shape {
+    uint64_t outer, n_units, inner;
+} bp_unit_shape;
+
+/* By the activation that made the values. PLAIN: neither silence nor saturation is told. */
+typedef enum bp_unit_kind {
+    BP_UNIT_PLAIN,
+    BP_UNIT_RELU,    /* silent: all its values are 0 */
+    BP_UNIT_GELU,    /* silent: its values stay in the flat tail below zero, [-3e-4, 0] */
+    BP_UNIT_SILU,    /* the same, [-1.2e-3, 0] */
+    BP_UNIT_SIGMOID, /* saturated: the mean of phi' = x (1 - x) is below 1% of 0.25 */
+    BP_UNIT_TANH     /* the same of 1 - x^2 and 1 */
+} bp_unit_kind;
+
+/* One unit over all its values of some samples. */
+typedef struct bp_unit_reading {
+    bool active; /* false: silent */
+    double mean, variance;
+} bp_unit_reading;
+
+typedef struct bp_unit_counts {
+    uint64_t n_units;
+    uint64_t silent; /* never active in these samples */
+    uint64_t dead;   /* not active in the last dead_samples observed ones; known once so many were
+                        observed */
+    uint64_t saturated; /* by mean phi' over these samples */
+    uint64_t distinct;  /* that differ in the bits of mean or variance: a unit and its copy are one,
+                           and so are all that are 0 throughout */
+    bool has_silent, has_dead, has_saturated, has_distinct; /* false: not known, and 0 */
+} bp_unit_counts;
+
+/* Remembers of each unit of a layer how many samples ago it was last active. It owns nothing:
+ * opened by bp_activity_init, no way to close it. */
+typedef struct bp_activity {
+    bp_unit_kind kind;
+    uint64_t n_units;
+    uint64_t dead_samples; /* 0: dead units are not counted */
+    uint64_t observed;     /* samples so far */
+    uint64_t *quiet;       /* [n_units] samples since a unit was last active */
+    uint64_t *scratch;
+} bp_activity;
+
+/* Whether units of this kind can be silent: only then words of `quiet` are of use. */
+BP_API bool bp_unit_kind_has_silence(bp_unit_kind kind);
+/* Words of scratch for so many units: at most 32 bytes a unit. */
+BP_API size_t bp_activity_scratch_words(uint64_t n_units);
+/* quiet: [n_units], and scratch: [bp_activity_scratch_words(n_units)], both borrowed as long as the
+ * activity is used; what they hold does not matter. Scratch may be shared by all activities of a
+ * thread. quiet NULL: dead units are not counted; scratch NULL: distinct ones are not. */
+BP_API void bp_activity_init(bp_activity *activity, bp_unit_kind kind, uint64_t n_units,
+                             uint64_t dead_samples, uint64_t *quiet, uint64_t *scratch);
+/* Nothing was observed: a run that starts anew. */
+BP_API void bp_activity_reset(bp_activity *activity);
+
+/* What the units did in the samples that *units holds (borrowed for the call; then it is the
+ * caller's to reset). shape says where the activity's units lie among those of *units: of one
+ * with n_inner 1 they are the values of a sample; one that holds whole channels (n_inner > 1) has
+ * the shape {1, channels, 1}. GELU and SiLU: a value of *units counts as in the tail when its
+ * root mean square over the samples is below the tail's lower end and its mean not above 0: no
+ * single value of n is then beyond sqrt(n) times that end. False, *counts untouched and nothing
+ * remembered, with fewer than min_samples, after a non-finite value, or where shape does not
+ * fit. */
+BP_API bool bp_activity_read(bp_activity *activity, const bp_units *units,
+                             const bp_unit_shape *shape, uint64_t min_samples,
+                             bp_unit_counts *counts);
+/* The same from readings, [activity->n_units], borrowed for the call, over `samples` samples, for
+ * who has no bp_units. */
+BP_API void bp_activity_count(bp_activity *activity, const bp_unit_reading *readings,
+                              uint64_t samples, bp_unit_counts *counts);
+
+/* The largest standard deviation of a unit over the median (of an even number the lower one) of
+ * those that vary. scratch: [shape->n_units], borrowed for the call. False, and *scales untouched,
+ * in the cases above and where no unit varies. */
+BP_API bool bp_units_scales(const bp_units *units, const bp_unit_shape *shape, uint64_t min_samples,
+                            double *scratch, double *scales);
+
 /* --- CPU levels ------------------------------------------------------------------------------ */
 
 /* All levels give the same bits; the best that the CPU has is taken. A mask takes levels away, for

@@ -31,6 +31,10 @@ BP_API int64_t bp_tensor_count(const bp_tensor *tensor);
 /* Bytes of one element; 0 for an unknown dtype. */
 BP_API size_t bp_dtype_bytes(bp_dtype dtype);
 
+/* Bits of a normal number's significand, the hidden one too: 53, 24, 11 (f16), 8 (bf16); 0 for an
+ * unknown dtype. */
+BP_API int bp_dtype_precision(bp_dtype dtype);
+
 /* "f32"; static, never NULL. */
 BP_API const char *bp_dtype_name(bp_dtype dtype);
 

@@ -89,7 +89,10 @@ class Finding:
     """The problem in words, "vanishing-gradient"; `backprobe explain` takes it."""
     severity: Literal["error", "warning", "hint"]
     since_step: int
-    """Onset: the first step at which it held."""
+    """Onset: the first step at which it held, as far as it can be told."""
+    since_earliest: int
+    since_latest: int
+    """The onset lies between these two: as wide as evidence and rare full records leave it."""
     last_step: int
     """The last step at which it held."""
     open: bool

@@ -34,10 +34,16 @@ def headline_of(finding: Finding, width: int, colour: bool) -> str:
     return page.text()
 
 
+_WIDE = 10  # steps: a narrower onset is told as one; src/report/text.c has the same
+
+
 def when(finding: Finding) -> str:
+    since = str(finding.since_step)
+    if finding.since_latest - finding.since_earliest >= _WIDE:
+        since += f" ({finding.since_earliest}–{finding.since_latest})"
     if finding.open:
-        return f"since step {finding.since_step} · now step {finding.last_step}"
-    return f"from step {finding.since_step} to step {finding.last_step} · over"
+        return f"since step {since} · now step {finding.last_step}"
+    return f"from step {since} to step {finding.last_step} · over"
 
 
 def _ink_of(severity: str) -> Ink:

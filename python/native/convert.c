@@ -163,6 +163,8 @@ PyObject *native_finding(const bp_model *model, const bp_finding *finding) {
     if (native_put(row, "problem", native_text(bp_problem_name(finding->problem))) ||
         native_put(row, "severity", native_text(bp_severity_name(finding->severity))) ||
         native_put(row, "since_step", PyLong_FromLongLong(finding->since_step)) ||
+        native_put(row, "since_earliest", PyLong_FromLongLong(finding->since_earliest)) ||
+        native_put(row, "since_latest", PyLong_FromLongLong(finding->since_latest)) ||
         native_put(row, "last_step", PyLong_FromLongLong(finding->last_step)) ||
         native_put(row, "open", PyBool_FromLong(finding->open)) ||
         native_put(row, "layers", layers_of(model, finding, true)) ||

@@ -64,7 +64,10 @@ PyObject *native_light_step(native_probe *probe, PyObject *optimiser) {
     probe->light.n_losses = 0;
     if (!is_light(probe) || !has_all || optimiser != probe->light.optimiser)
         return PyLong_FromLong(0);
-    bp_step step = {.struct_size = sizeof step, .step = probe->step}; /* the rest is not logged */
+    bp_step step = {.struct_size = sizeof step,
+                    .step = probe->step,
+                    .learning_rate = (double)NAN,
+                    .flags = BP_STEP_SAMPLES_UNKNOWN};
     native_end_step(probe, &step, 1);
     return PyLong_FromLong(probe->full || probe->news || probe->blind[0] ? 2 : 1);
 }

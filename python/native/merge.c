@@ -68,6 +68,14 @@ static void average(bp_summary *summary, double share) {
     summary->count = bad + (uint64_t)llround(finite * share);
 }
 
+void native_format_add(native_format *format, int precision, const bp_summary *summary) {
+    if (precision == 0) return;
+    if (format->precision == 0 || precision < format->precision) format->precision = precision;
+    if (precision > NATIVE_HALF) return;
+    format->tiny += (double)summary->subnormal;
+    format->all += (double)(summary->count - bp_summary_non_finite(summary) - summary->zero);
+}
+
 static void merge_errors(native_probe *probe, const native_totals *totals) {
     native_stage *stage = &probe->stage;
     for (size_t i = 0; i < stage->n_errors; i++) {
@@ -82,6 +90,7 @@ static void merge_errors(native_probe *probe, const native_totals *totals) {
         }
         scale(&error->summary, weight_of(pass, totals) / pass->factor);
         native_site *site = &stage->sites[call->site];
+        native_format_add(&site->error_format, error->precision, &error->summary);
         bp_summary_merge(&site->error, &error->summary);
         site->n_errors++;
     }
@@ -108,6 +117,7 @@ static void merge_calls(native_stage *stage, const native_totals *totals) {
         const bool counted = call_counts(call, totals, site->n_errors > 0, next);
         if (call->hooked) next = call;
         if (!call->has_activation || !counted) continue;
+        native_format_add(&site->activation_format, call->precision, &call->activation);
         bp_summary_merge(&site->activation, &call->activation);
         site->n_activations++;
         site->rows += call->rows;
@@ -129,6 +139,7 @@ static void clear_sites(native_stage *stage) {
         native_site *site = &stage->sites[i];
         bp_summary_init(&site->activation);
         bp_summary_init(&site->error);
+        site->activation_format = site->error_format = (native_format){.precision = 0};
         site->n_activations = site->n_errors = 0;
         site->rows = 0;
     }
@@ -143,21 +154,6 @@ static void finish_sites(native_stage *stage, size_t n_passes) {
             site->rows = llround((double)site->rows * passes / site->n_activations);
         }
         if (passes > 0 && site->n_errors > n_passes) average(&site->error, passes / site->n_errors);
-    }
-}
-
-/* What a sample's variation comes to, once there were enough of them. */
-static void read_spread(native_stage *stage) {
-    for (size_t i = 0; i < stage->n_sites; i++) {
-        native_site *site = &stage->sites[i];
-        bp_units *units = &site->units;
-        if (units->samples < NATIVE_SPREAD_ENOUGH) continue;
-        site->has_variation = bp_units_variation(units, NATIVE_SPREAD_ENOUGH, &site->variation);
-        if (!site->has_variation && !units->non_finite) {
-            site->has_variation = true; /* all outputs are 0: a dead layer tells nothing */
-            site->variation = 0;
-        }
-        bp_units_reset(units);
     }
 }
 
@@ -195,7 +191,7 @@ native_outcome native_stage_merge(native_probe *probe, int64_t samples) {
     merge_errors(probe, &totals);
     merge_calls(stage, &totals);
     finish_sites(stage, totals.n_passes ? totals.n_passes : fewest_calls(stage));
-    read_spread(stage);
+    for (size_t i = 0; i < stage->n_sites; i++) native_units_read(stage, &stage->sites[i]);
     if (samples < 1) outcome.samples = samples_seen(probe);
     return outcome;
 }

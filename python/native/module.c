@@ -55,7 +55,10 @@ static int open_names(native_names *names) {
 static int add_constants(PyObject *module) {
     return PyModule_AddIntConstant(module, "ACTIVATION", NATIVE_ACTIVATION) ||
            PyModule_AddIntConstant(module, "SPREAD", NATIVE_SPREAD) ||
-           PyModule_AddIntConstant(module, "ERROR", NATIVE_ERROR);
+           PyModule_AddIntConstant(module, "ERROR", NATIVE_ERROR) ||
+           PyModule_AddIntConstant(module, "FIRST_TENTH", NATIVE_FIRST_TENTH) ||
+           PyModule_AddIntConstant(module, "LAST_TENTH", NATIVE_LAST_TENTH) ||
+           PyModule_AddIntConstant(module, "TIME_SECOND", NATIVE_TIME_SECOND);
 }
 
 static int execute(PyObject *module) {

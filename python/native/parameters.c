@@ -10,7 +10,7 @@ void native_parameters_clear(native_probe *probe) {
     for (size_t i = 0; i < probe->n_parameters; i++) {
         native_parameter *p = &probe->parameters[i];
         p->has_value = p->has_gradient = p->has_unclipped = false;
-        p->has_update = p->has_cosine = p->has_adaptivity = false;
+        p->has_update = p->has_cosine = p->has_adaptivity = p->is_missing = false;
     }
     probe->factor = 1;
 }
@@ -46,19 +46,28 @@ static int check_length(const native_probe *probe, PyObject *sequence) {
     return -1;
 }
 
-/* Item i as a view; false: not measured. */
+/* Item i as a view; false: not measured. None: `if_none`; False: nothing was to be there. */
 static bool open_item(native_probe *probe, PyObject *sequence, size_t i, native_view *view,
                       native_reason if_none) {
     PyObject *item = PySequence_GetItem(sequence, (Py_ssize_t)i);
+    const bool is_tensor = item && item != Py_None && item != Py_False;
     native_reason reason = NATIVE_NO_TENSOR;
-    if (item == Py_None)
-        reason = if_none;
-    else if (item)
+    if (is_tensor)
         reason = native_view_open(&probe->reader, item, view);
+    else if (item)
+        reason = item == Py_None ? if_none : NATIVE_MEASURED;
     Py_XDECREF(item);
     native_hush();
     native_miss(probe, reason);
-    return reason == NATIVE_MEASURED && item != Py_None;
+    return reason == NATIVE_MEASURED && is_tensor;
+}
+
+static bool is_none(PyObject *sequence, size_t i) {
+    PyObject *item = PySequence_GetItem(sequence, (Py_ssize_t)i);
+    const bool is = item == Py_None;
+    Py_XDECREF(item);
+    native_hush();
+    return is;
 }
 
 /* --- a pass over many tensors ----------------------------------------------------------------- */
@@ -100,9 +109,12 @@ PyObject *native_gradients(native_probe *probe, PyObject *sequence) {
     bp_summarise_many(probe->summaries, probe->tensors, n);
     take_back(probe, state);
     size_t at = 0;
-    for (size_t i = 0; at < n; i++)
-        if (probe->parameters[i].has_unclipped)
-            probe->parameters[i].unclipped = probe->summaries[at++];
+    for (size_t i = 0; at < n; i++) {
+        native_parameter *p = &probe->parameters[i];
+        if (!p->has_unclipped) continue;
+        p->unclipped_bits = bp_dtype_precision(probe->tensors[at].dtype);
+        p->unclipped = probe->summaries[at++];
+    }
     while (n > 0) native_view_close(&probe->views[--n]);
     return done(probe, began);
 }
@@ -132,6 +144,7 @@ static size_t open_pairs(native_probe *probe, PyObject *parameters, PyObject *gr
         p->is_open = true;
         probe->tensors[n] = probe->views[n].tensor;
         *elements += bp_tensor_count(&probe->tensors[n++]);
+        p->is_missing = is_none(gradients, i);
         if (!open_item(probe, gradients, i, &probe->views[n], NATIVE_NO_GRADIENT)) continue;
         p->has_open_gradient = true;
         probe->tensors[n] = probe->views[n].tensor;
@@ -148,11 +161,13 @@ static void pass_before(native_probe *probe, size_t n) {
         native_parameter *p = &probe->parameters[i];
         if (!p->is_open) continue;
         const bp_tensor *value = &probe->tensors[at];
+        p->value_bits = bp_dtype_precision(value->dtype);
         p->value = probe->summaries[at++];
         p->has_value = true;
         p->has_gradient = p->has_open_gradient;
         if (!p->has_gradient) continue;
         const bp_tensor *gradient = &probe->tensors[at];
+        p->gradient_bits = bp_dtype_precision(gradient->dtype);
         p->gradient = probe->summaries[at++];
         if (fit_panel(p, p->value.count)) bp_panel_before(&p->panel, gradient, value);
     }

@@ -57,6 +57,7 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     probe->generation = native_generation();
     probe->full = probe->timed = true;
     probe->factor = 1;
+    native_outputs_clear(&probe->outputs);
     if (!probe->link) {
         Py_DECREF((PyObject *)probe);
         return PyErr_NoMemory();
@@ -144,6 +145,7 @@ static PyObject *forget(PyObject *self, PyObject *unused) {
     for (size_t i = 0; i < probe->stage.n_sites; i++) bp_units_reset(&probe->stage.sites[i].units);
     native_stage_clear(&probe->stage);
     native_parameters_clear(probe);
+    native_outputs_clear(&probe->outputs);
     Py_RETURN_NONE;
 }
 
@@ -180,6 +182,7 @@ void native_end_step(native_probe *probe, bp_step *step, double loss_scale) {
     began = native_begins(probe);
     native_stage_clear(&probe->stage);
     if (probe->full) native_parameters_clear(probe);
+    native_outputs_clear(&probe->outputs);
     native_ends(probe, began);
     probe->step++;
     probe->full = bp_watch_decide(probe->watch, probe->step);
@@ -203,6 +206,7 @@ static PyObject *end_step(PyObject *self, PyObject *args) {
                     .samples = samples,
                     .learning_rate = learning_rate,
                     .flags = skipped ? BP_STEP_UPDATE_SKIPPED : 0};
+    if (!probe->full && samples < 1) step.flags |= BP_STEP_SAMPLES_UNKNOWN;
     native_end_step(probe, &step, loss_scale);
     return PyBool_FromLong(probe->full);
 }
@@ -235,6 +239,14 @@ static PyObject *light_step(PyObject *self, PyObject *optimiser) {
 
 static PyObject *put_loss(PyObject *self, PyObject *args) {
     return native_put_loss((native_probe *)self, args);
+}
+
+static PyObject *put_targets(PyObject *self, PyObject *args) {
+    return native_put_targets((native_probe *)self, args);
+}
+
+static PyObject *put_guesses(PyObject *self, PyObject *args) {
+    return native_put_guesses((native_probe *)self, args);
 }
 
 static PyObject *put_summary(PyObject *self, PyObject *args) {
@@ -485,6 +497,8 @@ static PyMethodDef methods[] = {
     {"light_loss", light_loss, METH_O, "The loss of a batch in such a step."},
     {"light_step", light_step, METH_O, "Such a step has ended."},
     {"put_loss", put_loss, METH_VARARGS, "A loss that the host read itself."},
+    {"put_targets", put_targets, METH_VARARGS, "Extremes of a loss's targets."},
+    {"put_guesses", put_guesses, METH_VARARGS, "How many classes were predicted rightly."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
     {"put_spread", put_spread, METH_VARARGS, "A variation that the host made itself."},
     {"put_update", put_update, METH_VARARGS, "An update that the host measured itself."},

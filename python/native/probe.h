@@ -10,7 +10,16 @@
 #include <backprobe/stats.h>
 #include <backprobe/watch.h>
 
-enum { NATIVE_ACTIVATION = 1, NATIVE_SPREAD = 2, NATIVE_ERROR = 4 };
+/* What is wanted of a tensor. Of the error signal of a sequence the first or the last tenth of the
+ * time steps alone may be; time is its first dimension, its second with NATIVE_TIME_SECOND. */
+enum {
+    NATIVE_ACTIVATION = 1,
+    NATIVE_SPREAD = 2,
+    NATIVE_ERROR = 4,
+    NATIVE_FIRST_TENTH = 8,
+    NATIVE_LAST_TENTH = 16,
+    NATIVE_TIME_SECOND = 32
+};
 
 /* The spread of a site rests on at most so many units and samples, evenly picked: an estimate. */
 #define NATIVE_SPREAD_UNITS 4096
@@ -30,6 +39,8 @@ typedef struct native_call {
     bool given;     /* by the host, which knows that it counts */
     bool forgotten; /* an earlier backward pass had it, which does not count */
     bool has_activation;
+    unsigned part;     /* bits of `what` that choose time steps of the error signal; 0: all of it */
+    int precision;     /* of the activation: significand bits; 0 unknown */
     uint32_t n_errors; /* that count */
     int64_t rows;
     bp_summary activation;
@@ -37,6 +48,7 @@ typedef struct native_call {
 
 typedef struct native_error {
     uint32_t call, pass;
+    int precision; /* significand bits; 0 unknown */
     bp_summary summary;
 } native_error;
 
@@ -51,14 +63,41 @@ typedef struct native_pass {
     bool forgotten;
 } native_pass;
 
+#define NATIVE_HALF 11 /* significand bits of float16; bfloat16 has fewer */
+
+/* How numbers were stored. */
+typedef struct native_format {
+    int precision; /* significand bits, of several formats the fewest; 0 unknown */
+    double tiny;   /* of half formats: values that are subnormal */
+    double all;    /* and how many there are but zeros */
+} native_format;
+
+/* Where the units of an activation lie, and what is known of them. */
+typedef struct native_geometry {
+    int32_t axis;     /* of the tensor; 0: it is not known, or none */
+    uint64_t n_units; /* along it; what is flattened has them as stretches of equal length */
+    bp_unit_kind kind;
+    uint64_t dead_samples;
+    bool is_input; /* row 0 */
+} native_geometry;
+
 /* What is kept of a site, and what a step comes to. */
 typedef struct native_site {
     bp_units units;
     double *numbers; /* three times `capacity` */
     uint64_t capacity;
-    double variation;
-    bool has_variation;
+    native_geometry geometry;
+    int32_t ndim; /* of the tensor as `units` was given it; likewise the next two */
+    int64_t shape[BP_TENSOR_MAX_NDIM];
+    bool is_thinned;   /* but for samples */
+    uint64_t n_looked; /* how often `units` was read: places are chosen in turn */
+    bp_activity activity;
+    uint64_t *quiet; /* of `activity` */
+    bp_unit_counts counts;
+    double variation, scales;
+    bool has_variation, has_counts, has_scales;
     bp_summary activation, error;
+    native_format activation_format, error_format;
     uint32_t n_activations, n_errors;
     int64_t rows;
 } native_site;
@@ -70,6 +109,8 @@ typedef struct native_stage {
     native_site *sites;
     size_t n_calls, n_errors, n_passes, n_sites;
     size_t calls_room, errors_room, passes_room;
+    uint64_t *scratch; /* for the units of one site at a time */
+    size_t scratch_words;
     uint64_t serial; /* of the step: what hooks of an older one bring is ignored */
 } native_stage;
 
@@ -83,7 +124,9 @@ typedef struct native_parameter {
     uint32_t number;
     bool is_open, has_open_gradient; /* in the call that goes on */
     bool has_value, has_gradient, has_unclipped, has_update, has_cosine, has_adaptivity;
+    bool is_missing; /* its gradient, although it was to have one */
     bp_summary value, gradient, unclipped;
+    int value_bits, gradient_bits, unclipped_bits; /* significand bits; 0 unknown */
     bp_panel panel;
     uint64_t *words;
     size_t n_words;
@@ -104,19 +147,32 @@ typedef struct native_joint {
     bool has_value, has_gradient, has_unclipped, is_shard;
 } native_joint;
 
-/* What the update did to a layer. */
+/* What the update found in a layer, and did to it. */
 typedef struct native_update {
     double effect, bad, stalled, parameters;
     double squares, weights;       /* of the slot "weight" */
     double cosine, cosine_weights; /* weighted by elements; likewise the next */
     double adaptivity, adaptivity_weights;
+    double missing; /* parameters that were to have a gradient and got none */
+    bool was_seen;  /* a parameter, before the update */
+    native_format weights_format, gradient_format;
 } native_update;
+
+/* Beside the roles: the error signal of a recurrent layer's input. Of the first time steps it
+ * passes the place's site, of the last ones the site with the next number. */
+#define NATIVE_ROLE_THROUGH_TIME BP_N_ROLES
 
 typedef struct native_place {
     uint32_t layer;
     bp_role role;
     uint32_t site;
 } native_place;
+
+/* Of the losses of a step. */
+typedef struct native_outputs {
+    double target_min, target_max; /* min > max: not known */
+    double right, guesses;         /* predictions of classes that are right, of how many */
+} native_outputs;
 
 /* --- the type --------------------------------------------------------------------------------- */
 
@@ -165,6 +221,7 @@ typedef struct native_probe {
     int64_t step;
     double last_loss;
     bool has_last_loss;
+    native_outputs outputs;
     bool shares; /* losses of a step's passes add up to one */
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
@@ -198,7 +255,8 @@ native_site *native_stage_site(native_stage *stage, uint32_t site);
 /* A new call of a site; NULL and the reason where there is none. */
 native_call *native_stage_call(native_stage *stage, uint32_t site, native_reason *reason);
 /* An error signal of a call, in the newest pass. */
-native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary);
+native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary,
+                                 int precision);
 /* A pass that begins; NULL without memory. */
 native_pass *native_stage_begin(native_stage *stage, native_pass pass);
 
@@ -211,12 +269,21 @@ PyObject *native_put_summary(native_probe *probe, PyObject *args);
 PyObject *native_put_spread(native_probe *probe, PyObject *args);
 PyObject *native_put_update(native_probe *probe, PyObject *args);
 PyObject *native_put_adaptivity(native_probe *probe, PyObject *args);
+PyObject *native_put_targets(native_probe *probe, PyObject *args);
+PyObject *native_put_guesses(native_probe *probe, PyObject *args);
+void native_outputs_clear(native_outputs *outputs);
 
 /* light.c */
 void native_light_drop(native_light *light);
 PyObject *native_settle(native_probe *probe, PyObject *args);
 PyObject *native_light_loss(native_probe *probe, PyObject *loss);
 PyObject *native_light_step(native_probe *probe, PyObject *optimiser);
+
+/* units.c */
+void native_units_add(native_site *site, const bp_tensor *tensor);
+/* What units did in a step, and how much they vary, once there were enough samples. */
+void native_units_read(native_stage *stage, native_site *site);
+void native_units_finish(native_site *site);
 
 /* merge.c: what a step comes to. */
 typedef struct native_outcome {
@@ -225,6 +292,7 @@ typedef struct native_outcome {
     int64_t terms, samples;
 } native_outcome;
 native_outcome native_stage_merge(native_probe *probe, int64_t samples);
+void native_format_add(native_format *format, int precision, const bp_summary *summary);
 
 /* parameters.c */
 PyObject *native_gradients(native_probe *probe, PyObject *sequence);

@@ -24,6 +24,30 @@ PyObject *native_put_loss(native_probe *probe, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* --- targets ---------------------------------------------------------------------------------- */
+
+void native_outputs_clear(native_outputs *outputs) {
+    *outputs = (native_outputs){.target_min = (double)INFINITY, .target_max = -(double)INFINITY};
+}
+
+PyObject *native_put_targets(native_probe *probe, PyObject *args) {
+    double low, high;
+    if (!PyArg_ParseTuple(args, "dd", &low, &high)) return NULL;
+    if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
+    probe->outputs.target_min = fmin(probe->outputs.target_min, low);
+    probe->outputs.target_max = fmax(probe->outputs.target_max, high);
+    Py_RETURN_NONE;
+}
+
+PyObject *native_put_guesses(native_probe *probe, PyObject *args) {
+    long long right, guesses;
+    if (!PyArg_ParseTuple(args, "LL", &right, &guesses)) return NULL;
+    if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
+    probe->outputs.right += (double)right;
+    probe->outputs.guesses += (double)guesses;
+    Py_RETURN_NONE;
+}
+
 /* --- summaries -------------------------------------------------------------------------------- */
 
 static bool read_numbers(PyObject *tuple, bp_summary *summary) {
@@ -50,7 +74,7 @@ static native_reason put_at_site(native_probe *probe, uint32_t site, const bp_su
     if (!call) return reason;
     call->given = true;
     if (is_error)
-        return native_stage_error(&probe->stage, (uint32_t)(probe->stage.n_calls - 1), summary);
+        return native_stage_error(&probe->stage, (uint32_t)(probe->stage.n_calls - 1), summary, 0);
     call->has_activation = true;
     call->activation = *summary;
     return NATIVE_MEASURED;

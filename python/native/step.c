@@ -6,17 +6,56 @@
 
 /* --- sites ------------------------------------------------------------------------------------ */
 
+static void tell_format(bp_watch *watch, const native_place *place, const native_format *format) {
+    const bool is_activation = place->role == BP_ROLE_ACTIVATION;
+    if (format->precision == 0 || !(is_activation || place->role == BP_ROLE_ERROR_OUTPUT)) return;
+    bp_watch_tell(watch, is_activation ? BP_Q_ACTIVATION_PRECISION : BP_Q_ERROR_PRECISION,
+                  place->layer, format->precision);
+    if (!is_activation && format->all > 0)
+        bp_watch_tell(watch, BP_Q_ERROR_TINY, place->layer, format->tiny / format->all);
+}
+
+static void tell_units(bp_watch *watch, uint32_t layer, const native_site *site) {
+    const bp_unit_counts *counts = &site->counts;
+    if (layer == 0 && site->has_scales) bp_watch_tell(watch, BP_Q_FEATURE_SCALES, 0, site->scales);
+    if (layer == 0 || !site->has_counts) return;
+    bp_watch_tell(watch, BP_Q_UNITS, layer, (double)counts->n_units);
+    if (counts->has_silent) bp_watch_tell(watch, BP_Q_SILENT_UNITS, layer, (double)counts->silent);
+    if (counts->has_dead) bp_watch_tell(watch, BP_Q_DEAD_UNITS, layer, (double)counts->dead);
+    if (counts->has_saturated)
+        bp_watch_tell(watch, BP_Q_SATURATED_UNITS, layer, (double)counts->saturated);
+    if (counts->has_distinct)
+        bp_watch_tell(watch, BP_Q_DISTINCT_UNITS, layer, (double)counts->distinct);
+}
+
+/* What reaches the first time steps against the last ones. 0 / 0 says nothing. */
+static void tell_through_time(native_probe *probe, const native_place *place) {
+    if (place->site + 1 >= probe->stage.n_sites) return;
+    const native_site *first = &probe->stage.sites[place->site], *last = first + 1;
+    if (!first->n_errors || !last->n_errors) return;
+    if (bp_summary_non_finite(&first->error) || bp_summary_non_finite(&last->error)) return;
+    const double ratio = bp_summary_rms(&first->error) / bp_summary_rms(&last->error);
+    if (!isnan(ratio)) bp_watch_tell(probe->watch, BP_Q_ERROR_THROUGH_TIME, place->layer, ratio);
+}
+
 static void tell_place(native_probe *probe, const bp_observer *observer,
                        const native_place *place) {
+    if (place->role == NATIVE_ROLE_THROUGH_TIME) {
+        tell_through_time(probe, place);
+        return;
+    }
     if (place->site >= probe->stage.n_sites) return;
     const native_site *site = &probe->stage.sites[place->site];
     const bool is_activation = place->role == BP_ROLE_ACTIVATION;
+    if (is_activation) tell_units(probe->watch, place->layer, site);
     if (is_activation && site->has_variation)
         bp_watch_tell(probe->watch, BP_Q_VARIATION, place->layer, site->variation);
     const uint32_t n = is_activation ? site->n_activations : site->n_errors;
-    if (n)
-        observer->summary(observer->context, place->layer, place->role, BP_SLOT_WEIGHT,
-                          is_activation ? &site->activation : &site->error);
+    if (!n) return;
+    tell_format(probe->watch, place,
+                is_activation ? &site->activation_format : &site->error_format);
+    observer->summary(observer->context, place->layer, place->role, BP_SLOT_WEIGHT,
+                      is_activation ? &site->activation : &site->error);
 }
 
 /* --- parameters ------------------------------------------------------------------------------- */
@@ -98,6 +137,28 @@ static void add_update(native_update *sum, const native_parameter *p, double fac
     sum->cosine_weights += count;
 }
 
+/* A gradient counts as the backward pass left it: before anybody unscaled it. */
+static void add_formats(native_update *sum, const native_parameter *p, bool is_stored) {
+    if (p->has_value && p->slot == BP_SLOT_WEIGHT)
+        native_format_add(&sum->weights_format, p->value_bits, &p->value);
+    if (p->slot == BP_SLOT_WEIGHT && p->has_unclipped)
+        native_format_add(&sum->gradient_format, p->unclipped_bits, &p->unclipped);
+    else if (p->slot == BP_SLOT_WEIGHT && p->has_gradient && is_stored)
+        native_format_add(&sum->gradient_format, p->gradient_bits, &p->gradient);
+    if (!p->has_value) return;
+    sum->was_seen = true;
+    if (p->is_missing) sum->missing += (double)p->value.count;
+}
+
+static void tell_formats(bp_watch *watch, uint32_t layer, const native_update *sum) {
+    const native_format *gradient = &sum->gradient_format;
+    if (sum->was_seen) bp_watch_tell(watch, BP_Q_MISSING_GRADIENTS, layer, sum->missing);
+    if (sum->weights_format.precision)
+        bp_watch_tell(watch, BP_Q_PARAMETER_PRECISION, layer, sum->weights_format.precision);
+    if (gradient->all > 0)
+        bp_watch_tell(watch, BP_Q_GRADIENT_TINY, layer, gradient->tiny / gradient->all);
+}
+
 static void tell_update(bp_watch *watch, uint32_t layer, const native_update *sum, bool skipped) {
     if (sum->cosine_weights > 0)
         bp_watch_tell(watch, BP_Q_GRADIENT_COSINE, layer, sum->cosine / sum->cosine_weights);
@@ -112,15 +173,18 @@ static void tell_update(bp_watch *watch, uint32_t layer, const native_update *su
         bp_watch_tell(watch, BP_Q_UPDATE_RMS, layer, sqrt(sum->squares / sum->weights));
 }
 
-static void tell_updates(native_probe *probe, bool skipped) {
+static void tell_updates(native_probe *probe, bool skipped, bool is_stored) {
     for (uint32_t layer = 0; layer <= probe->n_layers; layer++)
         probe->updates[layer] = (native_update){.effect = 0};
     for (size_t i = 0; i < probe->n_parameters; i++) {
         const native_parameter *p = &probe->parameters[i];
         add_update(&probe->updates[p->layer], p, probe->factor);
+        add_formats(&probe->updates[p->layer], p, is_stored);
     }
-    for (uint32_t layer = 0; layer <= probe->n_layers; layer++)
+    for (uint32_t layer = 0; layer <= probe->n_layers; layer++) {
         tell_update(probe->watch, layer, &probe->updates[layer], skipped);
+        tell_formats(probe->watch, layer, &probe->updates[layer]);
+    }
 }
 
 /* --- norms of all gradients ------------------------------------------------------------------- */
@@ -156,9 +220,21 @@ static void tell_readings(native_probe *probe, const bp_observer *observer, bool
     scale_gradients(probe, loss_scale);
     join_parameters(probe);
     for (uint32_t i = 0; i < probe->n_cells; i++) tell_cell(probe, observer, i);
-    tell_updates(probe, skipped);
+    tell_updates(probe, skipped, loss_scale == 1 || probe->factor != 1);
     tell_norm(probe, BP_Q_GRADIENT_NORM, false);
     tell_norm(probe, BP_Q_UNCLIPPED_NORM, true);
+}
+
+/* What the network was to give, and how often it did. */
+static void tell_outputs(native_probe *probe, const bp_observer *observer) {
+    const native_outputs *outputs = &probe->outputs;
+    if (outputs->target_min <= outputs->target_max) {
+        bp_watch_tell(probe->watch, BP_Q_TARGET_MIN, 0, outputs->target_min);
+        bp_watch_tell(probe->watch, BP_Q_TARGET_MAX, 0, outputs->target_max);
+    }
+    if (outputs->guesses > 0)
+        observer->scalar(observer->context, BP_METRIC_TRAIN_ACCURACY,
+                         outputs->right / outputs->guesses);
 }
 
 void native_tell_step(native_probe *probe, const bp_step *step, const native_outcome *outcome,
@@ -168,6 +244,7 @@ void native_tell_step(native_probe *probe, const bp_step *step, const native_out
     if (outcome->has_loss) observer->scalar(observer->context, BP_METRIC_LOSS, outcome->loss);
     if (probe->full)
         tell_readings(probe, observer, step->flags & BP_STEP_UPDATE_SKIPPED, loss_scale);
+    if (probe->full) tell_outputs(probe, observer);
     if (loss_scale != 1) bp_watch_tell(probe->watch, BP_Q_LOSS_SCALE, 0, loss_scale);
     observer->step_end(observer->context);
 }

@@ -51,7 +51,7 @@ static void begin(bp_diagnosis *d) {
     d->full_step = -1;
     d->history.first_mean = d->history.best_mean = d->history.last_mean = (double)NAN;
     d->history.largest_jump_step = d->history.nan_since = -1;
-    d->history.first_step = d->history.last_step = -1;
+    d->history.first_step = d->history.last_step = d->history.previous_step = -1;
     d->forward_worst = d->forward_input = (double)NAN;
     d->explode_step = d->explode_since = d->jump_step = d->shot_step = -1;
     d->history.out_of_bounds_step = -1;

@@ -6,15 +6,22 @@
 #include <string.h>
 
 bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t since, int64_t step) {
+    const int64_t before = bp_window_step_before(&d->window, since);
+    const bp_onset onset = {since, before < 0 ? since : before + 1, since};
+    return bp_finding_open_within(d, problem, &onset, step);
+}
+
+bp_finding_slot *bp_finding_open_within(bp_diagnosis *d, bp_problem problem, const bp_onset *since,
+                                        int64_t step) {
     bp_finding_slot *slot = &d->slots[problem];
     if (!slot->exists) {
         slot->exists = true;
         slot->finding = (bp_finding){.struct_size = sizeof slot->finding,
                                      .problem = problem,
                                      .severity = BP_WARNING,
-                                     .since_step = since,
-                                     .since_earliest = since,
-                                     .since_latest = since,
+                                     .since_step = since->step,
+                                     .since_earliest = since->earliest,
+                                     .since_latest = since->latest,
                                      .layers = slot->layers,
                                      .evidence = slot->evidence,
                                      .symptoms = slot->symptoms,

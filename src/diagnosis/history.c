@@ -99,6 +99,7 @@ static void note_step(bp_history *history, int64_t step) {
         history->began = true;
         history->first_step = step;
     }
+    history->previous_step = history->last_step;
     history->last_step = step;
     history->n_records++;
 }

@@ -127,7 +127,12 @@ uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record) {
     found->n_passers = count_passers(d, record);
     found->loss_is_bad =
         bp_record_has(record, BP_Q_LOSS, 0) && !isfinite(bp_record_get(record, BP_Q_LOSS, 0));
-    bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_NON_FINITE, found->step, record->step);
+    /* Where what went in was not watched, it may have come to be since the step before. */
+    const int64_t before = d->history.previous_step;
+    const bp_onset since = {
+        found->step, found->is_watched || before < 0 || before > found->step ? found->step : before,
+        found->step};
+    bp_finding_slot *slot = bp_finding_open_within(d, BP_PROBLEM_NON_FINITE, &since, record->step);
     slot->finding.severity = BP_ERROR;
     if (found->layer) bp_finding_add_layer(slot, found->layer);
     if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);

@@ -45,6 +45,11 @@ void bp_profile_copy(bp_profile *to, const bp_profile *from);
  * one alone or shorter than half of them: the cause sits there and is not uniform over depth. */
 bool bp_profile_narrow(const bp_profile *profile, double sign, uint32_t *from, uint32_t *to);
 
+/* When something began: the best guess, and what it lies within. */
+typedef struct bp_onset {
+    int64_t step, earliest, latest;
+} bp_onset;
+
 /* --- window.c ---------------------------------------------------------------------------------
  * The last records: losses, shares of learning, candidates. Rings indexed by record modulo size. */
 typedef struct bp_window {
@@ -71,10 +76,16 @@ uint32_t bp_window_length(const bp_window *window);
 double bp_window_mean_loss(const bp_window *window); /* of finite losses; NaN when none */
 bool bp_window_majority(const bp_window *window, const uint8_t *flags);
 double bp_window_median_share(const bp_window *window, uint32_t layer);
-/* The step since which a flag (or a layer's starvation) holds, by change point: the start of the
- * stretch up to now in which the entries that hold outweigh the others most. */
-int64_t bp_window_onset(const bp_window *window, const uint8_t *flags);
-int64_t bp_window_onset_of_layer(const bp_window *window, uint32_t layer, double limit);
+/* Since when a flag (or a layer's starvation) holds, by change point: the start of the stretch up
+ * to now in which the entries that hold outweigh the others most; within: all starts that are as
+ * likely but for a factor, down to the record before the first of them. */
+bp_onset bp_window_onset(const bp_window *window, const uint8_t *flags);
+bp_onset bp_window_onset_of_layer(const bp_window *window, uint32_t layer, double limit);
+/* The same of any ring of flags by record modulo size. */
+bp_onset bp_onset_of_flags(const int64_t *step, const uint8_t *flags, uint32_t size,
+                           uint64_t n_total);
+/* The last full record before a step; -1: none is remembered. */
+int64_t bp_window_step_before(const bp_window *window, int64_t step);
 
 /* --- history.c --------------------------------------------------------------------------------
  * What is remembered of the whole run, layer by layer. */
@@ -86,12 +97,12 @@ typedef struct bp_layer_history {
     uint64_t n_update_ratio;
     double last_update_ratio, largest_update_ratio;
     bool starved;
-    int64_t starved_since;
+    bp_onset starved_since;
 } bp_layer_history;
 
 typedef struct bp_history {
     bool began;
-    int64_t first_step, last_step;
+    int64_t first_step, last_step, previous_step; /* -1: none */
     uint64_t n_records;
     double first_loss, last_loss; /* single readings */
     double first_mean, best_mean,
@@ -193,7 +204,7 @@ struct bp_diagnosis {
     bp_rank_spread parameters, gradients; /* over the ranks */
     uint32_t n_ranks;                     /* whose copies were compared; 0: of none */
     uint32_t n_equal;                     /* records up to now in which all were equal */
-    bp_units units;
+    bp_unit_health units;
     bp_symmetry symmetry;
     bp_generalisation generalisation;
     bp_loss_shape loss_shape;
@@ -266,8 +277,12 @@ double bp_weight_scale(const bp_diagnosis *d, uint32_t id, double rms);
 
 /* --- finding.c ----------------------------------------------------------------------------------
  */
-/* Opens the problem's finding, or returns it when it exists. */
+/* Opens the problem's finding, or returns it when it exists. since counts when it opens: the onset,
+ * which may lie anywhere behind the full record before. */
 bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t since, int64_t step);
+/* The same where the onset is known better than that: by a change point, or as an exact step. */
+bp_finding_slot *bp_finding_open_within(bp_diagnosis *d, bp_problem problem, const bp_onset *since,
+                                        int64_t step);
 void bp_finding_add_layer(bp_finding_slot *slot, uint32_t layer);
 void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char *meaning,
                              uint32_t layer, int64_t step, double value, bool measured);

@@ -25,12 +25,12 @@ static void update_starved(bp_diagnosis *d) {
 }
 
 /* Starved layers up to the cut point where the error signal is still strong. */
-static uint32_t count_starved(const bp_diagnosis *d, uint32_t last_layer, int64_t *since) {
+static uint32_t count_starved(const bp_diagnosis *d, uint32_t last_layer, bp_onset *since) {
     uint32_t n = 0;
     for (uint32_t id = 1; id <= last_layer; id++) {
         const bp_layer_history *layer = &d->history.layer[id];
         if (!layer->starved) continue;
-        if (n == 0 || layer->starved_since < *since) *since = layer->starved_since;
+        if (n == 0 || layer->starved_since.step < since->step) *since = layer->starved_since;
         n++;
     }
     return n;
@@ -67,10 +67,10 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_t step) {
 }
 
 /* last: the layer up to which starved ones count, as count_starved was told. */
-static uint32_t update_finding(bp_diagnosis *d, int64_t step, bool backward, int64_t since,
+static uint32_t update_finding(bp_diagnosis *d, int64_t step, bool backward, const bp_onset *since,
                                uint32_t last) {
     const bool existed = d->slots[BP_PROBLEM_VANISHING_GRADIENT].exists;
-    bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_VANISHING_GRADIENT, since, step);
+    bp_finding_slot *slot = bp_finding_open_within(d, BP_PROBLEM_VANISHING_GRADIENT, since, step);
     slot->forward = !backward;
     slot->forward_cut = d->forward_cut;
     const bool faded = d->now.measured && d->now.vanish_span > LN_SPAN;
@@ -88,6 +88,13 @@ static uint32_t update_finding(bp_diagnosis *d, int64_t step, bool backward, int
     return before != slot->finding.severity;
 }
 
+/* Two things are needed, so the later one decides; so do their bounds. */
+static bp_onset later(const bp_onset *a, const bp_onset *b) {
+    return (bp_onset){a->step > b->step ? a->step : b->step,
+                      a->earliest > b->earliest ? a->earliest : b->earliest,
+                      a->latest > b->latest ? a->latest : b->latest};
+}
+
 uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_VANISHING_GRADIENT];
     if (d->non_finite.seen || bp_window_length(&d->window) < WINDOW_MIN) return 0;
@@ -100,12 +107,12 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
     const uint32_t last = backward && profile->measured && profile->vanish_span > LN_SPAN
                               ? bp_model_cut(d->model, profile->vanish_to)
                               : d->n_layers;
-    int64_t since = 0;
+    bp_onset since = {0, 0, 0};
     if ((backward || forward) && count_starved(d, last, &since) > 0) {
         const uint8_t *flags = backward ? d->window.backward : d->window.forward;
-        const int64_t flowing_since = bp_window_onset(&d->window, flags);
-        return update_finding(d, record->step, backward,
-                              since > flowing_since ? since : flowing_since, last);
+        const bp_onset flow = bp_window_onset(&d->window, flags);
+        const bp_onset both = later(&since, &flow);
+        return update_finding(d, record->step, backward, &both, last);
     }
     /* Healed is what learns again; a loss that stays at the trivial level has not healed. */
     if (!slot->exists || !bp_loss_left_trivial(d)) return 0;

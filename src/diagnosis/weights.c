@@ -274,7 +274,7 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
         return open_finding(d, record, problem, sign, d->non_finite.step, LN_SPAN);
     if (!stuck || d->non_finite.seen) return 0;
     if (wide)
-        return open_finding(d, record, problem, sign, bp_window_onset(&d->window, candidates),
+        return open_finding(d, record, problem, sign, bp_window_onset(&d->window, candidates).step,
                             LN_SPAN);
     if (sign > 0) return open_for_first_layer(d, record);
     /* Saturated units hold the growth below a candidate's, and learn as little. */

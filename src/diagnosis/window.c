@@ -90,40 +90,100 @@ double bp_window_median_share(const bp_window *window, uint32_t layer) {
     return n % 2 ? upper : 0.5 * (upper + (double)values[n / 2 - 1]);
 }
 
-/* Ring position of the entry that is `back` records old. */
-static uint32_t position(const bp_window *window, uint32_t back) {
-    return (uint32_t)((window->n_total - 1 - back) % window->size);
+/* --- onset --------------------------------------------------------------------------------------
+ * A yes/no series over the records, and where "yes" began. */
+typedef struct yes_no {
+    const int64_t *step;  /* [size], a ring by record modulo size */
+    const uint8_t *flags; /* [size], or NULL: a layer's shares below the limit */
+    const bp_window *window;
+    uint32_t layer;
+    double limit;
+    uint32_t size, length;
+    uint64_t n_total;
+} yes_no;
+
+/* +1: it holds, -1: it does not, 0: not told. */
+static int vote(const yes_no *series, uint32_t back, int64_t *step) {
+    const uint32_t at = (uint32_t)((series->n_total - 1 - back) % series->size);
+    *step = series->step[at];
+    if (series->flags) return series->flags[at] ? 1 : -1;
+    const bp_window *window = series->window;
+    const float share = window->share[(size_t)at * (window->n_layers + 1u) + series->layer];
+    if (isnan(share)) return 0;
+    return (double)share < series->limit ? 1 : -1;
 }
 
-/* The change point of a yes/no series: walking back from now, +1 for yes, -1 for no; the onset is
- * where the sum is largest (the older one among equals). */
-typedef struct change_point {
-    int64_t sum, best, onset;
-} change_point;
+/* ln of the likelihood ratio that still counts as "might be": 95% of one degree of freedom. */
+#define LIKELY 1.92
 
-static void change_point_add(change_point *change, bool yes, int64_t step) {
-    change->sum += yes ? 1 : -1;
-    if (yes && change->sum >= change->best) {
-        change->best = change->sum;
-        change->onset = step;
+/* Walking back from now, +1 for yes and -1 for no: the likelihood of a change point is highest
+ * where the sum is, for each reading is wrong with a probability e, and one vote more or less is a
+ * factor of (1 - e) / e. e is what the best split itself leaves unexplained. */
+/* From the oldest to the youngest split that is likely enough. It lies between two records. */
+static void bound(const yes_no *series, double least, bp_onset *onset) {
+    int64_t step = 0, sum = 0;
+    bool any = false, was_likely = false;
+    onset->earliest = onset->latest = onset->step;
+    for (uint32_t back = 0; back < series->length; back++) {
+        const int one = vote(series, back, &step);
+        sum += one;
+        const bool is_likely = one > 0 && (double)sum >= least;
+        if (is_likely && !any && step > onset->latest) onset->latest = step;
+        if (is_likely && step < onset->earliest) onset->earliest = step;
+        if (was_likely && one < 0 && step + 1 < onset->earliest) onset->earliest = step + 1;
+        any = any || is_likely;
+        was_likely = is_likely || (was_likely && one == 0);
     }
 }
 
-int64_t bp_window_onset(const bp_window *window, const uint8_t *flags) {
-    change_point change = {0, 0, window->step[position(window, 0)]};
-    for (uint32_t back = 0; back < bp_window_length(window); back++) {
-        const uint32_t at = position(window, back);
-        change_point_add(&change, flags[at], window->step[at]);
+static bp_onset change_point(const yes_no *series) {
+    int64_t step = 0, sum = 0, best = 0, n_yes = 0, n = 0;
+    bp_onset onset = {0, 0, 0};
+    for (uint32_t back = 0; back < series->length; back++) {
+        const int one = vote(series, back, &step);
+        if (back == 0) onset.step = step;
+        sum += one;
+        n += one != 0;
+        n_yes += one > 0;
+        if (one <= 0 || sum < best) continue; /* the older one among equals */
+        best = sum;
+        onset.step = step;
     }
-    return change.onset;
+    /* Wrong are the no's behind the change and the yes's before it. */
+    const double wrong = (double)(n_yes - best) + 0.5;
+    const double e = fmin(0.45, wrong / ((double)n + 1));
+    bound(series, (double)best - LIKELY / log((1 - e) / e), &onset);
+    return onset;
 }
 
-int64_t bp_window_onset_of_layer(const bp_window *window, uint32_t layer, double limit) {
-    change_point change = {0, 0, window->step[position(window, 0)]};
-    for (uint32_t back = 0; back < bp_window_length(window); back++) {
-        const uint32_t at = position(window, back);
-        const float share = window->share[(size_t)at * (window->n_layers + 1u) + layer];
-        if (!isnan(share)) change_point_add(&change, (double)share < limit, window->step[at]);
-    }
-    return change.onset;
+bp_onset bp_onset_of_flags(const int64_t *step, const uint8_t *flags, uint32_t size,
+                           uint64_t n_total) {
+    const yes_no series = {.step = step,
+                           .flags = flags,
+                           .size = size,
+                           .n_total = n_total,
+                           .length = n_total < size ? (uint32_t)n_total : size};
+    return change_point(&series);
+}
+
+bp_onset bp_window_onset(const bp_window *window, const uint8_t *flags) {
+    return bp_onset_of_flags(window->step, flags, window->size, window->n_total);
+}
+
+bp_onset bp_window_onset_of_layer(const bp_window *window, uint32_t layer, double limit) {
+    const yes_no series = {.step = window->step,
+                           .window = window,
+                           .layer = layer,
+                           .limit = limit,
+                           .size = window->size,
+                           .n_total = window->n_total,
+                           .length = bp_window_length(window)};
+    return change_point(&series);
+}
+
+int64_t bp_window_step_before(const bp_window *window, int64_t step) {
+    int64_t before = -1;
+    for (uint32_t i = 0; i < bp_window_length(window); i++)
+        if (window->step[i] < step && window->step[i] > before) before = window->step[i];
+    return before;
 }

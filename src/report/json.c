@@ -273,6 +273,8 @@ static json_object *finding_of(builder *b, const bp_model *model, const bp_findi
     add(b, object, "problem", text_of(b, bp_problem_name(finding->problem)));
     add(b, object, "severity", text_of(b, bp_severity_name(finding->severity)));
     add(b, object, "since_step", integer_of(b, finding->since_step));
+    add(b, object, "since_earliest", integer_of(b, finding->since_earliest));
+    add(b, object, "since_latest", integer_of(b, finding->since_latest));
     add(b, object, "last_step", integer_of(b, finding->last_step));
     add(b, object, "open", boolean_of(b, finding->open));
     add(b, object, "layers", layers_of(b, model, finding));

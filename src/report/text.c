@@ -28,13 +28,17 @@ static void put_headline(bp_page *page, const bp_finding *finding, int hang) {
     bp_page_end_line(page);
 }
 
+#define WIDE 10 /* steps: a narrower onset is told as one */
+
 static void add_steps(bp_text *text, const bp_finding *finding) {
+    bp_text_add(text, "%s step %" PRId64, finding->open ? "since" : "from", finding->since_step);
+    if (finding->since_latest - finding->since_earliest >= WIDE)
+        bp_text_add(text, " (%" PRId64 "–%" PRId64 ")", finding->since_earliest,
+                    finding->since_latest);
     if (finding->open)
-        bp_text_add(text, "since step %" PRId64 " · now step %" PRId64, finding->since_step,
-                    finding->last_step);
+        bp_text_add(text, " · now step %" PRId64, finding->last_step);
     else
-        bp_text_add(text, "from step %" PRId64 " to step %" PRId64 " · over", finding->since_step,
-                    finding->last_step);
+        bp_text_add(text, " to step %" PRId64 " · over", finding->last_step);
 }
 
 static void add_loss(bp_text *text, const bp_report_run *run) {

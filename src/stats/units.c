@@ -4,6 +4,7 @@
 #include "stats/blocks.h"
 #include "stats/float_guard.h"
 #include "stats/kernels/wide.h"
+#include "stats/moments.h"
 #include "stats/stats.h"
 
 #include <float.h>
@@ -289,16 +290,6 @@ void bp_units_add(bp_units *units, const bp_tensor *tensor) {
 
 /* --- what the sums say ------------------------------------------------------------------------ */
 
-/* One over the number of values of a unit. */
-static double one_over_n(const bp_units *units) {
-    return 1 / ((double)units->samples * (double)units->n_inner);
-}
-
-static inline double variance_of(double sum, double squares, double factor) {
-    const double mean = sum * factor, variance = squares * factor - mean * mean;
-    return variance > 0 ? variance : 0; /* rounding alone makes it negative */
-}
-
 /* Sums over the units of their variances and mean squares. */
 BP_VECTORISED static void add_up(const bp_units *units, double factor, double *variances,
                                  double *mean_squares) {
@@ -308,13 +299,13 @@ BP_VECTORISED static void add_up(const bp_units *units, double factor, double *v
     for (uint64_t first = 0; first < whole; first += BP_LANES)
         for (size_t j = 0; j < BP_LANES; j++) {
             const uint64_t u = first + j;
-            const double variance = variance_of(sum[u], squares[u], factor);
+            const double variance = bp_variance_of(sum[u], squares[u], factor);
             const double mean = shift[u] + sum[u] * factor;
             variance_lanes[j] += variance;
             square_lanes[j] += mean * mean + variance;
         }
     for (uint64_t u = whole; u < n; u++) {
-        const double variance = variance_of(sum[u], squares[u], factor);
+        const double variance = bp_variance_of(sum[u], squares[u], factor);
         const double mean = shift[u] + sum[u] * factor;
         variance_lanes[u - whole] += variance;
         square_lanes[u - whole] += mean * mean + variance;
@@ -325,7 +316,7 @@ BP_VECTORISED static void add_up(const bp_units *units, double factor, double *v
 
 BP_GUARDED double variation_of(const bp_units *units) {
     double variances, mean_squares;
-    add_up(units, one_over_n(units), &variances, &mean_squares);
+    add_up(units, bp_one_over_n(units), &variances, &mean_squares);
     return sqrt(variances) / sqrt(mean_squares); /* NaN when all is 0 */
 }
 
@@ -341,10 +332,10 @@ bool bp_units_variation(const bp_units *units, uint64_t min_samples, double *var
 }
 
 BP_GUARDED void read_units(const bp_units *units, uint64_t first, uint64_t n, bp_unit *out) {
-    const double factor = one_over_n(units);
+    const double factor = bp_one_over_n(units);
     for (uint64_t u = first; u < first + n; u++, out++) {
         *out = (bp_unit){.ever_non_zero = !looks_dead(units, u)};
-        const double variance = variance_of(units->sum[u], units->sum_squares[u], factor);
+        const double variance = bp_variance_of(units->sum[u], units->sum_squares[u], factor);
         const double mean = units->shift[u] + units->sum[u] * factor;
         const double mean_square = mean * mean + variance;
         if (!isfinite(units->sum_squares[u]) || !isfinite(mean_square)) continue;

@@ -38,6 +38,20 @@ size_t bp_dtype_bytes(bp_dtype dtype) {
     return 0;
 }
 
+int bp_dtype_precision(bp_dtype dtype) {
+    switch (dtype) {
+    case BP_F64:
+        return 53;
+    case BP_F32:
+        return 24;
+    case BP_F16:
+        return 11;
+    case BP_BF16:
+        return 8;
+    }
+    return 0;
+}
+
 const char *bp_dtype_name(bp_dtype dtype) {
     switch (dtype) {
     case BP_F64:

@@ -34,6 +34,8 @@ def finding(**changes):
         "problem": "vanishing-gradient",
         "severity": "error",
         "since_step": 0,
+        "since_earliest": 0,
+        "since_latest": 0,
         "last_step": 340,
         "open": True,
         "layers": ("net.1", "net.2"),

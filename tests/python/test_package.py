@@ -44,6 +44,8 @@ def finding(**changes):
         "problem": "vanishing-gradient",
         "severity": "error",
         "since_step": 3,
+        "since_earliest": 3,
+        "since_latest": 3,
         "last_step": 9,
         "open": True,
         "layers": ("a",),

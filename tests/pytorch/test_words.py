@@ -516,8 +516,8 @@ class _Terminal(io.StringIO):
 
 class Talk(unittest.TestCase):
     FINDING = backprobe.Finding(
-        "vanishing-gradient", "error", 0, 9, True, ("net.0",), (1,), "layer 1 of 9 does not learn",
-        "a cause", "", (), (), (), None, (),
+        "vanishing-gradient", "error", 0, 0, 0, 9, True, ("net.0",), (1,),
+        "layer 1 of 9 does not learn", "a cause", "", (), (), (), None, (),
     )  # fmt: skip
 
     def said(self, speak, stream=None):

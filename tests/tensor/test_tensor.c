@@ -65,6 +65,11 @@ static void contiguity(void **state) {
 
 static void dtypes(void **state) {
     (void)state;
+    assert_int_equal(bp_dtype_precision(BP_F64), 53);
+    assert_int_equal(bp_dtype_precision(BP_F32), 24);
+    assert_int_equal(bp_dtype_precision(BP_F16), 11);
+    assert_int_equal(bp_dtype_precision(BP_BF16), 8);
+    assert_int_equal(bp_dtype_precision((bp_dtype)0), 0);
     assert_int_equal(bp_dtype_bytes(BP_F64), 8);
     assert_int_equal(bp_dtype_bytes(BP_F32), 4);
     assert_int_equal(bp_dtype_bytes(BP_F16), 2);
