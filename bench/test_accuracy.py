@@ -223,9 +223,10 @@ class Sample(unittest.TestCase):
         self.assertGreaterEqual(len(runs), 24)
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
+            program, detectors = build / "bench/accuracy_record", record.detectors_of(build)
             for run in runs:
-                self.assertEqual(record.record_c(build / "bench/accuracy_record", folder / run["id"], run), "")
-            judged, again = judge.judge(build / "src/backprobe", folder, runs)
+                self.assertEqual(record.record_c(program, folder / run["id"], run, detectors), "")
+            judged, again = judge.judge(build, folder, runs)
             truth.outcome.cache_clear()
         self.assertEqual(list(tables.wrong(judged, again)), [])
         self.assertEqual({j["run"]["id"] for j in judged if j["kind"] == "harmless"}, set())

@@ -18,6 +18,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import record  # noqa: E402
 import rivals  # noqa: E402
 import score  # noqa: E402
 import tables  # noqa: E402
@@ -78,10 +79,13 @@ def agrees(findings, other):
     return all(a[key] == b[key] for a, b in zip(findings, other) for key in SAME if key in a and key in b)
 
 
-def replays(folder, runs, found):
-    """[(id, who else read the run, whether the findings are those of check)]"""
+def replays(folder, runs, found, detectors):
+    """[(id, who else read the run, whether the findings are those of check)], of the runs that were
+    recorded with the detectors that judge now."""
     told = []
     for run in runs:
+        if json.loads((folder / run["id"] / "job.json").read_text())["detectors"] != detectors:
+            continue
         for who in ("live", "followed"):
             path = folder / run["id"] / f"{who}.json"
             if path.is_file():
@@ -89,11 +93,11 @@ def replays(folder, runs, found):
     return told
 
 
-def judge(program, folder, runs):
+def judge(build, folder, runs):
     """(judged runs, who else's findings are the same)"""
-    found = check(program, folder, runs)
+    found = check(build / "src/backprobe", folder, runs)
     judged = [score.judge(run, truth.of(run, folder), found[run["id"]]) for run in runs]
-    return judged, replays(folder, runs, found)
+    return judged, replays(folder, runs, found, record.detectors_of(build))
 
 
 def of_rivals(folder, runs):
@@ -114,7 +118,7 @@ def main():
     runs = read_runs(arguments.runs, arguments.part, arguments.only)
     if not runs:
         raise SystemExit("no run matches")
-    judged, again = judge(arguments.build / "src/backprobe", arguments.runs, runs)
+    judged, again = judge(arguments.build, arguments.runs, runs)
     if arguments.wrong:
         for line in tables.wrong(judged, again):
             print(line)
