@@ -121,7 +121,8 @@ static const char *name_of(const bp_model *model, uint32_t id) {
 enum { MARGIN = 2, ERROR_COLUMNS = 14, GAIN_COLUMNS = 9, SHARE_COLUMNS = 19 };
 
 /* Where there is room it says how many of the layers are shown. */
-static void put_head(bp_page *page, int label, const bp_bar_scale *s, uint32_t n, uint32_t n_gains) {
+static void put_head(bp_page *page, int label, const bp_bar_scale *s, uint32_t n,
+                     uint32_t n_gains) {
     char text[64] = " (log scale)";
     if (n < n_gains && s->columns == MAX_BAR)
         snprintf(text, sizeof text, " (log; %u of %u layers)", n, n_gains);
