@@ -25,7 +25,8 @@
 #define SATURATED_RECORDS 20u
 #define EVERY 16u /* records: how often saturation is judged */
 
-static const double levels[BP_DEAD_LEVELS] = {0.10, 0.25, 0.50, 1.0};
+/* The last one stands for a whole layer: the very last units may hold out long. */
+static const double levels[BP_DEAD_LEVELS] = {0.10, 0.25, 0.50, 0.90};
 
 static bool is_hidden(const bp_diagnosis *d, uint32_t id) {
     return id != d->units.output;

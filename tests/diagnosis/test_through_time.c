@@ -82,6 +82,32 @@ static void it_began_later(void **state) {
     chain_close(&c);
 }
 
+/* Gates can open: what costs steps is no error, and what is on its way there is not told. */
+static void gates_may_open(void **state) {
+    (void)state;
+    for (int opening = 0; opening < 2; opening++) {
+        chain c;
+        chain_open_of(&c, 3, BP_LAYER_GRU, BP_ACTIVATION_LINEAR, BP_NORM_NONE);
+        c.loss = CHAIN_TRIVIAL;
+        c.more = tell_ratios;
+        for (uint32_t id = 0; id <= CHAIN_MAX; id++) ratio[id] = 1;
+        ratio[1] = 1e-10;
+        for (int64_t step = 0; step < 400; step++) {
+            if (opening) ratio[1] *= 1.06;
+            chain_step(&c, step);
+        }
+        const bp_finding *f = vanishing(&c);
+        if (opening) assert_null(f);
+        if (!opening) {
+            assert_non_null(f);
+            assert_int_equal(f->severity, BP_WARNING);
+            chain_assert_says(f->cause, "here through the gates, at every step back");
+            chain_assert_says(f->note, "gates may open yet");
+        }
+        chain_close(&c);
+    }
+}
+
 /* Half of the records is not most of them. */
 static void a_median_is_judged(void **state) {
     (void)state;
@@ -156,6 +182,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_learnt_and_nothing_arrives),
         cmocka_unit_test(either_alone),
         cmocka_unit_test(it_began_later),
+        cmocka_unit_test(gates_may_open),
         cmocka_unit_test(a_median_is_judged),
         cmocka_unit_test(it_healed),
         cmocka_unit_test(depth_comes_first),
