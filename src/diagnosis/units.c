@@ -16,6 +16,9 @@
 #define SHARE_EVENT 0.10     /* ... unless one update did it */
 #define SHARE_WARNING 0.50   /* while the loss is above LOSS_HIGH of the trivial level */
 #define SHARE_NEARLY_ALL 0.8 /* while it is above LOSS_LOW */
+#define INPUT_ALIKE                                                                 \
+    0.1 /* spread over samples / size of what comes in: below it units follow their \
+           biases, dead or alive, and are not to blame */
 #define LOSS_HIGH 0.5
 #define LOSS_LOW 0.1
 #define LONG_UPDATE 0.1 /* rms(update) / rms(w) that can push units out of reach at once */
@@ -106,9 +109,10 @@ static bool is_cut_off(const bp_record *record, uint32_t id) {
     return value(record, BP_Q_GRADIENT_RMS, id) <= 0;
 }
 
-static void note_stillness(bp_layer_units *layer, const bp_record *record, uint32_t id) {
+static void note_stillness(bp_layer_units *layer, const bp_record *record, uint32_t id,
+                           bool alike) {
     const double loss = value(record, BP_Q_LOSS, 0);
-    if (layer->silent < layer->units || !is_cut_off(record, id)) {
+    if (alike || layer->silent < layer->units || !is_cut_off(record, id)) {
         layer->n_still = 0;
         layer->still_samples = 0;
         layer->still_loss = 0;
@@ -121,17 +125,17 @@ static void note_stillness(bp_layer_units *layer, const bp_record *record, uint3
     layer->still_loss += isfinite(loss) ? loss : 0;
 }
 
-static void note_dying(bp_diagnosis *d, const bp_record *record, uint32_t id) {
+static void note_dying(bp_diagnosis *d, const bp_record *record, uint32_t id, bool alike) {
     bp_layer_units *layer = &d->units.layer[id];
     if (bp_record_has(record, BP_Q_SILENT_UNITS, id) && bp_count_of(record, BP_Q_UNITS, id) > 0) {
         layer->units = bp_count_of(record, BP_Q_UNITS, id);
         layer->silent = bp_count_of(record, BP_Q_SILENT_UNITS, id);
-        layer->is_dead_told = bp_record_has(record, BP_Q_DEAD_UNITS, id);
-        layer->dead = bp_count_of(record, BP_Q_DEAD_UNITS, id);
+        layer->is_dead_told = !alike && bp_record_has(record, BP_Q_DEAD_UNITS, id);
+        layer->dead = layer->is_dead_told ? bp_count_of(record, BP_Q_DEAD_UNITS, id) : 0;
         const double share = share_of(layer->silent, layer->units);
         for (int k = 0; k < BP_DEAD_LEVELS; k++)
             note_silence(d, &layer->silence[k], record, id, share < levels[k]);
-        note_stillness(layer, record, id);
+        note_stillness(layer, record, id, alike);
     }
 }
 
@@ -139,7 +143,7 @@ static double largest_slope(const bp_layer *spec) {
     return spec->activation == BP_ACTIVATION_SIGMOID ? 0.25 : 1;
 }
 
-static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t id) {
+static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t id, bool alike) {
     bp_layer_units *layer = &d->units.layer[id];
     const bp_layer *spec = bp_model_layer(d->model, id);
     if (!bp_record_has(record, BP_Q_SATURATED_UNITS, id)) return;
@@ -149,7 +153,7 @@ static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t i
     const double before = value(record, BP_Q_ERROR_PRE_ACTIVATION, id);
     const bool holds_up = before <= HELD_UP * largest_slope(spec) * behind;
     const bool most = share_of(layer->saturated, layer->units) >= SATURATED_SHARE;
-    const bool blamed = most && holds_up;
+    const bool blamed = most && holds_up && !alike;
     note_silence(d, &layer->saturation, record, id, !most);
     layer->blamed = layer->blamed << 1 | (blamed ? 1u : 0u);
     if (layer->n_blamed < 64) layer->n_blamed++;
@@ -393,10 +397,13 @@ static uint32_t judge_saturated(bp_diagnosis *d, const bp_record *record) {
 
 uint32_t bp_judge_units(bp_diagnosis *d, const bp_record *record) {
     if (d->non_finite.seen) return 0;
+    bool alike = false; /* at the last point that every path crosses */
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         bp_layer_units *layer = &d->units.layer[id];
-        if (layer->can_die) note_dying(d, record, id);
-        if (layer->can_saturate) note_saturation(d, record, id);
+        if (layer->can_die) note_dying(d, record, id, alike);
+        if (layer->can_saturate) note_saturation(d, record, id, alike);
+        if (bp_model_layer(d->model, id)->depth_in_blocks == 0)
+            alike = value(record, BP_Q_VARIATION, id) < INPUT_ALIKE;
         layer->last_update_ratio = d->history.layer[id].last_update_ratio;
     }
     d->units.last_loss = value(record, BP_Q_LOSS, 0);

@@ -147,7 +147,7 @@ static void too_small_for_half(void **state) {
     chain_assert_says(f->cause, "there is no loss scale");
     chain_close(&c);
     half_without_a_scale(&c, 1.5);
-    assert_int_equal(chain_find(&c, BP_PROBLEM_LOW_PRECISION_UNDERFLOW)->severity, BP_WARNING);
+    assert_int_equal(chain_find(&c, BP_PROBLEM_LOW_PRECISION_UNDERFLOW)->severity, BP_HINT);
     chain_close(&c);
     half_without_a_scale(&c, 0.05); /* nothing is missed */
     assert_int_equal(chain_n_findings(&c), 0);
@@ -313,11 +313,13 @@ static void eleven_in_a_row(void **state) {
     assert_int_equal(f->severity, BP_ERROR);
     assert_int_equal(f->since_step, 20);
     assert_int_equal(f->layers[0], 4);
-    chain_assert_says(f->title, "skipped 11 of the last 31 steps");
+    chain_assert_says(f->title, "gradients overflow: the loss scaler skipped 11 of 31 steps");
     chain_assert_says(f->cause, "begins in layer 4; the loss scale is 1020");
     skipped_step(&c, 31, false);
     assert_false(f->open);
     assert_int_equal(f->severity, BP_HINT);
+    chain_find(&c, BP_PROBLEM_LOW_PRECISION_OVERFLOW);
+    chain_assert_says(f->title, "overflowed for a while: the loss scaler skipped 11 of 31 steps");
     chain_close(&c);
 }
 
