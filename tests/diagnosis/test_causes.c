@@ -6,34 +6,45 @@
 /* --- the graph ---------------------------------------------------------------------------------
  */
 
+/* Underflow and vanishing may explain each other; one condition decides, so one way is there. */
+static bool explains(uint32_t cause, uint32_t effect, bool format) {
+    if (cause == BP_PROBLEM_VANISHING_GRADIENT && effect == BP_PROBLEM_LOW_PRECISION_UNDERFLOW &&
+        format)
+        return false;
+    if (cause == BP_PROBLEM_LOW_PRECISION_UNDERFLOW && effect == BP_PROBLEM_VANISHING_GRADIENT &&
+        !format)
+        return false;
+    return bp_may_explain((bp_problem)cause, (bp_problem)effect);
+}
+
 /* 0: not yet, 1: on the way, 2: done */
-static bool has_circle(uint32_t problem, uint8_t *seen) {
+static bool has_circle(uint32_t problem, uint8_t *seen, bool format) {
     if (seen[problem] == 1) return true;
     if (seen[problem] == 2) return false;
     seen[problem] = 1;
     for (uint32_t effect = 1; effect < BP_N_PROBLEMS; effect++)
-        if (bp_may_explain((bp_problem)problem, (bp_problem)effect) && has_circle(effect, seen))
-            return true;
+        if (explains(problem, effect, format) && has_circle(effect, seen, format)) return true;
     seen[problem] = 2;
     return false;
 }
 
 static void no_chain_of_causes_leads_back(void **state) {
     (void)state;
-    uint8_t seen[BP_N_PROBLEMS] = {0};
     uint32_t n_edges = 0;
-    for (uint32_t cause = 1; cause < BP_N_PROBLEMS; cause++) {
-        assert_false(has_circle(cause, seen));
-        for (uint32_t effect = 1; effect < BP_N_PROBLEMS; effect++)
-            n_edges += bp_may_explain((bp_problem)cause, (bp_problem)effect);
+    for (int format = 0; format < 2; format++) {
+        uint8_t seen[BP_N_PROBLEMS] = {0};
+        for (uint32_t cause = 1; cause < BP_N_PROBLEMS; cause++) {
+            assert_false(has_circle(cause, seen, format));
+            for (uint32_t effect = 1; effect < BP_N_PROBLEMS; effect++)
+                n_edges += explains(cause, effect, format);
+        }
     }
-    assert_true(n_edges > 100);
+    assert_true(n_edges > 250);
 }
 
 static void what_is_wrong_from_outside_is_a_root(void **state) {
     (void)state;
-    const bp_problem roots[] = {BP_PROBLEM_WEIGHTS_TOO_SMALL,   BP_PROBLEM_WEIGHTS_TOO_LARGE,
-                                BP_PROBLEM_LABELS_OUT_OF_RANGE, BP_PROBLEM_INPUT_NOT_NORMALISED,
+    const bp_problem roots[] = {BP_PROBLEM_LABELS_OUT_OF_RANGE, BP_PROBLEM_INPUT_NOT_NORMALISED,
                                 BP_PROBLEM_WRONG_LAST_LAYER,    BP_PROBLEM_ZERO_INIT,
                                 BP_PROBLEM_CONSTANT_INIT,       BP_PROBLEM_RANK_MISMATCH,
                                 BP_PROBLEM_UNUSED_PARAMETER};
@@ -45,8 +56,7 @@ static void what_is_wrong_from_outside_is_a_root(void **state) {
 static void symptoms_of_the_loss_explain_no_mechanism(void **state) {
     (void)state;
     const bp_problem symptoms[] = {BP_PROBLEM_PLATEAU, BP_PROBLEM_SLOW_CONVERGENCE,
-                                   BP_PROBLEM_UNDERFITTING, BP_PROBLEM_OSCILLATING_LOSS,
-                                   BP_PROBLEM_LOSS_SPIKE};
+                                   BP_PROBLEM_UNDERFITTING, BP_PROBLEM_OSCILLATING_LOSS};
     for (size_t i = 0; i < sizeof symptoms / sizeof *symptoms; i++)
         for (uint32_t effect = 1; effect < BP_N_PROBLEMS; effect++)
             assert_false(bp_may_explain(symptoms[i], (bp_problem)effect) &&
