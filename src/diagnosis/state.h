@@ -271,7 +271,7 @@ bp_title bp_generalisation_title;
 bp_words bp_generalisation_words;
 bp_title bp_setup_title;
 bp_words bp_setup_words;
-/* Every finite loss, of light steps too. loss_shape.c */
+/* Every finite loss, of light steps too. loss_shape.c; rates.h has one, too */
 void bp_loss_shape_note(bp_diagnosis *d, int64_t step, double loss);
 
 /* sigma_w = rms * sqrt(fan_in) by the activation's critical value: 1 is right. NaN where it has no
@@ -291,6 +291,8 @@ void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char
                              uint32_t layer, int64_t step, double value, bool measured);
 /* The finding of the problem that explains this one; 0: it is a root. causes.c */
 bp_problem bp_cause_of(const bp_diagnosis *d, bp_problem problem);
+/* The graph has this edge, whatever its condition says of a run. */
+bool bp_may_explain(bp_problem cause, bp_problem effect);
 /* Roots first, each followed by its consequences. */
 void bp_finding_sort(bp_diagnosis *d);
 
