@@ -143,12 +143,23 @@ static bool note_tiny(bp_diagnosis *d, const bp_record *record, uint32_t id, dou
     return true;
 }
 
+/* Anything of this record is stored in half precision. */
+static bool has_half(const bp_record *record, bp_quantity precision) {
+    if (!(record->columns >> precision & 1)) return false;
+    const size_t first = bp_record_cell(record, precision, 0);
+    for (uint32_t row = 0; row <= record->n_layers; row++)
+        if (record->value[first + row] == HALF) return true;
+    return false;
+}
+
 /* Much of what flows back is below the format: most layers', or a long stretch of them. */
 static void note_underflow(bp_diagnosis *d, const bp_record *record) {
     bp_precision *precision = &d->precision;
     uint32_t n = 0, n_low = 0, stretch = 0, longest = 0;
     double above = (double)NAN;
     precision->lost_layer = 0;
+    if (!has_half(record, BP_Q_ERROR_PRECISION) && !has_half(record, BP_Q_PARAMETER_PRECISION))
+        return;
     for (uint32_t id = d->n_layers; id >= 1; id--) {
         if (!note_tiny(d, record, id, &above)) continue;
         const bp_layer_precision *layer = &precision->layer[id];
@@ -316,6 +327,7 @@ uint32_t bp_judge_precision(bp_diagnosis *d, const bp_record *record) {
     changed += judge_clipping(d, record);
     note_underflow(d, record);
     changed += judge_underflow(d, record);
+    if (!has_half(record, BP_Q_ACTIVATION_PRECISION)) return changed;
     for (uint32_t id = 1; id <= d->n_layers; id++)
         precision->layer[id].activation_max = value(record, BP_Q_ACTIVATION_MAX, id);
     return changed;
