@@ -92,7 +92,7 @@ static double noise_of(const bp_curve *curve, uint32_t best) {
 /* Where the metric is as good as the best, as far as the noise tells: the onset lies therein. */
 static void place_onset(const bp_metric_history *metric, uint32_t best, bp_decline *decline) {
     const bp_curve *curve = &metric->value;
-    const double good = decline->best + fmax(decline->noise, 0.2 * decline->limit);
+    const double good = decline->best + fmax(2 * decline->noise, 0.2 * decline->limit);
     uint32_t from = best, to = best;
     while (from > 0 && smoothed(curve, from - 1) <= good) from--;
     while (to + 1 < curve->n && smoothed(curve, to + 1) <= good) to++;
