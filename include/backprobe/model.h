@@ -164,6 +164,8 @@ typedef struct bp_recipe {
                                with binary_cross_entropy */
     bool unsupervised; /* the loss tells nothing about learning (adversarial, reinforcement, …):
                           nothing is judged by its level */
+    bool from_probabilities; /* the loss takes probabilities, or their logarithm, where the list
+                                says logits: the last layer's sigmoid or softmax belongs to it */
 } bp_recipe;
 
 /* --- what a run learns from ------------------------------------------------------------------- */

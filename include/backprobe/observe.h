@@ -17,7 +17,8 @@ extern "C" {
 /* Roles of a tensor. Activations and error signals are [samples, units ...]; an error signal is
  * dL/d(tensor) as the backward pass computes it (with the 1/terms of a mean loss inside). A layer's
  * ERROR_INPUT is told where it is no other layer's ERROR_OUTPUT: of the first, whose input is the
- * network's, and of those that begin a residual block. */
+ * network's, and of those that begin a residual block. A sequence is [samples, time steps,
+ * features], or flat where the model has its shape. */
 #define BP_ROLES(X)                                                                              \
     X(ACTIVATION, "activation", 0)     /* output of the layer; layer 0 is the input */           \
     X(ERROR_OUTPUT, "error signal", 1) /* dL/d(output of the layer) */                           \
@@ -69,15 +70,20 @@ static inline bool bp_plan_wants(const bp_plan *plan, uint32_t layer, bp_role ro
     return layer <= plan->n_layers && (plan->wanted[layer] >> (unsigned)role & 1u) != 0;
 }
 
-/* Scalars of the run: of a step (loss) or of an evaluation after it. */
-#define BP_METRICS(X)                                                                    \
-    X(LOSS, "loss", 0)                     /* of this step's batch, before the update */ \
-    X(TRAIN_ACCURACY, "train accuracy", 1) /* of this step's batch */                    \
-    X(VALIDATION_LOSS, "validation loss", 2)                                             \
-    X(VALIDATION_ACCURACY, "validation accuracy", 3)
+/* Scalars of the run: of a step (loss) or of an evaluation after it. Those of a step besides loss
+ * and accuracy are for steps in which the network's input is asked for, and may be left out. */
+#define BP_METRICS(X)                                                                       \
+    X(LOSS, "loss", 0)                     /* of this step's batch, before the update */    \
+    X(TRAIN_ACCURACY, "train accuracy", 1) /* of this step's batch */                       \
+    X(VALIDATION_LOSS, "validation loss", 2)                                                \
+    X(VALIDATION_ACCURACY, "validation accuracy", 3)                                        \
+    X(TARGET_MIN, "smallest target", 4) /* of this step's batch; of classes their number */ \
+    X(TARGET_MAX, "largest target", 5)                                                      \
+    X(GRADIENT_NORM, "gradient norm", 6) /* of all gradients, as the optimiser gets them */ \
+    X(UNCLIPPED_NORM, "unclipped gradient norm", 7) /* the same before they were clipped */
 
 #define BP_ENUM_MEMBER_METRIC(id, name, number) BP_METRIC_##id = number,
-typedef enum bp_metric { BP_METRICS(BP_ENUM_MEMBER_METRIC) BP_N_METRICS = 4 } bp_metric;
+typedef enum bp_metric { BP_METRICS(BP_ENUM_MEMBER_METRIC) BP_N_METRICS = 8 } bp_metric;
 
 /* All tensors are borrowed for the call. Calls of one step come between step_begin and step_end
  * from one thread; scalar may also come between steps and then belongs to the step before. */

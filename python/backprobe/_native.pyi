@@ -98,6 +98,7 @@ class Recipe(TypedDict, total=False):
     chance_accuracy: float
     n_outputs: int
     unsupervised: bool
+    from_probabilities: bool
 
 class Probe:
     """One watched model. Observations are kept by site (a place in the network where a tensor

@@ -267,6 +267,8 @@ def facts_of(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> dic
     if known is None:
         return {"loss": "other"}
     facts: dict[str, Any] = {"loss": known.kind}
+    if _of_probabilities(loss):
+        facts["from_probabilities"] = True
     if known.target is None or known.target.numel() == 0:
         return facts
     try:
@@ -278,6 +280,23 @@ def facts_of(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> dic
     except (RuntimeError, IndexError, NotImplementedError):
         pass  # targets of a shape that this loss takes in a way of its own
     return facts
+
+
+def _of_probabilities(loss: Tensor) -> bool:
+    """BCELoss, and NLLLoss of a logarithm that is not log_softmax's."""
+    node = loss.grad_fn
+    for _ in range(4):
+        if node is None:
+            return False
+        producers = _producers(node)
+        if node.name() == "BinaryCrossEntropyBackward0":
+            return True
+        if node.name().startswith("NllLoss"):
+            return bool(producers) and producers[0].name() == "LogBackward0"
+        if len(producers) != 1:
+            return False
+        node = producers[0]
+    return False
 
 
 def _facts_of_classes(loss: Loss) -> dict[str, Any]:

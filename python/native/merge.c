@@ -68,7 +68,7 @@ static void average(bp_summary *summary, double share) {
     summary->count = bad + (uint64_t)llround(finite * share);
 }
 
-void native_format_add(native_format *format, uint8_t precision, const bp_summary *summary) {
+void native_format_add(native_format *format, int precision, const bp_summary *summary) {
     if (precision == 0) return;
     if (format->precision == 0 || precision < format->precision) format->precision = precision;
     if (precision > NATIVE_HALF) return;
@@ -157,21 +157,6 @@ static void finish_sites(native_stage *stage, size_t n_passes) {
     }
 }
 
-/* What a sample's variation comes to, once there were enough of them. */
-static void read_spread(native_stage *stage) {
-    for (size_t i = 0; i < stage->n_sites; i++) {
-        native_site *site = &stage->sites[i];
-        bp_units *units = &site->units;
-        if (units->samples < NATIVE_SPREAD_ENOUGH) continue;
-        site->has_variation = bp_units_variation(units, NATIVE_SPREAD_ENOUGH, &site->variation);
-        if (!site->has_variation && !units->non_finite) {
-            site->has_variation = true; /* all outputs are 0: a dead layer tells nothing */
-            site->variation = 0;
-        }
-        bp_units_reset(units);
-    }
-}
-
 static int64_t samples_seen(const native_probe *probe) {
     for (size_t i = 0; i < probe->n_places; i++) {
         const native_place *place = &probe->places[i];
@@ -206,7 +191,7 @@ native_outcome native_stage_merge(native_probe *probe, int64_t samples) {
     merge_errors(probe, &totals);
     merge_calls(stage, &totals);
     finish_sites(stage, totals.n_passes ? totals.n_passes : fewest_calls(stage));
-    read_spread(stage);
+    for (size_t i = 0; i < stage->n_sites; i++) native_units_read(stage, &stage->sites[i]);
     if (samples < 1) outcome.samples = samples_seen(probe);
     return outcome;
 }

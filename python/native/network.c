@@ -209,7 +209,8 @@ static bool set_recipe(bp_model *model, PyObject *dict) {
         !read_real(dict, "trivial_loss", &recipe.trivial_loss) ||
         !read_real(dict, "chance_accuracy", &recipe.chance_accuracy) ||
         !read_whole(dict, "n_outputs", &recipe.n_outputs) ||
-        !read_flag(dict, "unsupervised", &recipe.unsupervised))
+        !read_flag(dict, "unsupervised", &recipe.unsupervised) ||
+        !read_flag(dict, "from_probabilities", &recipe.from_probabilities))
         return false;
     recipe.loss = (bp_loss)loss;
     recipe.optimiser = (bp_optimiser)optimiser;

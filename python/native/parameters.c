@@ -112,7 +112,7 @@ PyObject *native_gradients(native_probe *probe, PyObject *sequence) {
     for (size_t i = 0; at < n; i++) {
         native_parameter *p = &probe->parameters[i];
         if (!p->has_unclipped) continue;
-        p->unclipped_bits = native_precision(probe->tensors[at].dtype);
+        p->unclipped_bits = bp_dtype_precision(probe->tensors[at].dtype);
         p->unclipped = probe->summaries[at++];
     }
     while (n > 0) native_view_close(&probe->views[--n]);
@@ -161,13 +161,13 @@ static void pass_before(native_probe *probe, size_t n) {
         native_parameter *p = &probe->parameters[i];
         if (!p->is_open) continue;
         const bp_tensor *value = &probe->tensors[at];
-        p->value_bits = native_precision(value->dtype);
+        p->value_bits = bp_dtype_precision(value->dtype);
         p->value = probe->summaries[at++];
         p->has_value = true;
         p->has_gradient = p->has_open_gradient;
         if (!p->has_gradient) continue;
         const bp_tensor *gradient = &probe->tensors[at];
-        p->gradient_bits = native_precision(gradient->dtype);
+        p->gradient_bits = bp_dtype_precision(gradient->dtype);
         p->gradient = probe->summaries[at++];
         if (fit_panel(p, p->value.count)) bp_panel_before(&p->panel, gradient, value);
     }

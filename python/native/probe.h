@@ -40,7 +40,7 @@ typedef struct native_call {
     bool forgotten; /* an earlier backward pass had it, which does not count */
     bool has_activation;
     unsigned part;     /* bits of `what` that choose time steps of the error signal; 0: all of it */
-    uint8_t precision; /* of the activation: significand bits; 0 unknown */
+    int precision;     /* of the activation: significand bits; 0 unknown */
     uint32_t n_errors; /* that count */
     int64_t rows;
     bp_summary activation;
@@ -48,7 +48,7 @@ typedef struct native_call {
 
 typedef struct native_error {
     uint32_t call, pass;
-    uint8_t precision; /* significand bits; 0 unknown */
+    int precision; /* significand bits; 0 unknown */
     bp_summary summary;
 } native_error;
 
@@ -67,18 +67,35 @@ typedef struct native_pass {
 
 /* How numbers were stored. */
 typedef struct native_format {
-    uint8_t precision; /* significand bits, of several formats the fewest; 0 unknown */
-    double tiny;       /* of half formats: values that are subnormal */
-    double all;        /* and how many there are but zeros */
+    int precision; /* significand bits, of several formats the fewest; 0 unknown */
+    double tiny;   /* of half formats: values that are subnormal */
+    double all;    /* and how many there are but zeros */
 } native_format;
+
+/* Where the units of an activation lie, and what is known of them. */
+typedef struct native_geometry {
+    int32_t axis;     /* of the tensor; 0: it is not known, or none */
+    uint64_t n_units; /* along it; what is flattened has them as stretches of equal length */
+    bp_unit_kind kind;
+    uint64_t dead_samples;
+    bool is_input; /* row 0 */
+} native_geometry;
 
 /* What is kept of a site, and what a step comes to. */
 typedef struct native_site {
     bp_units units;
     double *numbers; /* three times `capacity` */
     uint64_t capacity;
-    double variation;
-    bool has_variation;
+    native_geometry geometry;
+    int32_t ndim; /* of the tensor as `units` was given it; likewise the next two */
+    int64_t shape[BP_TENSOR_MAX_NDIM];
+    bool is_thinned;   /* but for samples */
+    uint64_t n_looked; /* how often `units` was read: places are chosen in turn */
+    bp_activity activity;
+    uint64_t *quiet; /* of `activity` */
+    bp_unit_counts counts;
+    double variation, scales;
+    bool has_variation, has_counts, has_scales;
     bp_summary activation, error;
     native_format activation_format, error_format;
     uint32_t n_activations, n_errors;
@@ -92,6 +109,8 @@ typedef struct native_stage {
     native_site *sites;
     size_t n_calls, n_errors, n_passes, n_sites;
     size_t calls_room, errors_room, passes_room;
+    uint64_t *scratch; /* for the units of one site at a time */
+    size_t scratch_words;
     uint64_t serial; /* of the step: what hooks of an older one bring is ignored */
 } native_stage;
 
@@ -107,7 +126,7 @@ typedef struct native_parameter {
     bool has_value, has_gradient, has_unclipped, has_update, has_cosine, has_adaptivity;
     bool is_missing; /* its gradient, although it was to have one */
     bp_summary value, gradient, unclipped;
-    uint8_t value_bits, gradient_bits, unclipped_bits; /* significand bits; 0 unknown */
+    int value_bits, gradient_bits, unclipped_bits; /* significand bits; 0 unknown */
     bp_panel panel;
     uint64_t *words;
     size_t n_words;
@@ -237,7 +256,7 @@ native_site *native_stage_site(native_stage *stage, uint32_t site);
 native_call *native_stage_call(native_stage *stage, uint32_t site, native_reason *reason);
 /* An error signal of a call, in the newest pass. */
 native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary,
-                                 uint8_t precision);
+                                 int precision);
 /* A pass that begins; NULL without memory. */
 native_pass *native_stage_begin(native_stage *stage, native_pass pass);
 
@@ -260,6 +279,12 @@ PyObject *native_settle(native_probe *probe, PyObject *args);
 PyObject *native_light_loss(native_probe *probe, PyObject *loss);
 PyObject *native_light_step(native_probe *probe, PyObject *optimiser);
 
+/* units.c */
+void native_units_add(native_site *site, const bp_tensor *tensor);
+/* What units did in a step, and how much they vary, once there were enough samples. */
+void native_units_read(native_stage *stage, native_site *site);
+void native_units_finish(native_site *site);
+
 /* merge.c: what a step comes to. */
 typedef struct native_outcome {
     double loss;
@@ -267,7 +292,7 @@ typedef struct native_outcome {
     int64_t terms, samples;
 } native_outcome;
 native_outcome native_stage_merge(native_probe *probe, int64_t samples);
-void native_format_add(native_format *format, uint8_t precision, const bp_summary *summary);
+void native_format_add(native_format *format, int precision, const bp_summary *summary);
 
 /* parameters.c */
 PyObject *native_gradients(native_probe *probe, PyObject *sequence);

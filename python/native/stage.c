@@ -37,11 +37,15 @@ native_site *native_stage_site(native_stage *stage, uint32_t site) {
 void native_stage_clear(native_stage *stage) {
     stage->n_calls = stage->n_errors = stage->n_passes = 0;
     stage->serial++;
-    for (size_t i = 0; i < stage->n_sites; i++) stage->sites[i].has_variation = false;
+    for (size_t i = 0; i < stage->n_sites; i++) {
+        native_site *site = &stage->sites[i];
+        site->has_variation = site->has_counts = site->has_scales = false;
+    }
 }
 
 void native_stage_finish(native_stage *stage) {
-    for (size_t i = 0; i < stage->n_sites; i++) free(stage->sites[i].numbers);
+    for (size_t i = 0; i < stage->n_sites; i++) native_units_finish(&stage->sites[i]);
+    free(stage->scratch);
     free(stage->calls);
     free(stage->errors);
     free(stage->passes);
@@ -71,7 +75,7 @@ native_call *native_stage_call(native_stage *stage, uint32_t site, native_reason
 }
 
 native_reason native_stage_error(native_stage *stage, uint32_t call, const bp_summary *summary,
-                                 uint8_t precision) {
+                                 int precision) {
     if (stage->n_passes == 0 &&
         !native_stage_begin(stage, (native_pass){.factor = 1, .task = -1, .implied = true}))
         return NATIVE_MEMORY;
@@ -99,50 +103,6 @@ void native_stage_fresh(native_stage *stage) {
 
 /* --- an activation ---------------------------------------------------------------------------- */
 
-/* Every so manieth along each dimension, so that few units and samples stand for all. */
-static bp_tensor thinned(const bp_tensor *tensor) {
-    bp_tensor few = *tensor;
-    int64_t every[BP_TENSOR_MAX_NDIM], units = 1;
-    for (int32_t d = 0; d < few.ndim; d++) every[d] = 1;
-    every[0] = (few.shape[0] + NATIVE_SPREAD_SAMPLES - 1) / NATIVE_SPREAD_SAMPLES;
-    for (int32_t d = 1; d < few.ndim; d++) units *= few.shape[d];
-    while (units > NATIVE_SPREAD_UNITS) {
-        int32_t longest = 1;
-        for (int32_t d = 2; d < few.ndim; d++)
-            if (tensor->shape[d] / every[d] > tensor->shape[longest] / every[longest]) longest = d;
-        every[longest]++;
-        units = 1;
-        for (int32_t d = 1; d < few.ndim; d++)
-            units *= (tensor->shape[d] + every[d] - 1) / every[d];
-    }
-    for (int32_t d = 0; d < few.ndim; d++) {
-        few.shape[d] = (tensor->shape[d] + every[d] - 1) / every[d];
-        few.stride[d] = tensor->stride[d] * every[d];
-    }
-    return few;
-}
-
-/* The units' arrays fit the tensor; those of another size begin anew. */
-static bool fit_units(native_site *site, uint64_t n_units) {
-    if (site->units.n_units == n_units && site->numbers) return true;
-    if (n_units > site->capacity || !site->numbers) {
-        double *grown = realloc(site->numbers, 3 * n_units * sizeof *grown);
-        if (!grown) return false;
-        site->numbers = grown;
-        site->capacity = n_units;
-    }
-    bp_units_init(&site->units, site->numbers, site->numbers + n_units, site->numbers + 2 * n_units,
-                  n_units);
-    return true;
-}
-
-static void add_spread(native_site *site, const bp_tensor *tensor) {
-    if (tensor->ndim < 1 || bp_tensor_count(tensor) == 0) return;
-    const bp_tensor few = thinned(tensor);
-    if (fit_units(site, (uint64_t)(bp_tensor_count(&few) / few.shape[0])))
-        bp_units_add(&site->units, &few);
-}
-
 static void measure(native_probe *probe, const bp_tensor *tensor, bp_summary *summary,
                     native_site *spread) {
     PyThreadState *state = NULL;
@@ -151,7 +111,7 @@ static void measure(native_probe *probe, const bp_tensor *tensor, bp_summary *su
         state = PyEval_SaveThread();
     }
     bp_summarise(summary, tensor);
-    if (spread) add_spread(spread, tensor);
+    if (spread) native_units_add(spread, tensor);
     if (state) {
         PyEval_RestoreThread(state);
         probe->busy = false;
@@ -176,7 +136,7 @@ static native_reason observe(native_probe *probe, uint32_t site, PyObject *tenso
     const uint64_t serial = stage->serial;
     if (what & (NATIVE_ACTIVATION | NATIVE_SPREAD)) measure(probe, &view.tensor, &summary, spread);
     const int64_t rows = view.tensor.ndim > 0 ? view.tensor.shape[0] : 1;
-    const uint8_t precision = native_precision(view.tensor.dtype);
+    const int precision = bp_dtype_precision(view.tensor.dtype);
     native_view_close(&view);
     if (stage->serial != serial) return NATIVE_MEASURED; /* forgotten in the meantime */
     native_call *call = native_stage_call(stage, site, &reason);
@@ -239,7 +199,7 @@ static native_reason take_error(native_probe *probe, uint32_t number, PyObject *
     if (reason != NATIVE_MEASURED) return reason;
     const bool has_part = narrow(&view.tensor, stage->calls[number].part);
     if (has_part) measure(probe, &view.tensor, &summary, NULL);
-    const uint8_t precision = native_precision(view.tensor.dtype);
+    const int precision = bp_dtype_precision(view.tensor.dtype);
     native_view_close(&view);
     if (!has_part || stage->serial != serial) return NATIVE_MEASURED;
     return native_stage_error(stage, number, &summary, precision);

@@ -15,6 +15,19 @@ static void tell_format(bp_watch *watch, const native_place *place, const native
         bp_watch_tell(watch, BP_Q_ERROR_TINY, place->layer, format->tiny / format->all);
 }
 
+static void tell_units(bp_watch *watch, uint32_t layer, const native_site *site) {
+    const bp_unit_counts *counts = &site->counts;
+    if (layer == 0 && site->has_scales) bp_watch_tell(watch, BP_Q_FEATURE_SCALES, 0, site->scales);
+    if (layer == 0 || !site->has_counts) return;
+    bp_watch_tell(watch, BP_Q_UNITS, layer, (double)counts->n_units);
+    if (counts->has_silent) bp_watch_tell(watch, BP_Q_SILENT_UNITS, layer, (double)counts->silent);
+    if (counts->has_dead) bp_watch_tell(watch, BP_Q_DEAD_UNITS, layer, (double)counts->dead);
+    if (counts->has_saturated)
+        bp_watch_tell(watch, BP_Q_SATURATED_UNITS, layer, (double)counts->saturated);
+    if (counts->has_distinct)
+        bp_watch_tell(watch, BP_Q_DISTINCT_UNITS, layer, (double)counts->distinct);
+}
+
 /* What reaches the first time steps against the last ones. 0 / 0 says nothing. */
 static void tell_through_time(native_probe *probe, const native_place *place) {
     if (place->site + 1 >= probe->stage.n_sites) return;
@@ -34,6 +47,7 @@ static void tell_place(native_probe *probe, const bp_observer *observer,
     if (place->site >= probe->stage.n_sites) return;
     const native_site *site = &probe->stage.sites[place->site];
     const bool is_activation = place->role == BP_ROLE_ACTIVATION;
+    if (is_activation) tell_units(probe->watch, place->layer, site);
     if (is_activation && site->has_variation)
         bp_watch_tell(probe->watch, BP_Q_VARIATION, place->layer, site->variation);
     const uint32_t n = is_activation ? site->n_activations : site->n_errors;
@@ -127,9 +141,9 @@ static void add_update(native_update *sum, const native_parameter *p, double fac
 static void add_formats(native_update *sum, const native_parameter *p, bool is_stored) {
     if (p->has_value && p->slot == BP_SLOT_WEIGHT)
         native_format_add(&sum->weights_format, p->value_bits, &p->value);
-    if (p->has_unclipped)
+    if (p->slot == BP_SLOT_WEIGHT && p->has_unclipped)
         native_format_add(&sum->gradient_format, p->unclipped_bits, &p->unclipped);
-    else if (p->has_gradient && is_stored)
+    else if (p->slot == BP_SLOT_WEIGHT && p->has_gradient && is_stored)
         native_format_add(&sum->gradient_format, p->gradient_bits, &p->gradient);
     if (!p->has_value) return;
     sum->was_seen = true;

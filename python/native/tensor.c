@@ -352,20 +352,6 @@ static double brain(uint16_t bits) {
     return (double)value;
 }
 
-uint8_t native_precision(bp_dtype dtype) {
-    switch (dtype) {
-    case BP_F64:
-        return 53;
-    case BP_F32:
-        return 24;
-    case BP_F16:
-        return 11;
-    case BP_BF16:
-        return 8;
-    }
-    return 0;
-}
-
 double native_element(const bp_tensor *tensor, int64_t place) {
     int64_t offset = 0;
     for (int32_t d = tensor->ndim - 1; d >= 0; d--) {

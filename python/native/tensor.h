@@ -70,9 +70,6 @@ typedef struct native_view {
 native_reason native_view_open(native_reader *reader, PyObject *object, native_view *view);
 void native_view_close(native_view *view);
 
-/* Significand bits of a format, the hidden one included: 53, 24, 11, 8. */
-uint8_t native_precision(bp_dtype dtype);
-
 /* The element at a place of the row-major order. */
 double native_element(const bp_tensor *tensor, int64_t place);
 

@@ -204,7 +204,7 @@ struct bp_diagnosis {
     bp_rank_spread parameters, gradients; /* over the ranks */
     uint32_t n_ranks;                     /* whose copies were compared; 0: of none */
     uint32_t n_equal;                     /* records up to now in which all were equal */
-    bp_units units;
+    bp_unit_health units;
     bp_symmetry symmetry;
     bp_generalisation generalisation;
     bp_loss_shape loss_shape;

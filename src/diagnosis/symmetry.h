@@ -6,8 +6,27 @@
 
 #include "diagnosis/diagnosis.h"
 
+typedef enum bp_beginning {
+    BP_BEGAN_UNKNOWN,
+    BP_BEGAN_APART, /* its weights differed in the first record */
+    BP_BEGAN_EQUAL, /* they were all the same and not 0 */
+    BP_BEGAN_ZERO
+} bp_beginning;
+
+typedef struct bp_layer_symmetry {
+    bool is_trained; /* sums with weights that are trained */
+    bool is_hidden;
+    bool reaches_loss; /* an error signal arrived at its output and did not come through it */
+    bp_beginning began;
+    uint32_t n_updates;        /* records in which its weights moved */
+    uint32_t n_equal, n_stuck; /* records in a row up to now: units equal; weights still all 0 */
+    int64_t equal_step;        /* since when units were equal as often as they were told */
+    uint64_t units, distinct;  /* as told last; dead ones left out */
+} bp_layer_symmetry;
+
 typedef struct bp_symmetry {
-    uint64_t n_records; /* seen so far */
+    bp_layer_symmetry *layer; /* [n_layers + 1] */
+    uint32_t equal_layer, stuck_layer;
 } bp_symmetry;
 
 #endif

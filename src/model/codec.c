@@ -167,7 +167,7 @@ static void decode_recipe(bp_cursor *cursor, uint64_t version, bp_recipe *recipe
 
 /* --- what version 3 adds, behind the layers ------------------------------------------------- */
 
-enum { UNSUPERVISED = 1 };
+enum { UNSUPERVISED = 1, FROM_PROBABILITIES = 2 };
 
 static uint32_t count_activation_names(const bp_model *model) {
     uint32_t n = 0;
@@ -176,12 +176,14 @@ static uint32_t count_activation_names(const bp_model *model) {
 }
 
 static bool needs_version_3(const bp_model *model) {
-    return *model->origin || model->recipe.unsupervised || count_activation_names(model) > 0;
+    return *model->origin || model->recipe.unsupervised || model->recipe.from_probabilities ||
+           count_activation_names(model) > 0;
 }
 
 static void encode_origin(bp_writer *writer, const bp_model *model) {
     bp_write_text(writer, model->origin);
-    bp_write_u8(writer, model->recipe.unsupervised ? UNSUPERVISED : 0);
+    bp_write_u8(writer, (uint8_t)((model->recipe.unsupervised ? UNSUPERVISED : 0) |
+                                  (model->recipe.from_probabilities ? FROM_PROBABILITIES : 0)));
     bp_write_varint(writer, count_activation_names(model));
     for (uint32_t i = 0; i < model->n_layers; i++) {
         if (!model->layers[i].activation_name) continue;
@@ -207,7 +209,9 @@ static bp_status decode_activation_name(bp_model *model, bp_cursor *cursor, bp_e
 
 static bp_status decode_origin(bp_model *model, bp_cursor *cursor, bp_error *error) {
     bp_read_text(cursor, model->origin, sizeof model->origin);
-    model->recipe.unsupervised = (bp_read_u8(cursor) & UNSUPERVISED) != 0;
+    const uint8_t flags = bp_read_u8(cursor);
+    model->recipe.unsupervised = (flags & UNSUPERVISED) != 0;
+    model->recipe.from_probabilities = (flags & FROM_PROBABILITIES) != 0;
     const uint64_t n = read_below(cursor, model->n_layers + UINT64_C(1));
     bp_status status = BP_OK;
     for (uint64_t i = 0; i < n && status == BP_OK; i++)

@@ -117,7 +117,7 @@ static bp_teller begin_step(const bp_trainer *trainer, int64_t samples) {
                           .step = trainer->steps_done,
                           .samples = samples,
                           .loss_terms = bp_loss_terms(recipe->loss, samples, recipe->n_outputs),
-                          .learning_rate = recipe->learning_rate};
+                          .learning_rate = bp_recipe_learning_rate(recipe, trainer->steps_done)};
     return bp_tell_begin(trainer->observer, &step);
 }
 
@@ -136,6 +136,31 @@ static void tell_gradients(const bp_trainer *trainer, const bp_teller *teller) {
             bp_tell_tensor(teller, parameter->layer, BP_ROLE_GRADIENT, parameter->slot,
                            &parameter->gradient);
     }
+}
+
+/* What only a full step is asked for besides its tensors. */
+static bool wants_scalars(const bp_teller *teller) {
+    return bp_teller_wants(teller, 0, BP_ROLE_ACTIVATION);
+}
+
+static void tell_targets(const bp_trainer *trainer, const bp_part *batch, const bp_teller *teller) {
+    const bp_real *targets = batch->targets; /* NULL: the loss goes by the classes */
+    const int64_t count = batch->n * (targets ? trainer->recipe.n_outputs : 1);
+    double least = (double)INFINITY, most = -(double)INFINITY;
+    for (int64_t i = 0; i < count; i++) { /* a NaN is neither */
+        const double target = targets ? (double)targets[i] : batch->classes[i];
+        if (target < least) least = target;
+        if (target > most) most = target;
+    }
+    if (least > most) return;
+    bp_tell_scalar(teller, BP_METRIC_TARGET_MIN, least);
+    bp_tell_scalar(teller, BP_METRIC_TARGET_MAX, most);
+}
+
+static void tell_norm(const bp_trainer *trainer, const bp_teller *teller, bp_metric metric) {
+    const bp_network *network = &trainer->network;
+    if (wants_scalars(teller))
+        bp_tell_scalar(teller, metric, bp_gradient_norm(network->n_values, network->gradients));
 }
 
 /* The losses of this process's rows; their derivative goes to where the backward pass begins. */
@@ -182,11 +207,14 @@ double bp_trainer_step(bp_trainer *trainer) {
         bp_tell_matrix(&teller, 0, BP_ROLE_ACTIVATION, batch.inputs, batch.n,
                        network->nodes[0].units);
     tell_parameters(trainer, &teller);
+    if (wants_scalars(&teller)) tell_targets(trainer, &batch, &teller);
     const bp_loss_sum own = forward(trainer, &pass, &batch, &teller);
     const double loss = share_loss(trainer, &own, &teller);
     if (batch.n > 0) bp_network_backward(network, &pass, batch.n, &teller);
     share_gradients(trainer, &share);
+    if (bp_clips(&trainer->recipe)) tell_norm(trainer, &teller, BP_METRIC_UNCLIPPED_NORM);
     bp_clip_gradients(&trainer->recipe, network->n_values, network->gradients);
+    tell_norm(trainer, &teller, BP_METRIC_GRADIENT_NORM);
     tell_gradients(trainer, &teller);
     const bp_update update = {.recipe = &trainer->recipe,
                               .learning_rate =

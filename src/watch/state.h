@@ -7,6 +7,13 @@
 #include "watch/governor.h"
 #include "watch/watch.h"
 
+/* What is kept of a layer's units from step to step. */
+typedef struct bp_layer_units {
+    bp_units sums; /* of each value of a sample */
+    bp_unit_shape shape;
+    bp_activity activity;
+} bp_layer_units;
+
 struct bp_watch {
     bp_allocator allocator;
     const bp_model *model;
@@ -24,12 +31,18 @@ struct bp_watch {
     bool has_decoded;
     uint8_t *bytes; /* the encoded record */
     size_t capacity;
-    bp_units *units; /* [n_layers + 1] */
+    bp_layer_units *units; /* [n_layers + 1] */
     double *unit_numbers;
-    size_t n_unit_numbers;
+    uint64_t *unit_words;
+    size_t n_unit_numbers, n_unit_words;
+    double *features;         /* scratch: a number for each feature of the input */
+    bp_direction *directions; /* [n_layers + 1]: of the weights' gradients */
+    double *direction_numbers;
+    size_t n_direction_numbers;
     bp_step step;
     double loss; /* of this step; told when has_loss */
-    bool has_loss;
+    double train_accuracy;
+    bool has_loss, has_train_accuracy;
     bool has_record; /* this step has more to say than its loss: it stands in `record` */
     bool in_step, has_step, replays;
     bool has_decision; /* bp_watch_decide was asked about `decided`, which did not begin yet */
@@ -50,5 +63,12 @@ void bp_note_tensor(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
                     const bp_tensor *tensor);
 void bp_note_update(bp_watch *watch, uint32_t layer, bp_slot slot, const bp_tensor *gradient,
                     const bp_tensor *before, const bp_tensor *after);
+
+/* --- units.c: what units do over samples ------------------------------------------------------ */
+
+BP_MUST_USE bool bp_watch_open_units(bp_watch *watch); /* false: no memory */
+void bp_watch_close_units(bp_watch *watch);
+/* An activation of a full step. */
+void bp_note_units(bp_watch *watch, uint32_t layer, const bp_tensor *tensor);
 
 #endif

@@ -12,6 +12,10 @@ static const bp_quantity metric_quantity[BP_N_METRICS] = {
     [BP_METRIC_TRAIN_ACCURACY] = BP_Q_TRAIN_ACCURACY,
     [BP_METRIC_VALIDATION_LOSS] = BP_Q_VALIDATION_LOSS,
     [BP_METRIC_VALIDATION_ACCURACY] = BP_Q_VALIDATION_ACCURACY,
+    [BP_METRIC_TARGET_MIN] = BP_Q_TARGET_MIN,
+    [BP_METRIC_TARGET_MAX] = BP_Q_TARGET_MAX,
+    [BP_METRIC_GRADIENT_NORM] = BP_Q_GRADIENT_NORM,
+    [BP_METRIC_UNCLIPPED_NORM] = BP_Q_UNCLIPPED_NORM,
 };
 
 static void set(bp_watch *watch, bp_quantity quantity, double value) {
@@ -190,6 +194,7 @@ void bp_watch_begin_record(bp_watch *watch) {
     if (!isnan(watch->step.learning_rate))
         set(watch, BP_Q_LEARNING_RATE, watch->step.learning_rate);
     if (watch->has_loss) set(watch, BP_Q_LOSS, watch->loss);
+    if (watch->has_train_accuracy) set(watch, BP_Q_TRAIN_ACCURACY, watch->train_accuracy);
     if (watch->step.flags & BP_STEP_SAMPLES_UNKNOWN) return;
     set(watch, BP_Q_SAMPLES, (double)watch->step.samples);
     set(watch, BP_Q_LOSS_TERMS, (double)watch->step.loss_terms);
@@ -216,7 +221,7 @@ BP_GUARDED void begin_step(bp_watch *watch, const bp_step *step) {
     if (!watch->has_decision || watch->decided != watch->step.step) decide(watch, watch->step.step);
     watch->has_decision = false;
     watch->in_step = true;
-    watch->has_record = watch->has_loss = false;
+    watch->has_record = watch->has_loss = watch->has_train_accuracy = false;
     const bool is_skipped = watch->step.flags & BP_STEP_UPDATE_SKIPPED;
     if (watch->governor.full || is_skipped) bp_watch_begin_record(watch);
 }
@@ -250,7 +255,12 @@ static void on_scalar(void *context, bp_metric metric, double value) {
         bp_float_guard_leave(&guard);
         return;
     }
-    if (metric != BP_METRIC_TRAIN_ACCURACY) bp_watch_begin_record(watch);
+    if (metric == BP_METRIC_TRAIN_ACCURACY) { /* kept: a validation may follow and want both */
+        watch->train_accuracy = value;
+        watch->has_train_accuracy = true;
+    }
+    if (metric == BP_METRIC_VALIDATION_LOSS || metric == BP_METRIC_VALIDATION_ACCURACY)
+        bp_watch_begin_record(watch);
     if (watch->has_record) set(watch, metric_quantity[metric], value);
 }
 
@@ -339,21 +349,32 @@ static void plan_wants(bp_watch *watch) {
         if (sum->kind == BP_LAYER_RESIDUAL && sum->n_branch < id)
             watch->wanted_full[id - sum->n_branch] |= BIT(BP_ROLE_ERROR_INPUT);
     }
+    /* And where time begins: what came back through it. */
+    const bp_layer *first = bp_model_layer(watch->model, 1);
+    if (first && bp_layer_is_recurrent(first)) watch->wanted_full[1] |= BIT(BP_ROLE_ERROR_INPUT);
 }
 
-static bool open_units(bp_watch *watch) {
-    size_t total = 0;
-    for (uint32_t layer = 0; layer <= watch->n_layers; layer++)
-        total += watch->options.summaries_only ? 0 : (size_t)bp_model_units(watch->model, layer);
-    watch->n_unit_numbers = 3 * total;
-    if (total == 0) return true; /* an empty bp_units takes no tensor */
-    watch->unit_numbers = bp_allocate(&watch->allocator, watch->n_unit_numbers, sizeof(double));
-    if (!watch->unit_numbers) return false;
-    double *at = watch->unit_numbers;
-    for (uint32_t layer = 0; layer <= watch->n_layers; layer++) {
-        const size_t n = (size_t)bp_model_units(watch->model, layer);
-        bp_units_init(&watch->units[layer], at, at + n, at + 2 * n, n);
-        at += 3 * n;
+/* Of a layer whose number of weights is not known there may be any. */
+static size_t direction_numbers(const bp_layer *layer) {
+    if (!layer || !bp_layer_has_weights(layer)) return 0;
+    const int64_t n = bp_layer_n_weights(layer);
+    return bp_direction_numbers(n > 0 ? (uint64_t)n : BP_DIRECTION_PLACES);
+}
+
+static bool open_directions(bp_watch *watch) {
+    const bp_allocator *allocator = &watch->allocator;
+    watch->directions =
+        bp_allocate(allocator, (size_t)watch->n_layers + 1, sizeof *watch->directions);
+    if (watch->options.summaries_only) return watch->directions; /* updates come as readings, too */
+    for (uint32_t l = 1; l <= watch->n_layers; l++)
+        watch->n_direction_numbers += direction_numbers(bp_model_layer(watch->model, l));
+    watch->direction_numbers = bp_allocate(allocator, watch->n_direction_numbers, sizeof(double));
+    if (!watch->directions || !watch->direction_numbers) return false;
+    double *at = watch->direction_numbers;
+    for (uint32_t l = 1; l <= watch->n_layers; l++) {
+        const size_t n = direction_numbers(bp_model_layer(watch->model, l));
+        bp_direction_init(&watch->directions[l], at, n);
+        at += n;
     }
     return true;
 }
@@ -365,12 +386,11 @@ static bool open_memory(bp_watch *watch) {
     watch->wanted_full = bp_allocate(allocator, rows, sizeof *watch->wanted_full);
     watch->wanted_light = bp_allocate(allocator, rows, sizeof *watch->wanted_light);
     watch->bytes = bp_allocate(allocator, watch->capacity, 1);
-    watch->units = bp_allocate(allocator, rows, sizeof *watch->units);
-    if (!watch->wanted_full || !watch->wanted_light || !watch->bytes || !watch->units) return false;
+    if (!watch->wanted_full || !watch->wanted_light || !watch->bytes) return false;
     plan_wants(watch);
     return bp_record_init(&watch->record, watch->n_layers, allocator) == BP_OK &&
            bp_record_init(&watch->decoded, watch->n_layers, allocator) == BP_OK &&
-           open_units(watch);
+           bp_watch_open_units(watch) && open_directions(watch);
 }
 
 static void release(bp_watch *watch) {
@@ -382,8 +402,9 @@ static void release(bp_watch *watch) {
     bp_release(&allocator, watch->wanted_full, rows, sizeof *watch->wanted_full);
     bp_release(&allocator, watch->wanted_light, rows, sizeof *watch->wanted_light);
     bp_release(&allocator, watch->bytes, watch->capacity, 1);
-    bp_release(&allocator, watch->units, rows, sizeof *watch->units);
-    bp_release(&allocator, watch->unit_numbers, watch->n_unit_numbers, sizeof(double));
+    bp_watch_close_units(watch);
+    bp_release(&allocator, watch->directions, rows, sizeof *watch->directions);
+    bp_release(&allocator, watch->direction_numbers, watch->n_direction_numbers, sizeof(double));
     bp_release(&allocator, watch, 1, sizeof *watch);
 }
 

@@ -227,7 +227,8 @@ static bp_model *pytorch_model(void) {
                               .optimiser = BP_ADAM,
                               .trivial_loss = (double)NAN,
                               .chance_accuracy = (double)NAN,
-                              .unsupervised = true};
+                              .unsupervised = true,
+                              .from_probabilities = true};
     bp_model_set_recipe(model, &recipe);
     return model;
 }
@@ -246,6 +247,7 @@ static void the_origin_is_encoded_and_old_readers_need_not_know(void **state) {
     assert_int_equal(bp_model_decode(&copy, &cursor, NULL, NULL), BP_OK);
     assert_string_equal(bp_model_origin(copy), "pytorch");
     assert_true(bp_model_recipe(copy)->unsupervised);
+    assert_true(bp_model_recipe(copy)->from_probabilities);
     assert_string_equal(bp_model_layer(copy, 1)->activation_name, "net.1");
     assert_null(bp_model_layer(copy, 2)->activation_name);
     assert_int_equal(bp_model_layer(copy, 1)->fan_in, 5);

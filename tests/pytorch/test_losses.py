@@ -30,6 +30,21 @@ class Kinds(unittest.TestCase):
         yield losses.facts_of(loss_fn, (output, target), loss)
         yield losses.facts_of(None, (), loss)
 
+    def test_probabilities_are_told_from_logits(self):
+        out = torch.randn(16, 4, requires_grad=True)
+        classes, shares = torch.randint(0, 4, (16,)), torch.rand(16, 4)
+        cases = [
+            (F.cross_entropy(out, classes), False),
+            (F.nll_loss(out.log_softmax(1), classes), False),
+            (F.nll_loss(out.softmax(1).log(), classes), True),
+            (F.binary_cross_entropy_with_logits(out, shares), False),
+            (2 * F.binary_cross_entropy(out.sigmoid(), shares), True),
+            (F.mse_loss(out.sigmoid(), shares), False),
+        ]
+        for loss, expected in cases:
+            facts = losses.facts_of(None, (), loss)
+            self.assertIs(facts.get("from_probabilities", False), expected, facts)
+
     def test_modules_and_nodes(self):
         labels, share = balanced(40, 4), torch.rand(40, 4)
         for loss_fn, target, word in (

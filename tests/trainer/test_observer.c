@@ -115,6 +115,8 @@ static void test_order(void **state) {
                                 "5 parameter 1 [2]\n"
                                 "5 parameter 2 [2]\n"
                                 "5 parameter 3 [2]\n"
+                                "smallest target\n"
+                                "largest target\n"
                                 "1 activation 0 [5, 3]\n"
                                 "2 activation 0 [5, 3]\n"
                                 "3 activation 0 [5, 3]\n"
@@ -134,6 +136,7 @@ static void test_order(void **state) {
                                 "1 error signal 0 [5, 3]\n"
                                 "1 error signal before the activation 0 [5, 3]\n"
                                 "1 error signal of the layer's input 0 [5, 4]\n"
+                                "gradient norm\n"
                                 "2 gradient 0 [3, 3]\n"
                                 "2 gradient 1 [3]\n"
                                 "2 gradient 2 [3]\n"
@@ -153,7 +156,7 @@ static void test_order(void **state) {
                                 "end\n");
 }
 
-/* Only what the plan wants; scalars always come. Without classes there is no accuracy. */
+/* Only what the plan wants; loss and accuracy always come. Without classes there is no accuracy. */
 static void test_plan(void **state) {
     (void)state;
     const bp_layer layers[] = {
@@ -168,6 +171,92 @@ static void test_plan(void **state) {
                                 "1 update 0\n"
                                 "1 update 1\n"
                                 "end\n");
+}
+
+/* --- scalars of full steps -------------------------------------------------------------------- */
+
+typedef struct numbers {
+    uint32_t wanted[2];
+    double last[BP_N_METRICS];
+    double rate, squares; /* of all gradients */
+} numbers;
+
+static bp_plan numbers_begin(void *context, const bp_step *step) {
+    numbers *n = context;
+    n->rate = step->learning_rate;
+    n->squares = 0;
+    for (int i = 0; i < BP_N_METRICS; i++) n->last[i] = NAN;
+    return (bp_plan){n->wanted, 1};
+}
+
+static void numbers_tensor(void *context, uint32_t layer, bp_role role, bp_slot slot,
+                           const bp_tensor *tensor) {
+    (void)layer, (void)slot;
+    const bp_real *values = tensor->data;
+    for (int64_t i = 0; role == BP_ROLE_GRADIENT && i < bp_tensor_count(tensor); i++)
+        ((numbers *)context)->squares += (double)values[i] * (double)values[i];
+}
+
+static void numbers_scalar(void *context, bp_metric metric, double value) {
+    ((numbers *)context)->last[metric] = value;
+}
+
+/* Three steps; the learning rate rises over two epochs of two. */
+static numbers run_numbers(double clip_norm, double clip_value, bp_loss loss) {
+    const int64_t shape[3] = {4, 1, 1};
+    bp_recipe recipe = kit_recipe(loss, 5);
+    recipe.learning_rate = 0.5;
+    recipe.warm_up_epochs = 2;
+    recipe.clip_norm = clip_norm;
+    recipe.clip_value = clip_value;
+    const bp_layer layers[] = {kit_dense(3, BP_ACTIVATION_LINEAR), {0}};
+    bp_dataset *dataset = kit_data(shape, 3, loss == BP_CROSS_ENTROPY, 10);
+    bp_model *model = kit_model(layers, &recipe, shape);
+    bp_trainer *trainer = kit_trainer(model, dataset);
+    numbers n = {.wanted = {1u << BP_ROLE_ACTIVATION, 1u << BP_ROLE_GRADIENT}};
+    const bp_observer observer = {.context = &n,
+                                  .step_begin = numbers_begin,
+                                  .tensor = numbers_tensor,
+                                  .scalar = numbers_scalar};
+    bp_trainer_observe(trainer, &observer);
+    for (int step = 0; step < 3; step++) {
+        bp_trainer_step(trainer);
+        /* of this update, not the recipe's */
+        assert_true(n.rate == bp_recipe_learning_rate(bp_model_recipe(model), step));
+        assert_true(fabs(n.last[BP_METRIC_GRADIENT_NORM] / sqrt(n.squares) - 1) < 1e-6);
+    }
+    const bp_part *train = &dataset->train;
+    double least = INFINITY, most = -INFINITY; /* step 2 begins the second epoch: half of them */
+    for (int64_t i = 0; i < train->n * 3; i++) {
+        least = fmin(least, (double)train->targets[i]);
+        most = fmax(most, (double)train->targets[i]);
+    }
+    if (loss == BP_CROSS_ENTROPY) {
+        assert_true(n.last[BP_METRIC_TARGET_MIN] >= 0 && n.last[BP_METRIC_TARGET_MAX] == 2);
+    } else {
+        assert_true(n.last[BP_METRIC_TARGET_MIN] >= least && least < -1);
+        assert_true(n.last[BP_METRIC_TARGET_MAX] <= most && most > 1);
+        assert_true(n.last[BP_METRIC_TARGET_MIN] < 0 && n.last[BP_METRIC_TARGET_MAX] > 0);
+    }
+    bp_trainer_close(trainer);
+    bp_model_close(model);
+    bp_dataset_close(dataset);
+    return n;
+}
+
+static void test_scalars_of_full_steps(void **state) {
+    (void)state;
+    const numbers plain = run_numbers(0, 0, BP_CROSS_ENTROPY);
+    assert_true(isnan(plain.last[BP_METRIC_UNCLIPPED_NORM])); /* nothing is clipped */
+    run_numbers(0, 0, BP_MSE);
+    const numbers by_norm = run_numbers(0.01, 0, BP_CROSS_ENTROPY);
+    assert_true(fabs(by_norm.last[BP_METRIC_GRADIENT_NORM] - 0.01) < 1e-5);
+    assert_true(by_norm.last[BP_METRIC_UNCLIPPED_NORM] > 0.1);
+    const numbers by_value = run_numbers(0, 0.001, BP_MSE);
+    assert_true(by_value.last[BP_METRIC_GRADIENT_NORM] <= 0.001 * sqrt(15) + 1e-9);
+    assert_true(by_value.last[BP_METRIC_UNCLIPPED_NORM] > 0.1);
+    const numbers in_vain = run_numbers(1e6, 0, BP_CROSS_ENTROPY);
+    assert_true(in_vain.last[BP_METRIC_UNCLIPPED_NORM] == in_vain.last[BP_METRIC_GRADIENT_NORM]);
 }
 
 /* Watching must not change what is watched. */
@@ -230,6 +319,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_scalars_of_full_steps),
         cmocka_unit_test(test_watched_run_is_the_same),
         cmocka_unit_test(test_empty_observer),
     };
