@@ -16,9 +16,10 @@
 #define VARIED_INPUT 0.1
 #define MIN_CONSTANT 10 /* records in a row */
 #define STEADY 0.5      /* cosine of gradients in a row */
-#define CLEAR 4         /* a slope that many of its standard errors below 0 */
+#define CLEAR 3         /* a slope that many of its standard errors below 0 */
+#define MOVED 0.01      /* of the loss of guessing: less is no learning */
 #define HIDDEN 0.03     /* of the loss of guessing */
-#define TOO_SLOW 20     /* times the run so far, until half of the loss would be gone */
+#define TOO_SLOW 3      /* times the run so far, until half of the loss would be gone */
 
 static void add(bp_finding_slot *slot, const char *name, const char *meaning, int64_t step,
                 double value) {
@@ -180,17 +181,17 @@ static uint32_t guessing_since(const bp_curve *curve, double level) {
 
 typedef enum motion { STANDS, FALLS, UNCLEAR } motion;
 
-/* Whether there is a fall that is more than noise, over all of it and at its end; unclear where one
- * could hide in the noise. */
+/* Whether there is a fall that is more than noise, over its second half and at its end; unclear
+ * where one could hide in the noise. */
 static motion motion_since(const bp_curve *curve, uint32_t from, double level) {
     const uint32_t n = curve->n - from, tail = curve->n - (n + 9) / 10;
     double by_error, scratch[CURVE_BLOCKS];
-    const double slope = bp_curve_slope(curve, from + n / 4, curve->n, &by_error);
-    const double fall = -slope * (n - n / 4);
-    if (by_error < -CLEAR && fall > 0.003 * level) return FALLS;
+    const double slope = bp_curve_slope(curve, from + n / 2, curve->n, &by_error);
+    const double fall = -slope * (n - n / 2);
+    if (by_error < -CLEAR && fall > MOVED * level) return FALLS;
     const double noise = bp_noise_of(curve->mean + from, n, scratch) / sqrt(curve->n - tail);
-    const double before = bp_curve_mean(curve, from + n / 4, tail);
-    if (bp_curve_mean(curve, tail, curve->n) < before - fmax(4 * noise, 0.002 * level))
+    const double before = bp_curve_mean(curve, from + n / 2, tail);
+    if (bp_curve_mean(curve, tail, curve->n) < before - fmax(4 * noise, 0.5 * MOVED * level))
         return FALLS;
     return by_error != 0 && fall + 2 * fabs(fall / by_error) > HIDDEN * level ? UNCLEAR : STANDS;
 }
@@ -247,9 +248,12 @@ static uint32_t judge_slow(bp_diagnosis *d, int64_t step) {
     const uint32_t half = curve->n / 2;
     const double fall = -bp_curve_slope(curve, half, curve->n, &by_error) * (curve->n - half);
     const double now = now_of(curve), level = guessing(d);
-    const double needed = fall > 0 ? 0.5 * now / fall * 0.5 * (double)run : (double)INFINITY;
+    /* Of a fall that the noise hides no more is believed than could be. */
+    const double believed = by_error != 0 ? fall + 2 * fabs(fall / by_error) : fall;
+    const double needed = believed > 0 ? 0.25 * now / believed * (double)run : (double)INFINITY;
     const double cosine = bp_shape_median(shape->cosine, shape->n_shapes);
-    const bool holds = now > 0.6 * level && by_error < -CLEAR && needed > TOO_SLOW * (double)run &&
+    const bool stood = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].finding.open;
+    const bool holds = now > 0.6 * level && needed > (stood ? 0.5 : 1) * TOO_SLOW * (double)run &&
                        cosine > STEADY && rate_is_at_its_height(shape);
     if (!holds || run < long_enough(d, 3)) return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
     const bool existed = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].exists;
@@ -274,9 +278,12 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     const bp_loss_shape *shape = &d->loss_shape;
     const bp_curve *curve = &shape->curve;
     const double now = now_of(curve), level = guessing(d), won = won_over_chance(d);
-    const bool low = isnan(won) ? now > 0.8 * level : now > 0.7 * level && won < 0.15;
-    const bool holds = low && now < LEFT * level && run_of(d, step) >= 5 * long_enough(d, 1) &&
-                       motion_since(curve, curve->n / 2, level) == STANDS &&
+    const motion now_moves = motion_since(curve, curve->n / 2, level);
+    const bool stood = d->slots[BP_PROBLEM_UNDERFITTING].finding.open;
+    const bool low = isnan(won) ? now > 0.8 * level : now > 0.6 * level && won < 0.35;
+    const bool holds = low && now < LEFT * level && run_of(d, step) >= long_enough(d, 5) &&
+                       run_of(d, step) >= 2 * MIN_STEPS &&
+                       (now_moves == STANDS || (stood && now_moves == UNCLEAR)) &&
                        rate_is_at_its_height(shape) &&
                        (!is_explained(d) || d->slots[BP_PROBLEM_UNDERFITTING].exists);
     if (!holds) return close_finding(d, BP_PROBLEM_UNDERFITTING);
@@ -288,7 +295,7 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     add(slot, "trivial_loss", "of guessing", step, level);
     if (!isnan(won))
         add(slot, "train_accuracy", "mean over about 64 records", step, shape->accuracy);
-    return settle(slot, existed, isnan(won) ? BP_HINT : BP_WARNING);
+    return settle(slot, existed, won < 0.15 ? BP_WARNING : BP_HINT);
 }
 
 uint32_t bp_judge_stagnation(bp_diagnosis *d, int64_t step) {
