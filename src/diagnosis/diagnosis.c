@@ -162,8 +162,9 @@ uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
         bp_diagnosis_loss(d, record->step, bp_record_get(record, BP_Q_LOSS, 0));
         return 0;
     }
-    bp_history_note(d, record);
-    uint32_t changed = bp_judge_non_finite(d, record);
+    const bool any_non_finite = bp_any_non_finite(record); /* the tripwire */
+    bp_history_note(d, record, any_non_finite);
+    uint32_t changed = bp_judge_non_finite(d, record, any_non_finite);
     const bool was_finite = !d->non_finite.seen;
     if (was_finite) {
         note_depth(d, record);
