@@ -5,6 +5,7 @@
   bench/predict.py BUILD/src/backprobe             # docs/evidence/prediction.md is a log of it
   bench/predict.py BUILD/src/backprobe --seeds 20  # nearer to the true means
   bench/predict.py BUILD/src/backprobe --quick     # a few networks
+  bench/predict.py --torch                         # the same question to backprobe.predict; needs torch
 
 All on real digits, a batch of 32, by `backprobe predict --json`, whose measured side is the trainer's
 own forward and backward pass. A layer's gain leads from its output to the output before; the first
@@ -57,6 +58,9 @@ IMAGES = {
 }  # fmt: skip
 
 
+FINEST = 1e-3  # measured gains are those of a run log: two numbers of 16 bits
+
+
 def weights(activation):
     good = "selu" if activation == "selu" else "he" if activation in RECTIFIERS else "xavier"
     critical = {"selu": "lecun", "he": "he", "xavier": "xavier"}[good]
@@ -98,7 +102,7 @@ def summary(rows, part):
     share = sum(is_near(row, part) for row in rows) / len(rows)
     alone = sum(off(row) <= part for row in rows) / len(rows)
     signed = sum(math.log(row[0] / row[1]) for row in rows) / len(rows)
-    far = [abs(row[0] - row[1]) / row[2] for row in rows if row[2] > 0]
+    far = [abs(row[0] - row[1]) / max(row[2], FINEST * row[1]) for row in rows]
     median = sorted(map(off, rows))[len(rows) // 2]
     return (f"{len(rows)} | {100 * share:.1f}% | {100 * alone:.1f}% | {100 * median:.1f}% | {100 * signed:+.1f}% | "
             f"{(sum(x * x for x in far) / len(far)) ** 0.5 if far else 0:.2f}")  # fmt: skip
@@ -137,12 +141,79 @@ def blocks(bench, networks, title):
     table(title, {**found, "all": [row for rows in found.values() for row in rows]}, 0.10)
 
 
+# --- PyTorch ------------------------------------------------------------------------------------
+
+
+def torch_networks(nn):
+    """name: (what builds it, target)"""
+
+    def mlp(activation, norm=None):
+        layers = [nn.Flatten()]
+        for _ in range(12):
+            layers += [nn.Linear(64, 64), *([norm(64)] if norm else []), activation()]
+        return nn.Sequential(*layers, nn.Linear(64, 10))
+
+    class Block(nn.Module):
+        def __init__(self, norm):
+            super().__init__()
+            self.norm, self.a, self.b = norm(64), nn.Linear(64, 64), nn.Linear(64, 64)
+
+        def forward(self, x):
+            return x + self.b(nn.functional.gelu(self.a(self.norm(x))))
+
+    def stream(norm):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), *(Block(norm) for _ in range(6)), nn.Linear(64, 10))
+
+    named = {f"nn.{a}": (lambda a=a: mlp(getattr(nn, a)), 0.03)
+             for a in ("Sigmoid", "Tanh", "ReLU", "GELU", "SiLU", "ELU", "SELU", "Softplus")}  # fmt: skip
+    for norm in ("BatchNorm1d", "LayerNorm"):
+        named[f"nn.{norm}, ReLU"] = (lambda n=norm: mlp(nn.ReLU, getattr(nn, n)), 0.10)
+        named[f"nn.{norm} first in residual blocks, GELU"] = (lambda n=norm: stream(getattr(nn, n)), 0.10)
+    return named
+
+
+def torch_rows(build, seeds, torch, backprobe):
+    x = torch.randn(32, 64) @ torch.randn(64, 64) / 8  # inputs that are correlated
+    y = torch.randint(10, (32,))
+    gains = collections.defaultdict(list)
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        for layer in backprobe.predict(build(), (x, y), torch.nn.CrossEntropyLoss()).layers[1:]:
+            gains[layer.layer].append((layer.predicted, layer.backward))
+    rows = []
+    for pairs in gains.values():
+        predicted, measured = (sum(column) / seeds for column in zip(*pairs))
+        spread = sum((m - measured) ** 2 for _, m in pairs) / (seeds - 1)
+        rows.append((predicted, measured, math.sqrt(spread / seeds)))
+    return rows
+
+
+def by_torch(seeds):
+    import torch
+
+    import backprobe
+
+    torch.set_num_threads(1)
+    groups = {0.03: {}, 0.10: {}}
+    for name, (build, part) in torch_networks(torch.nn).items():
+        torch.manual_seed(12345)
+        groups[part][name] = torch_rows(build, seeds, torch, backprobe)
+    for part, found in groups.items():
+        rows = [row for rows in found.values() for row in rows]
+        table("PyTorch's default initialisers, width 64", {**found, "all": rows}, part)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", help="the command, backprobe")
+    parser.add_argument("program", nargs="?", help="the command, backprobe")
+    parser.add_argument("--torch", action="store_true", help="ask backprobe.predict instead")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a few networks")
     given = parser.parse_args()
+    if given.torch:
+        return by_torch(given.seeds)
+    if not given.program:
+        parser.error("expected the command, or --torch")
     bench = Bench(given.program, given.seeds)
     rows = plain(bench, given.quick)
     some = dict(list(BLOCKS.items())[:3]) if given.quick else BLOCKS
