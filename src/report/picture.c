@@ -120,10 +120,15 @@ static const char *name_of(const bp_model *model, uint32_t id) {
 
 enum { MARGIN = 2, ERROR_COLUMNS = 14, GAIN_COLUMNS = 9, SHARE_COLUMNS = 19 };
 
-static void put_head(bp_page *page, int label, const bp_bar_scale *s) {
+/* Where there is room it says how many of the layers are shown. */
+static void put_head(bp_page *page, int label, const bp_bar_scale *s, uint32_t n,
+                     uint32_t n_gains) {
+    char text[64] = " (log scale)";
+    if (n < n_gains && s->columns == MAX_BAR)
+        snprintf(text, sizeof text, " (log; %u of %u layers)", n, n_gains);
     bp_page_pad(page, MARGIN);
     bp_page_cell(page, BP_INK_DIM, label, false, "layer");
-    if (s->columns > 0) bp_page_cell(page, BP_INK_DIM, s->columns + 1, false, " (log scale)");
+    if (s->columns > 0) bp_page_cell(page, BP_INK_DIM, s->columns + 1, false, text);
     bp_page_cell(page, BP_INK_DIM, ERROR_COLUMNS, true, "error signal");
     bp_page_cell(page, BP_INK_DIM, GAIN_COLUMNS, true, "gain");
     bp_page_cell(page, BP_INK_DIM, SHARE_COLUMNS, true, "share of learning");
@@ -146,7 +151,7 @@ void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding)
     if (label < 5) label = 5;
     bp_bar_scale s = bp_bar_scale_of(gains, finding->n_gains);
     bp_bar_fit(&s, rest - label - 1);
-    put_head(page, label, &s);
+    put_head(page, label, &s, n, finding->n_gains);
     for (uint32_t i = 0; i < n; i++) {
         const bp_gain *gain = &gains[rows[i]];
         bool concerned = is_concerned(finding, gain->layer);
@@ -162,7 +167,7 @@ void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding)
         put_number(page, SHARE_COLUMNS, gain->share);
         bp_page_end_line(page);
     }
-    if (n < finding->n_gains) {
+    if (n < finding->n_gains && s.columns < MAX_BAR) {
         bp_page_pad(page, MARGIN);
         bp_page_add(page, BP_INK_DIM, "(%u of %u layers are shown)", n, finding->n_gains);
         bp_page_end_line(page);

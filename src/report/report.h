@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Room report: findings as text for a terminal and as JSON. It is given a model, a diagnosis and
- * how the run ended; it measures nothing, opens no run and knows no syntax of network files (the
- * caller applies a remedy's edits). Invariant: no byte of a name that came from a file reaches the
- * output unescaped. Called by cli. */
+/* Room report: findings as text for a terminal, as JSON, and in the formats of others. It is given
+ * a model, a diagnosis and how the run ended; it measures nothing, opens no run and knows no syntax
+ * of network files (the caller applies a remedy's edits). Invariant: no byte of a name that came
+ * from a file reaches the output unescaped. Called by cli. */
 #ifndef BP_REPORT_REPORT_H
 #define BP_REPORT_REPORT_H
 
 #include "base/base.h"
 #include "model/model.h"
+#include "report/choice.h"
 #include <backprobe/diagnosis.h>
 #include <backprobe/remedy.h>
 #include <backprobe/runlog.h>
@@ -28,6 +29,9 @@ typedef struct bp_report_run {
      * apply. May be NULL where network_text is. */
     const char *(*edited)(void *context, const bp_edit *edits, uint32_t n_edits);
     void *context;
+    const char *network_path; /* where that file lies, for those who point at its lines; or NULL */
+    const bp_choice *choice;  /* which findings are shown; NULL: all */
+    int fail_on;              /* the mildest bp_severity that counts as a failure; 0: none does */
 } bp_report_run;
 
 typedef struct bp_report_style {
@@ -45,8 +49,6 @@ void bp_report_finding(FILE *out, const bp_report_style *style, const bp_report_
                        const bp_finding *finding);
 /* "error[vanishing-gradient]: title" in one line. */
 void bp_report_headline(FILE *out, const bp_report_style *style, const bp_finding *finding);
-/* "no findings" and what it rests on, in one line. */
-void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_report_run *run);
 /* text with control characters escaped and invalid UTF-8 replaced. */
 void bp_report_escaped(FILE *out, const char *text);
 
@@ -84,6 +86,55 @@ BP_MUST_USE bp_status bp_report_json(char **text, const bp_report_run *run, bool
 /* One finding as such a document has it, in one line; for events. */
 BP_MUST_USE bp_status bp_report_finding_json(char **text, const bp_report_run *run,
                                              const bp_finding *finding, bp_error *error);
+
+/* One line for each finding that is shown: `run`, `index`, `parent`, and the finding. */
+BP_MUST_USE bp_status bp_report_jsonl(FILE *out, const bp_report_run *run, bp_error *error);
+
+/* --- format.c: the formats of `check` ----------------------------------------------------------
+ */
+
+/* One document over several runs. What is NULL is left out. */
+typedef struct bp_report_format {
+    const char *name;
+    void (*begin)(FILE *out);
+    /* index: 0 for the first of the document. */
+    bp_status (*run)(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                     uint32_t index, bp_error *error);
+    /* A run that could not be read. */
+    void (*failed)(FILE *out, const char *name, const bp_error *why, uint32_t index);
+    void (*end)(FILE *out);
+} bp_report_format;
+#define BP_REPORT_FORMATS "text|json|jsonl|github|markdown|sarif|junit"
+const bp_report_format *bp_report_format_named(const char *name); /* NULL: there is none */
+
+/* sarif.c: 2.1.0, one of its runs for each of ours. */
+void bp_sarif_begin(FILE *out);
+bp_status bp_sarif_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                       uint32_t index, bp_error *error);
+void bp_sarif_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+void bp_sarif_end(FILE *out);
+/* junit.c: a suite a run, a case a problem. */
+void bp_junit_begin(FILE *out);
+bp_status bp_junit_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                       uint32_t index, bp_error *error);
+void bp_junit_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+void bp_junit_end(FILE *out);
+/* markdown.c: for issues and pull requests. */
+bp_status bp_markdown_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                          uint32_t index, bp_error *error);
+void bp_markdown_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+/* github.c: workflow commands, a root each. */
+bp_status bp_github_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                        uint32_t index, bp_error *error);
+void bp_github_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+
+/* "finished", "interrupted", "stopped", "open". */
+const char *bp_run_end_name(bp_run_end end);
+/* "since step 10 · now step 340" or "from step 10 to step 50 · over". */
+void bp_report_steps(bp_text *text, const bp_finding *finding);
+
+/* The first paragraph of a problem's page, which says what it is. */
+void bp_report_problem(bp_text *text, bp_problem problem);
 
 /* --- json_line.c: one JSON object on one line, flushed at its end: an event. Begin with
  * {out, false}. */
@@ -147,7 +198,7 @@ int bp_text_columns(const char *text);
 
 /* --- picture.c: the profile over depth -------------------------------------------------------- */
 
-#define BP_PICTURE_ROWS 12u
+#define BP_PICTURE_ROWS 8u
 void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding);
 /* Which of the gains to show when there are more than fit: first, last, those that contribute most,
  * the rest evenly spread; ascending. Returns how many of rows[BP_PICTURE_ROWS] were set. */
