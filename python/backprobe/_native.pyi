@@ -274,6 +274,19 @@ class Probe:
         """The last full step: "gains" from the input to the loss as in a finding (none where an
         error signal is missing or not finite), and "quantities", name -> {layer: value}."""
 
+    def prediction(
+        self,
+        samples: int,
+        inputs: bytes | None,
+        means: bytes | None,
+        errors: bytes | None,
+        near: float,
+        far: float,
+        /,
+    ) -> dict[str, Any] | None:
+        """What theory says of the last full step's network, its weights as large as they are. inputs
+        and errors: Gram matrices of f64, row by row (bp_prediction_input)."""
+
     def overview(self) -> dict[str, Any]:
         """bp_diagnosis_overview; none before open()."""
 

@@ -374,6 +374,10 @@ static PyObject *profile(PyObject *self, PyObject *unused) {
     return native_profile((native_probe *)self);
 }
 
+static PyObject *prediction(PyObject *self, PyObject *args) {
+    return native_prediction((native_probe *)self, args);
+}
+
 static int end_of(const char *word, bp_run_end *end) {
     static const struct {
         const char *word;
@@ -521,6 +525,7 @@ static PyMethodDef methods[] = {
     {"cost", cost, METH_NOARGS, "What watching cost."},
     {"overview", overview, METH_NOARGS, "What the diagnosis saw."},
     {"profile", profile, METH_NOARGS, "The last full step over depth."},
+    {"prediction", prediction, METH_VARARGS, "What theory says of the last full step."},
     {"close", close_probe, METH_O, "Ends the log."},
     {NULL, NULL, 0, NULL}};
 

@@ -270,6 +270,12 @@ native_pass *native_stage_begin(native_stage *stage, native_pass pass);
 /* profile.c */
 PyObject *native_profile(native_probe *probe);
 
+/* --- prediction.c ------------------------------------------------------------------------------
+ */
+
+/* (samples, inputs, means, errors, near, far) -> dict; None before the first record. */
+PyObject *native_prediction(native_probe *probe, PyObject *args);
+
 /* put.c: readings that the host made itself. */
 PyObject *native_put_loss(native_probe *probe, PyObject *args);
 PyObject *native_put_summary(native_probe *probe, PyObject *args);
