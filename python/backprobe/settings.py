@@ -24,6 +24,7 @@ class Settings:
     on_finding: Callable[[Finding], object] | None = None
     name: str | None = None
     max_log_bytes: int | None = None
+    train_samples: int | None = None
 
     @property
     def choice(self) -> Choice:

@@ -52,6 +52,33 @@ void bp_report_headline(FILE *out, const bp_report_style *style, const bp_findin
 /* text with control characters escaped and invalid UTF-8 replaced. */
 void bp_report_escaped(FILE *out, const char *text);
 
+/* --- prediction.c, prediction_json.c: what theory says beside what one batch shows ---------------
+ */
+
+/* Means over seeds of what one batch showed, by cut point; NaN is not measured. */
+typedef struct bp_measured_gain {
+    double gain, standard_error; /* the latter of two seeds at least, else NaN */
+    double error_norm;
+} bp_measured_gain;
+
+typedef struct bp_report_foretold {
+    bp_report_run run; /* its name, its model, the text of its network file and how to edit it */
+    const bp_prediction *prediction;
+    const bp_gain *gains; /* predicted: of each seed's batch, mean over seeds */
+    uint32_t n_gains;
+    const bp_measured_gain *measured; /* [n_gains]; NULL: nothing was measured */
+    const char *why_not_measured;     /* NULL where it was */
+    int64_t n_seeds, n_samples;       /* samples of a batch; 0: no data */
+    double loss;                      /* mean over seeds; NaN */
+} bp_report_foretold;
+void bp_report_prediction(FILE *out, const bp_report_style *style,
+                          const bp_report_foretold *report);
+/* One line, schema backprobe.prediction/1 (docs/prediction.md). */
+void bp_report_prediction_json(FILE *out, const bp_report_foretold *report);
+/* What would mend it: a finding as the diagnosis would open it at step 0, without evidence but the
+ * layer that is to blame. */
+bp_finding bp_foretold_finding(const bp_report_foretold *report, bp_evidence *evidence);
+
 /* --- json.c: schema backprobe.findings/1 (docs/findings-json.md), *text released with free().
  * pretty: several lines; otherwise one line. A newline ends both. */
 BP_MUST_USE bp_status bp_report_json(char **text, const bp_report_run *run, bool pretty,
@@ -176,6 +203,16 @@ void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding)
 /* Which of the gains to show when there are more than fit: first, last, those that contribute most,
  * the rest evenly spread; ascending. Returns how many of rows[BP_PICTURE_ROWS] were set. */
 uint32_t bp_picture_rows(uint32_t rows[BP_PICTURE_ROWS], const bp_gain *gains, uint32_t n_gains);
+
+/* Bars on a logarithmic scale, one a row, of the gains' error signals. */
+typedef struct bp_bar_scale {
+    double low, high; /* ln of the shortest and of the longest bar */
+    int columns;      /* 0: no room for bars */
+} bp_bar_scale;
+bp_bar_scale bp_bar_scale_of(const bp_gain *gains, uint32_t n_gains);
+/* As many columns as look well in this room. */
+void bp_bar_fit(bp_bar_scale *scale, int room);
+void bp_bar(bp_page *page, bp_ink ink, const bp_bar_scale *scale, double value);
 
 /* --- symptoms.c: the table exploding | vanishing | measured here ------------------------------ */
 void bp_symptoms(bp_page *page, const bp_finding *finding);
