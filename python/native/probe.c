@@ -253,6 +253,10 @@ static PyObject *put_summary(PyObject *self, PyObject *args) {
     return native_put_summary((native_probe *)self, args);
 }
 
+static PyObject *put_missing(PyObject *self, PyObject *args) {
+    return native_put_missing((native_probe *)self, args);
+}
+
 static PyObject *put_spread(PyObject *self, PyObject *args) {
     return native_put_spread((native_probe *)self, args);
 }
@@ -500,6 +504,7 @@ static PyMethodDef methods[] = {
     {"put_targets", put_targets, METH_VARARGS, "Extremes of a loss's targets."},
     {"put_guesses", put_guesses, METH_VARARGS, "How many classes were predicted rightly."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
+    {"put_missing", put_missing, METH_VARARGS, "A gradient that did not come."},
     {"put_spread", put_spread, METH_VARARGS, "A variation that the host made itself."},
     {"put_update", put_update, METH_VARARGS, "An update that the host measured itself."},
     {"put_adaptivity", put_adaptivity, METH_VARARGS, "Adam's, that the host measured itself."},

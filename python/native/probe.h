@@ -78,6 +78,7 @@ typedef struct native_geometry {
     uint64_t n_units; /* along it; what is flattened has them as stretches of equal length */
     bp_unit_kind kind;
     uint64_t dead_samples;
+    bool exact;    /* else values were left out at random, so that copies differ */
     bool is_input; /* row 0 */
 } native_geometry;
 
@@ -266,6 +267,7 @@ PyObject *native_profile(native_probe *probe);
 /* put.c: readings that the host made itself. */
 PyObject *native_put_loss(native_probe *probe, PyObject *args);
 PyObject *native_put_summary(native_probe *probe, PyObject *args);
+PyObject *native_put_missing(native_probe *probe, PyObject *args);
 PyObject *native_put_spread(native_probe *probe, PyObject *args);
 PyObject *native_put_update(native_probe *probe, PyObject *args);
 PyObject *native_put_adaptivity(native_probe *probe, PyObject *args);

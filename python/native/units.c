@@ -152,7 +152,8 @@ static void read_geometry(native_stage *stage, native_site *site) {
         return;
     }
     if (!fit_activity(site, shape.n_units)) return;
-    site->activity.scratch = stage->scratch; /* which may have moved */
+    site->activity.scratch =
+        site->geometry.exact ? stage->scratch : NULL; /* which may have moved */
     site->has_counts = bp_activity_read(&site->activity, &site->units, &shape, NATIVE_SPREAD_ENOUGH,
                                         &site->counts);
 }

@@ -30,6 +30,7 @@ static void note_loss(bp_diagnosis *d, int64_t step, double loss) {
     bp_history *history = &d->history;
     if (!isfinite(loss)) return;
     bp_loss_shape_note(d, step, loss);
+    bp_rates_note_loss(d, loss);
     if (isnan(history->first_loss)) history->first_loss = loss;
     if (history->last_loss > 0 && loss / history->last_loss > history->largest_jump) {
         history->largest_jump = loss / history->last_loss;

@@ -291,6 +291,9 @@ static uint32_t judge_overflow(bp_diagnosis *d, const bp_record *record) {
         return changed;
     }
     const bool skip = record->flags & BP_RECORD_UPDATE_SKIPPED;
+    /* A scaler begins high and comes down to its scale: that is its way to find it. */
+    if (!skip && skipped->n_total > 0 && skipped->n_total == skipped->n_seen)
+        *skipped = (bp_mishaps){.n_seen = 0};
     note_mishap(skipped, record->step, skip);
     const bp_severity severity = skipped_severity(skipped);
     if (severity && skip) precision->overflow_layer = layer_of_skip(d, record);

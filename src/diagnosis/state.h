@@ -139,8 +139,9 @@ typedef struct bp_finding_slot {
     bool narrow;
     bool forward; /* vanishing: the input no longer reaches the end */
     uint32_t forward_cut;
-    uint32_t n_quiet; /* weights: records since it last acted */
-    bool temporal;    /* exploding: in steps, not over depth */
+    uint32_t n_quiet;  /* weights: records since it last acted */
+    bool temporal;     /* exploding: in steps, not over depth */
+    bool through_time; /* vanishing, exploding: inside recurrent layers, not over depth */
 } bp_finding_slot;
 
 /* The non-finite value: where and how it came to be. */
@@ -256,6 +257,8 @@ typedef void bp_words(const bp_diagnosis *d, const bp_finding_slot *slot, bp_tex
                       bp_text *note);
 bp_title bp_precision_title;
 bp_words bp_precision_words;
+bp_title bp_through_time_title; /* of the gradients' slots, where through_time is set */
+bp_words bp_through_time_words;
 bp_title bp_units_title;
 bp_words bp_units_words;
 bp_title bp_symmetry_title;
@@ -268,7 +271,7 @@ bp_title bp_generalisation_title;
 bp_words bp_generalisation_words;
 bp_title bp_setup_title;
 bp_words bp_setup_words;
-/* Every finite loss, of light steps too. loss_shape.c */
+/* Every finite loss, of light steps too. loss_shape.c; rates.h has one, too */
 void bp_loss_shape_note(bp_diagnosis *d, int64_t step, double loss);
 
 /* sigma_w = rms * sqrt(fan_in) by the activation's critical value: 1 is right. NaN where it has no
@@ -288,6 +291,8 @@ void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char
                              uint32_t layer, int64_t step, double value, bool measured);
 /* The finding of the problem that explains this one; 0: it is a root. causes.c */
 bp_problem bp_cause_of(const bp_diagnosis *d, bp_problem problem);
+/* The graph has this edge, whatever its condition says of a run. */
+bool bp_may_explain(bp_problem cause, bp_problem effect);
 /* Roots first, each followed by its consequences. */
 void bp_finding_sort(bp_diagnosis *d);
 

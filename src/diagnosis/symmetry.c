@@ -248,13 +248,11 @@ static void text_equal(const bp_diagnosis *d, const bp_finding_slot *slot, bp_te
     const uint32_t id = slot->evidence[0].layer;
     const uint64_t distinct = (uint64_t)bp_finding_evidence(&slot->finding, "distinct_units");
     const uint64_t units = (uint64_t)bp_finding_evidence(&slot->finding, "units");
-    bp_text_add(text,
-                "of %llu units of layer %u (%s) only %llu differ%s: ", (unsigned long long)units,
-                id, bp_model_layer(d->model, id)->name, (unsigned long long)distinct,
-                distinct == 1 ? "s from none" : "");
-    bp_text_add(text, "their outputs agree to the last bit over all samples; units with equal "
-                      "weights, in and out, get equal gradients, and no number of steps tells "
-                      "them apart");
+    bp_text_add(text, "the %llu units of layer %u (%s) give only %llu different output%s: ",
+                (unsigned long long)units, id, bp_model_layer(d->model, id)->name,
+                (unsigned long long)distinct, distinct == 1 ? "" : "s");
+    bp_text_add(text, "they agree to the last bit over all samples; units with equal weights, in "
+                      "and out, get equal gradients, and no number of steps tells them apart");
 }
 
 static void text_beginning(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text) {

@@ -366,8 +366,13 @@ void bp_text_compose(bp_diagnosis *d, bp_finding_slot *slot) {
     bp_text_init(&title, slot->title, sizeof slot->title);
     bp_text_init(&cause, slot->cause, sizeof slot->cause);
     bp_text_init(&note, slot->note, sizeof slot->note);
-    wordings[finding->problem].title(d, slot, &title);
-    wordings[finding->problem].words(d, slot, &cause, &note);
+    if (slot->through_time) {
+        bp_through_time_title(d, slot, &title);
+        bp_through_time_words(d, slot, &cause, &note);
+    } else {
+        wordings[finding->problem].title(d, slot, &title);
+        wordings[finding->problem].words(d, slot, &cause, &note);
+    }
     bp_text_symptoms(d, slot);
     for (uint32_t cut = 1; slot->profile.measured && cut <= slot->profile.n_cuts; cut++)
         slot->profile.gain[cut].share =

@@ -446,7 +446,10 @@ static void text_death(const bp_silence *silence, bp_text *text) {
         bp_text_add(text, "; it is so since an update of steps %lld to %lld",
                     (long long)silence->last_below, (long long)silence->first_above - 1);
     if (silence->update_ratio > LONG_UPDATE) {
-        bp_text_add(text, ": that of step %lld", (long long)silence->last_below);
+        if (silence->first_above == silence->last_below + 1)
+            bp_text_add(text, ": it");
+        else
+            bp_text_add(text, ": that of step %lld", (long long)silence->last_below);
         number(text, " changed the layer's weights by ", silence->update_ratio, " of their size");
     }
     if (silence->rate > 0) number(text, " (learning rate ", silence->rate, ")");
