@@ -355,17 +355,23 @@ static void saturation_alone_is_none(void **state) {
 
 static void the_output_may_be_saturated(void **state) {
     (void)state;
-    chain c;
-    open(&c, 4, BP_ACTIVATION_TANH);
-    c.activation_part[4] = 0.01;
-    for (int64_t step = 0; step < 200; step++) {
-        chain_fill(&c, step);
-        bp_record_set(&c.record, BP_Q_UNITS, 4, 64);
-        bp_record_set(&c.record, BP_Q_SATURATED_UNITS, 4, 64);
-        bp_diagnosis_step(c.diagnosis, &c.record);
+    for (int hidden = 0; hidden < 2; hidden++) {
+        chain c;
+        memset(&now, 0, sizeof now);
+        chain_open_with(&c, 4, BP_LAYER_DENSE, BP_ACTIVATION_TANH, BP_NORM_NONE,
+                        BP_ACTIVATION_TANH);
+        const uint32_t layer = hidden ? 3 : 4;
+        c.activation_part[layer] = 0.01;
+        c.loss = CHAIN_TRIVIAL;
+        for (int64_t step = 0; step < 200; step++) {
+            chain_fill(&c, step);
+            bp_record_set(&c.record, BP_Q_UNITS, layer, 64);
+            bp_record_set(&c.record, BP_Q_SATURATED_UNITS, layer, 64);
+            bp_diagnosis_step(c.diagnosis, &c.record);
+        }
+        assert_int_equal(chain_find(&c, BP_PROBLEM_SATURATED_UNITS) != NULL, hidden);
+        chain_close(&c);
     }
-    assert_null(chain_find(&c, BP_PROBLEM_SATURATED_UNITS));
-    chain_close(&c);
 }
 
 static void it_is_over_when_it_learns_again(void **state) {
