@@ -112,6 +112,31 @@ static void seen_by_the_updates(void **state) {
     }
 }
 
+/* The norm before clipping is not told: an error signal reaches the output, and nothing arrives. */
+static void zeros_out_of_nothing(void **state) {
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        chain c;
+        open(&c, 4);
+        now.gradient_norm = way == 1 ? 0.1 : 0; /* of the biases */
+        if (way == 2) now.error_rms[4] = 0;     /* nothing to be lost */
+        for (int64_t step = 0; step < 30; step++) {
+            chain_fill(&c, step);
+            for (uint32_t id = 1; id <= 4; id++) bp_record_set(&c.record, BP_Q_GRADIENT_RMS, id, 0);
+            bp_diagnosis_step(c.diagnosis, &c.record);
+        }
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_CLIP_TO_ZERO);
+        if (way > 0) assert_null(f);
+        if (way == 0) {
+            assert_non_null(f);
+            assert_int_equal(f->severity, BP_ERROR);
+            assert_string_equal(f->title, "something sets all gradients to 0 at 30 steps");
+            chain_assert_says(f->cause, "an error signal of 0.125 reaches the output layer");
+        }
+        chain_close(&c);
+    }
+}
+
 static void a_skipped_step_is_no_clipping(void **state) {
     (void)state;
     chain c;
@@ -366,6 +391,7 @@ int main(void) {
         cmocka_unit_test(clipping_is_healthy),
         cmocka_unit_test(a_norm_that_overflowed),
         cmocka_unit_test(seen_by_the_updates),
+        cmocka_unit_test(zeros_out_of_nothing),
         cmocka_unit_test(a_skipped_step_is_no_clipping),
         cmocka_unit_test(too_small_for_half),
         cmocka_unit_test(a_stretch_of_layers),
