@@ -211,6 +211,7 @@ static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id, double costly) 
     const double share = share_of(layer->dead, layer->units);
     if (has_skip) return share >= SHARE_WARNING ? BP_HINT : 0;
     if (share >= costly) return BP_WARNING;
+    if (costly > 1) return share >= SHARE_WARNING ? BP_HINT : 0; /* all is learnt without them */
     if (share >= SHARE_HINT) return BP_HINT;
     return share >= SHARE_EVENT && is_event(&layer->silence[level_of(share)]) ? BP_HINT : 0;
 }

@@ -101,11 +101,8 @@ static void what_it_costs_shows_in_the_loss(void **state) {
         double loss;
         uint64_t dead;
         bp_severity severity;
-    } cases[] = {{0.9, 31, BP_HINT},
-                 {0.9, 33, BP_WARNING},
-                 {0.3, 33, BP_HINT},
-                 {0.3, 52, BP_WARNING},
-                 {0.05, 52, BP_HINT}};
+    } cases[] = {{0.9, 31, BP_HINT},    {0.9, 33, BP_WARNING}, {0.3, 33, BP_HINT},
+                 {0.3, 52, BP_WARNING}, {0.05, 52, BP_HINT},   {0.05, 31, (bp_severity)0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         chain c;
         open(&c, 4, BP_ACTIVATION_GELU);
@@ -113,9 +110,8 @@ static void what_it_costs_shows_in_the_loss(void **state) {
         silence(2, cases[i].dead);
         chain_run(&c, 0, 60);
         const bp_finding *f = chain_find(&c, BP_PROBLEM_DEAD_UNITS);
-        assert_non_null(f);
-        assert_int_equal(f->severity, cases[i].severity);
-        chain_assert_says(f->cause, "in the first record already");
+        assert_int_equal(f ? f->severity : 0, cases[i].severity);
+        if (f) chain_assert_says(f->cause, "in the first record already");
         chain_close(&c);
     }
 }
