@@ -229,7 +229,8 @@ static uint32_t judge_plateau(bp_diagnosis *d, int64_t step) {
     add(slot, "fell_back", "1: it was better before", step, fell_back);
     if (shape->rate_high >= 0)
         add(slot, "learning_rate", "the largest so far", step, shape->rate_high);
-    const bool has_classes = bp_model_recipe(d->model)->chance_accuracy > 0;
+    const bp_recipe *recipe = bp_model_recipe(d->model);
+    const bool has_classes = recipe->chance_accuracy > 0 || recipe->loss == BP_CROSS_ENTROPY;
     return settle(slot, existed, has_classes || shape->rate_high == 0 ? BP_ERROR : BP_WARNING);
 }
 
