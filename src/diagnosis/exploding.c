@@ -128,7 +128,7 @@ static uint32_t open_over_depth(bp_diagnosis *d, int64_t step) {
     const bool existed = d->slots[BP_PROBLEM_EXPLODING_GRADIENT].exists;
     bp_finding_slot *slot =
         bp_finding_open(d, BP_PROBLEM_EXPLODING_GRADIENT, d->explode_since, step);
-    slot->temporal = false;
+    slot->temporal = slot->through_time = false;
     bp_profile_copy(&slot->profile, &d->explode);
     slot->narrow = bp_profile_narrow(&slot->profile, -1, &slot->blamed_from, &slot->blamed_to);
     add_layers(d, slot);
@@ -141,6 +141,7 @@ static uint32_t open_over_steps(bp_diagnosis *d, int64_t step) {
     const int64_t since = has_died(d) ? d->shot_since : d->jump_since;
     bp_finding_slot *slot = bp_finding_open(d, BP_PROBLEM_EXPLODING_GRADIENT, since, step);
     slot->temporal = true;
+    slot->through_time = false;
     if (!existed && d->now.measured) bp_profile_copy(&slot->profile, &d->now);
     for (uint32_t id = 1; id <= d->n_layers; id++)
         if (d->history.layer[id].largest_update_ratio > 1) bp_finding_add_layer(slot, id);
@@ -188,14 +189,15 @@ uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record) {
     const bool lasting = grown || (d->out_by_jump && d->history.n_out_of_bounds >= WINDOW_MIN);
     const bool blown_up = (over_steps && d->non_finite.seen) || lasting;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
-    const bool is_depth = slot->exists && !slot->temporal; /* what one began, the other continues */
+    /* What one began, the other continues. */
+    const bool is_depth = slot->exists && !slot->temporal && !slot->through_time;
     const bool is_steps = slot->exists && slot->temporal;
     const bool long_step = d->explode_step == step && largest_update_ratio(d, &layer) > 1;
     if (over_depth && (harm || long_step) && !is_steps && (is_depth || !steps_first))
         return open_over_depth(d, step);
     if (!is_depth && (blown_up || has_died(d) || (is_steps && over_steps && harm)))
         return open_over_steps(d, step);
-    if (!slot->exists) return 0;
+    if (!slot->exists || slot->through_time) return 0;
     if (!over_depth && !over_steps && has_recovered(d)) slot->finding.open = false;
     return update_severity(d, slot, true);
 }

@@ -66,18 +66,23 @@ uint32_t bp_finding_blamed_layer(const bp_finding *finding) {
     return layer >= 1 ? (uint32_t)layer : 0;
 }
 
-static void place(bp_diagnosis *d, bp_problem problem, int32_t parent) {
+static void place(bp_diagnosis *d, const bp_problem *cause, bp_problem problem, int32_t parent) {
     const int32_t index = (int32_t)d->n_order;
     d->order[d->n_order++] = problem;
     d->slots[problem].finding.parent = parent;
     for (uint32_t child = 1; child < BP_N_PROBLEMS; child++)
-        if (d->slots[child].exists && bp_cause_of(d, (bp_problem)child) == problem)
-            place(d, (bp_problem)child, index);
+        if (d->slots[child].exists && cause[child] == problem)
+            place(d, cause, (bp_problem)child, index);
 }
 
 void bp_finding_sort(bp_diagnosis *d) {
-    d->n_order = 0;
+    bp_problem cause[BP_N_PROBLEMS];
     for (uint32_t problem = 1; problem < BP_N_PROBLEMS; problem++)
-        if (d->slots[problem].exists && bp_cause_of(d, (bp_problem)problem) == 0)
-            place(d, (bp_problem)problem, -1);
+        if (d->slots[problem].exists) cause[problem] = bp_cause_of(d, (bp_problem)problem);
+    d->n_order = 0;
+    for (int severity = BP_ERROR; severity >= BP_HINT; severity--) /* what is worst stands first */
+        for (uint32_t problem = 1; problem < BP_N_PROBLEMS; problem++)
+            if (d->slots[problem].exists && cause[problem] == 0 &&
+                (int)d->slots[problem].finding.severity == severity)
+                place(d, cause, (bp_problem)problem, -1);
 }

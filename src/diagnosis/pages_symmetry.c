@@ -5,35 +5,74 @@
 /* clang-format off */
 const char bp_page_symmetric_units[] =
     "What it is\n"
+    "  Units of one layer that are copies of each other: they put out the same for every\n"
+    "  sample, and always will. A layer of copies is as good as one unit.\n"
     "\n"
     "Why it happens\n"
+    "  The gradient of unit i's weights is delta_i * x, and delta_i = phi'(z_i) * sum over k of\n"
+    "  W_ki delta_k. Units i and j with equal weights into them and out of them have equal z\n"
+    "  and equal delta, so they get equal updates and stay equal (Rumelhart, Hinton & Williams\n"
+    "  1986: symmetry breaking). Nothing but chance at the start tells units apart.\n"
     "\n"
     "How it is recognised\n"
+    "  By the outputs' mean and mean square over samples, which are compared to the last bit:\n"
+    "  at most a tenth of a hidden layer's units differ, in three records in a row, after two\n"
+    "  updates of its weights. Dead units are left out, and so are layers whose output is the\n"
+    "  same for every sample. An error when a whole layer that nothing runs past is one unit\n"
+    "  while the loss is above a tenth of that of guessing, else a warning.\n"
     "\n"
     "What helps\n"
+    "  Random weights: He for ReLU, Xavier for tanh. Biases may be equal, or 0.\n"
     "\n"
-    "What looks like it but is not\n";
+    "What looks like it but is not\n"
+    "  Saturated units, equal because both are at 1; dead units, equal because both are 0;\n"
+    "  outputs of classes that do not occur; zero-initialised layers before their first\n"
+    "  update.\n";
 
 const char bp_page_constant_init[] =
     "What it is\n"
+    "  All weights of a layer begin with the same value, and the units that they make are\n"
+    "  copies of each other since.\n"
     "\n"
     "Why it happens\n"
+    "  Equal weights give equal outputs and get equal gradients: see symmetric-units. Dropout\n"
+    "  or random weights in the next layer would break it; equal weights there do not.\n"
     "\n"
     "How it is recognised\n"
+    "  The weights' standard deviation was 0 in the first record, and after updates the units\n"
+    "  still are copies. How weights began is no finding by itself.\n"
     "\n"
     "What helps\n"
+    "  Random weights: He for ReLU, Xavier for tanh, PyTorch's default for others.\n"
     "\n"
-    "What looks like it but is not\n";
+    "What looks like it but is not\n"
+    "  Gains of normalisations, which begin as ones, and biases, which begin as zeros: both\n"
+    "  are one a unit and healthy. Equal weights between random ones come apart in a step.\n";
 
 const char bp_page_zero_init[] =
     "What it is\n"
+    "  All weights of a layer begin as 0, and it shows: they still are, because nothing moves\n"
+    "  them, or the units that they make have become copies of each other.\n"
     "\n"
     "Why it happens\n"
+    "  With W = 0 a layer puts out its bias, and passes back W' delta = 0. Its own gradient is\n"
+    "  delta x'. One such layer before random ones learns after a step; two in a chain block\n"
+    "  each other: the upper one gets x = 0, the lower one gets delta = 0. A ReLU layer of\n"
+    "  zeros blocks itself: z = 0 and relu'(0) = 0. With sigmoid x is 0.5 everywhere, and all\n"
+    "  units get equal updates.\n"
     "\n"
     "How it is recognised\n"
+    "  Only after the first two steps: weights that began as 0 still are and their gradient is\n"
+    "  exactly 0 in three records in a row, in two layers, or in one whose activation lets\n"
+    "  nothing of an error signal through that does arrive; or units are copies\n"
+    "  (symmetric-units) of a layer that began so.\n"
     "\n"
     "What helps\n"
+    "  Random weights: He for ReLU, Xavier for tanh. Zeros are right for biases.\n"
     "\n"
-    "What looks like it but is not\n";
+    "What looks like it but is not\n"
+    "  The last layer of a residual branch, one half of a low-rank adapter, an output layer:\n"
+    "  their weights are 0 on purpose, get a gradient at once and are 0 no longer. Frozen\n"
+    "  layers. A learning rate that warms up from 0.\n";
 
 /* clang-format on */

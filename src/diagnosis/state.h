@@ -125,6 +125,7 @@ typedef struct bp_history {
 #define CAUSE_BYTES 1600
 #define NOTE_BYTES 800
 #define SYMPTOM_BYTES 256
+#define NOT_OBSERVED_BYTES 256
 
 typedef struct bp_finding_slot {
     bp_finding finding; /* points into what follows */
@@ -139,8 +140,9 @@ typedef struct bp_finding_slot {
     bool narrow;
     bool forward; /* vanishing: the input no longer reaches the end */
     uint32_t forward_cut;
-    uint32_t n_quiet; /* weights: records since it last acted */
-    bool temporal;    /* exploding: in steps, not over depth */
+    uint32_t n_quiet;  /* weights: records since it last acted */
+    bool temporal;     /* exploding: in steps, not over depth */
+    bool through_time; /* vanishing, exploding: inside recurrent layers, not over depth */
 } bp_finding_slot;
 
 /* The non-finite value: where and how it came to be. */
@@ -187,7 +189,9 @@ struct bp_diagnosis {
     bp_profile first; /* of the first full record: what the initialisation did */
     bp_window window;
     bp_history history;
-    double *shares; /* [n_layers + 1], scratch */
+    double *shares;     /* [n_layers + 1], scratch */
+    uint64_t seen;      /* a bit for each quantity of which something was measured */
+    char *not_observed; /* [NOT_OBSERVED_BYTES], the overview's */
     bp_non_finite non_finite;
     bp_verdict too_small, too_large;
     double forward_worst; /* last measured: the spread at the first cut point without any */
@@ -220,16 +224,25 @@ struct bp_diagnosis {
 /* --- the judges: each file one problem or family ------------------------------------------------
  */
 /* A count of the record, 0 where it is not measured; huge and impossible ones are cut. */
-uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row); /* history.c */
-void bp_history_note(bp_diagnosis *d, const bp_record *record);                    /* history.c */
+/* 0 where it was not measured. row <= n_layers */
+static inline uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    const double count = bp_record_get(record, quantity, row);
+    if (!(count > 0)) return 0;
+    return count < 0x1p62 ? (uint64_t)(int64_t)count : (uint64_t)1 << 62;
+}
+/* A count of non-finite values above 0 anywhere; history.c */
+bool bp_any_non_finite(const bp_record *record);
+/* any_non_finite: as of this record; history.c */
+void bp_history_note(bp_diagnosis *d, const bp_record *record, bool any_non_finite);
 /* A light step: its loss is all that is known. */
 void bp_history_note_loss(bp_diagnosis *d, int64_t step, double loss); /* history.c */
 bool bp_effect_shares(bp_diagnosis *d, const bp_record *record); /* effect.c: fills d->shares */
-uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record);  /* vanishing.c */
-uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* exploding.c */
-uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record); /* non_finite.c */
-uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record);    /* weights.c */
-uint32_t bp_judge_ranks(bp_diagnosis *d, const bp_record *record);      /* ranks.c */
+uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record); /* vanishing.c */
+uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record); /* exploding.c */
+uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record,
+                             bool any_non_finite);                   /* non_finite.c */
+uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record); /* weights.c */
+uint32_t bp_judge_ranks(bp_diagnosis *d, const bp_record *record);   /* ranks.c */
 
 /* A family of detectors (<family>.c): its state is `d-><family>`, opened (false: no memory) and
  * closed with the diagnosis; judge takes every record that has more than a loss and returns how
@@ -256,6 +269,8 @@ typedef void bp_words(const bp_diagnosis *d, const bp_finding_slot *slot, bp_tex
                       bp_text *note);
 bp_title bp_precision_title;
 bp_words bp_precision_words;
+bp_title bp_through_time_title; /* of the gradients' slots, where through_time is set */
+bp_words bp_through_time_words;
 bp_title bp_units_title;
 bp_words bp_units_words;
 bp_title bp_symmetry_title;
@@ -268,7 +283,7 @@ bp_title bp_generalisation_title;
 bp_words bp_generalisation_words;
 bp_title bp_setup_title;
 bp_words bp_setup_words;
-/* Every finite loss, of light steps too. loss_shape.c */
+/* Every finite loss, of light steps too. loss_shape.c; rates.h has one, too */
 void bp_loss_shape_note(bp_diagnosis *d, int64_t step, double loss);
 
 /* sigma_w = rms * sqrt(fan_in) by the activation's critical value: 1 is right. NaN where it has no
@@ -288,8 +303,17 @@ void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char
                              uint32_t layer, int64_t step, double value, bool measured);
 /* The finding of the problem that explains this one; 0: it is a root. causes.c */
 bp_problem bp_cause_of(const bp_diagnosis *d, bp_problem problem);
+/* The graph has this edge, whatever its condition says of a run. */
+bool bp_may_explain(bp_problem cause, bp_problem effect);
 /* Roots first, each followed by its consequences. */
 void bp_finding_sort(bp_diagnosis *d);
+
+/* --- observed.c ----------------------------------------------------------------------------------
+ */
+/* What the problem's judgement needs was there. */
+bool bp_was_observed(const bp_diagnosis *d, bp_problem problem);
+/* "units, validation"; written anew, valid until the next call. */
+const char *bp_not_observed(const bp_diagnosis *d);
 
 /* --- text.c -------------------------------------------------------------------------------------
  */

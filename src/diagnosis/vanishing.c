@@ -72,6 +72,7 @@ static uint32_t update_finding(bp_diagnosis *d, int64_t step, bool backward, con
     const bool existed = d->slots[BP_PROBLEM_VANISHING_GRADIENT].exists;
     bp_finding_slot *slot = bp_finding_open_within(d, BP_PROBLEM_VANISHING_GRADIENT, since, step);
     slot->forward = !backward;
+    slot->through_time = false;
     slot->forward_cut = d->forward_cut;
     const bool faded = d->now.measured && d->now.vanish_span > LN_SPAN;
     if (faded)
@@ -115,7 +116,7 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
         return update_finding(d, record->step, backward, &both, last);
     }
     /* Healed is what learns again; a loss that stays at the trivial level has not healed. */
-    if (!slot->exists || !bp_loss_left_trivial(d)) return 0;
+    if (!slot->exists || slot->through_time || !bp_loss_left_trivial(d)) return 0;
     const bool changed = slot->finding.severity != BP_HINT;
     slot->finding.open = false;
     slot->finding.severity = BP_HINT;

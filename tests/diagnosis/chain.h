@@ -36,6 +36,9 @@ typedef struct chain {
     double update_rms[CHAIN_MAX + 1];
     double variation[CHAIN_MAX + 1]; /* 0 ... n; NaN: not measured */
     double loss;
+    void (*more)(const struct chain *c,
+                 bp_record *record); /* sets what else it says; may be NULL */
+    const void *facts;               /* for it */
 } chain;
 
 /* kind: of all layers but the last, which is dense. */
@@ -113,6 +116,7 @@ static inline void chain_fill(chain *c, int64_t step) {
         if (!isnan(c->variation[id])) bp_record_set(record, BP_Q_VARIATION, id, c->variation[id]);
         s *= c->gain[id];
     }
+    if (c->more) c->more(c, record);
 }
 
 static inline void chain_step(chain *c, int64_t step) {
@@ -134,6 +138,10 @@ static inline const bp_finding *chain_find(chain *c, bp_problem problem) {
         if (finding->problem == problem) return finding;
     }
     return NULL;
+}
+
+static inline void chain_assert_says(const char *text, const char *words) {
+    if (!strstr(text, words)) fail_msg("'%s' lacks '%s'", text, words);
 }
 
 /* Gains g over all layers; learning concentrated in layers `first_learning` ... n. */
