@@ -157,6 +157,14 @@ static double guessing(const bp_diagnosis *d) {
     return level > 0 && isfinite(level) ? level : (double)NAN;
 }
 
+/* The accuracy of guessing: of equal shares where no more is known; NaN without any classes. */
+static double chance_of(const bp_diagnosis *d) {
+    const bp_recipe *recipe = bp_model_recipe(d->model);
+    if (recipe->chance_accuracy > 0 && recipe->chance_accuracy < 1) return recipe->chance_accuracy;
+    if (recipe->n_outputs < 1) return (double)NAN;
+    return recipe->n_outputs > 1 ? 1.0 / (double)recipe->n_outputs : 0.5;
+}
+
 /* A size for losses: that of guessing, or the first one. */
 static double level_of(const bp_diagnosis *d) {
     const double level = bp_trivial_level(d);
@@ -252,7 +260,7 @@ typedef struct gap {
 static double shortfall(const bp_diagnosis *d, bool by_accuracy) {
     const bp_generalisation *all = &d->generalisation;
     const bp_curve *loss = &all->loss.value, *accuracy = &all->accuracy.value;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double chance = chance_of(d);
     if (by_accuracy) {
         const double best = -smoothed(accuracy, best_of(accuracy));
         if (best <= 1) return (1 - best) / (chance > 0 && chance < 1 ? 1 - chance : 1);
@@ -266,7 +274,7 @@ static bool was_never_better(const bp_diagnosis *d, bool by_accuracy) {
     const bp_curve *accuracy = &d->generalisation.accuracy.value;
     if (!(smoothed(loss, best_of(loss)) > 0.98 * guessing(d))) return false;
     if (!by_accuracy) return true;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double chance = chance_of(d);
     const double best = -smoothed(accuracy, best_of(accuracy));
     return chance > 0 && best < chance + WON * (1 - chance);
 }
@@ -353,7 +361,7 @@ static uint32_t judge_overconfident(bp_diagnosis *d, int64_t step) {
 
 static uint32_t judge(bp_diagnosis *d, int64_t step) {
     bp_generalisation *g = &d->generalisation;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double chance = chance_of(d);
     const double level = guessing(d);
     const bool by_accuracy = g->accuracy.value.n >= MIN_EVALUATIONS;
     measure_decline(d, &g->accuracy, chance > 0 ? -chance : (double)NAN, 1 - chance, BY_IMPROVEMENT,
