@@ -45,6 +45,18 @@ void bp_generalisation_rewind(bp_generalisation *g, int64_t step) {
     bp_curve_rewind(&g->accuracy.train, step);
 }
 
+void bp_generalisation_overview(const bp_generalisation *g, bp_diagnosis_overview *overview) {
+    const bool by_accuracy = g->accuracy.n > 0;
+    const bp_metric_history *metric = by_accuracy ? &g->accuracy : &g->loss;
+    overview->n_validations = metric->n;
+    overview->best_is_accuracy = by_accuracy;
+    overview->best_validation = (double)NAN;
+    overview->best_validation_step = -1;
+    if (metric->n == 0) return;
+    overview->best_validation = by_accuracy ? -metric->best : metric->best;
+    overview->best_validation_step = metric->best_step;
+}
+
 /* True when there is something new to judge: after many evaluations each 1/64 more is enough. */
 static bool note_evaluation(bp_metric_history *metric, int64_t step, double value) {
     if (!isfinite(value)) return false;
