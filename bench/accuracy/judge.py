@@ -18,6 +18,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import record  # noqa: E402
 import rivals  # noqa: E402
 import score  # noqa: E402
 import tables  # noqa: E402
@@ -35,15 +36,27 @@ def check(program, folder, runs):
     """{id: findings as a flat list, each with the place of its parent}"""
     found = {}
     for first in range(0, len(runs), 40):
-        paths = [folder / run["id"] for run in runs[first : first + 40]]
+        paths = [log_of(folder, run) for run in runs[first : first + 40]]
         done = subprocess.run([program, "check", "--format", "json", *paths], capture_output=True, text=True,
                               check=False)
         if done.returncode not in (0, 1):
             raise SystemExit(f"check failed: {done.stderr}")
-        for line in done.stdout.splitlines():
+        for run, line in zip(runs[first : first + 40], done.stdout.splitlines(), strict=True):
             document = json.loads(line)
-            found[pathlib.Path(document["run"]).name] = list(flat(document["findings"]))
+            found[run["id"]] = list(flat(document["findings"]))
+            name_layers(run, document["network"]["layers"])
     return found
+
+
+def log_of(folder, run):
+    return folder / run["id"] / ("log" if run["origin"] == "pytorch" else "")
+
+
+def name_layers(run, layers):
+    """A PyTorch run says by names of modules which layers are at fault: their numbers are the log's."""
+    ids = {layer["name"]: layer["id"] for layer in layers}
+    if run.get("names"):
+        run["layers"] = [ids[name] for name in run["names"] if name in ids]
 
 
 def flat(findings, parent=-1, counter=None):
@@ -66,15 +79,25 @@ def agrees(findings, other):
     return all(a[key] == b[key] for a, b in zip(findings, other) for key in SAME if key in a and key in b)
 
 
-def replays(folder, runs, found):
-    """[(id, who else read the run, whether the findings are those of check)]"""
+def replays(folder, runs, found, detectors):
+    """[(id, who else read the run, whether the findings are those of check)], of the runs that were
+    recorded with the detectors that judge now."""
     told = []
     for run in runs:
+        if json.loads((folder / run["id"] / "job.json").read_text())["detectors"] != detectors:
+            continue
         for who in ("live", "followed"):
             path = folder / run["id"] / f"{who}.json"
             if path.is_file():
                 told.append((run["id"], who, agrees(found[run["id"]], json.loads(path.read_text()))))
     return told
+
+
+def judge(build, folder, runs):
+    """(judged runs, who else's findings are the same)"""
+    found = check(build / "src/backprobe", folder, runs)
+    judged = [score.judge(run, truth.of(run, folder), found[run["id"]]) for run in runs]
+    return judged, replays(folder, runs, found, record.detectors_of(build))
 
 
 def of_rivals(folder, runs):
@@ -95,9 +118,7 @@ def main():
     runs = read_runs(arguments.runs, arguments.part, arguments.only)
     if not runs:
         raise SystemExit("no run matches")
-    found = check(arguments.build / "src/backprobe", arguments.runs, runs)
-    judged = [score.judge(run, truth.of(run, arguments.runs), found[run["id"]]) for run in runs]
-    again = replays(arguments.runs, runs, found)
+    judged, again = judge(arguments.build, arguments.runs, runs)
     if arguments.wrong:
         for line in tables.wrong(judged, again):
             print(line)

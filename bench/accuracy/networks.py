@@ -157,8 +157,8 @@ def autoencoders():
 
 def others():
     spirals = {"name": "spirals", "samples": 900}
-    yield Network("spirals", "tiny", dense(2, 24, "tanh") + [{"dense": 2}], data=spirals, init="xavier",
-                  train=adam(0.01, 25), hidden=2)
+    yield Network("spirals", "tiny", dense(3, 32, "tanh") + [{"dense": 2}], data=spirals, init="xavier",
+                  train=adam(0.01, 40), hidden=3)
     yield Network("spirals_noisy", "noisy validation", dense(3, 24, "relu") + [{"dense": 2}],
                   data={"name": "spirals", "samples": 700, "noise": 0.08}, train=adam(0.005, 25),
                   options=["validation:40"], hidden=3)
@@ -186,7 +186,8 @@ def others():
     yield mlp("single_sample", "short last batch", 2, "tanh", "xavier", sgd(0.01, 1, batch=1), width=32)
     yield mlp("large_batch", "short last batch", 4, "relu", "he", adam(0.003, 60, batch=512))
     yield mlp("mse", "regression", 3, "tanh", "xavier", sgd(0.2, 14), loss="mse")
-    yield mlp("mae", "regression", 3, "relu", "he", adam(0.002, 14), loss="mae")
+    yield Network("mae", "regression", dense(3, 64, "relu") + [{"dense": 64}], loss="mae",
+                  train=adam(0.002, 14), options=["autoencode:"])
     yield mlp("binary", "regression", 3, "relu", "he", sgd(0.2, 14), loss="binary_cross_entropy", held_out=True)
     yield mlp("adagrad", "Adam", 4, "relu", "he", dict(sgd(0.01, 12), optimiser="adagrad"))
     yield mlp("nesterov_l2", "deep plain", 5, "relu", "he",

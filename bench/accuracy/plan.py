@@ -9,7 +9,8 @@ part         tune: thresholds may be chosen on it; report: only reported. Report
 fault        its name; "" in a healthy run
 twin         id of the run without it, same seed
 problem      what the root finding must be; accepted: others that describe the same cause
-layers       first and last that are at fault, [] where it is no matter of layers
+layers       first and last that are at fault, [] where it is no matter of layers; names: the same as
+             modules of a PyTorch run
 position     first, early, middle, late, output, stretch, all, or ""
 onset        step since when it is there; -1: since the first loss that is not finite
 harm, hint   see faulty.py
@@ -49,10 +50,10 @@ def expected(fault):
     """The part of an entry that says what is wrong."""
     if fault is None:
         return {"fault": "", "problem": "", "accepted": [], "layers": [], "position": "", "onset": 0, "harm": "",
-                "hint": False}
+                "hint": False, "names": []}
     return {"fault": fault.name, "problem": fault.problem, "accepted": sorted({fault.problem, *fault.accepted}),
-            "layers": list(fault.layers), "position": fault.position, "onset": fault.onset, "harm": fault.harm,
-            "hint": fault.hint}
+            "layers": list(fault.layers), "names": list(getattr(fault, "names", ())), "position": fault.position,
+            "onset": fault.onset, "harm": fault.harm, "hint": fault.hint}
 
 
 def torch_run(program, seed, fault=None):
@@ -79,18 +80,29 @@ def all_runs():
                 yield torch_run(program, seed, fault)
 
 
-# A fixed choice of the tuning part for ./check: one healthy run of most styles, one of most problems.
+# A fixed choice of the tuning part for ./check: faults, with their twins, and healthy runs of other styles.
 SAMPLE = (
-    "c-relu_12-healthy-1", "c-tanh_20_adam-healthy-1", "c-residual_norm_16-healthy-1", "c-conv_batch_norm-healthy-1",
-    "c-pooled_vector-healthy-1", "c-gru_adding-healthy-1", "c-autoencoder_relu-healthy-1",
-    "c-spirals_noisy-healthy-1", "c-warm_up-healthy-1", "c-sparse-healthy-1", "c-short_batch-healthy-1",
-    "c-by_budget-healthy-1",
+    "c-relu_12-strangled_middle-1", "c-relu_12-sigmoid-1", "c-relu_12-large_all-1", "c-tanh_10-small_stretch-1",
+    "c-relu_4-rate_high-1", "c-relu_4-nan_in_data-1", "c-conv_6-small_all-1", "c-gelu_8-strangled_late-1",
+    "c-leaky_15-large_early-1", "c-residual_12-unscaled_branches-1",
+    "c-tanh_20_adam-healthy-1", "c-residual_norm_16-healthy-1", "c-pooled_vector-healthy-1",
+    "c-gru_adding-healthy-1", "c-autoencoder_relu-healthy-1", "c-spirals_noisy-healthy-1", "c-warm_up-healthy-1",
+    "c-sparse-healthy-1", "c-short_batch-healthy-1", "c-by_budget-healthy-1", "c-lenet-healthy-1",
+)
+SAMPLE_PYTORCH = (
+    "t-deep_tanh-strangled_middle-1", "t-deep_tanh-sigmoid-1", "t-mlp-nan_in_data-1", "t-autocast_bf16-healthy-1",
+    "t-resnet-healthy-1",
 )
 
 
-def chosen(part="", only="", sample=False):
-    runs = list(all_runs())
-    if sample:
-        by_id = {run["id"]: run for run in runs}
-        return [by_id[name] for name in SAMPLE]
-    return [run for run in runs if part in ("", run["part"]) and only in run["id"]]
+def with_twins(names):
+    """The runs of these ids and the twins that their truth needs."""
+    by_id = {run["id"]: run for run in all_runs()}
+    wanted = dict.fromkeys(names)
+    wanted |= dict.fromkeys(by_id[name]["twin"] for name in names if by_id[name]["twin"])
+    return [by_id[name] for name in wanted]
+
+
+def chosen(part="", only=""):
+    return [run for run in all_runs()
+            if part in ("", run["part"]) and any(word in run["id"] for word in only.split(","))]

@@ -12,6 +12,7 @@ command goes on where it was."""
 
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import pathlib
 import shutil
@@ -25,22 +26,36 @@ sys.path.insert(0, str(HERE))
 import plan  # noqa: E402
 
 
+# What a recording depends on; what is expected of a run is not among them.
+MADE_OF = ("origin", "architecture", "seed", "every", "network", "options", "version")
+
+
+def made_of(run):
+    return {key: run.get(key) for key in MADE_OF}
+
+
 def is_recorded(folder, run):
     try:
-        return (folder / "outcome.json").is_file() and json.loads((folder / "job.json").read_text()) == run
+        job = json.loads((folder / "job.json").read_text())
     except (OSError, ValueError):
         return False
+    return (folder / "outcome.json").is_file() and made_of(job) == made_of(run)
 
 
-def make_folder(folder, run):
+def detectors_of(build):
+    """Which detectors are in a build: findings are compared only where they come from the same."""
+    return hashlib.sha256((build / "src/libbackprobe.a").read_bytes()).hexdigest()[:16]
+
+
+def make_folder(folder, run, detectors):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "job.json").write_text(json.dumps(run))
+    (folder / "job.json").write_text(json.dumps(run | {"detectors": detectors}))
 
 
-def record_c(program, folder, run):
+def record_c(program, folder, run, detectors):
     """What went wrong, or an empty text."""
-    make_folder(folder, run)
+    make_folder(folder, run, detectors)
     network = folder / "given.yaml"
     network.write_text(run["network"])
     done = subprocess.run([program, network, folder, run["every"], *run["options"]], capture_output=True,
@@ -48,10 +63,10 @@ def record_c(program, folder, run):
     return "" if done.returncode == 0 else f"{run['id']}: {done.stderr.strip() or done.returncode}"
 
 
-def record_torch(python, build, folder, runs):
+def record_torch(python, folder, runs, detectors):
     """Many runs in one process: torch is imported once."""
     for run in runs:
-        make_folder(folder / run["id"], run)
+        make_folder(folder / run["id"], run, detectors)
     ids = "\n".join(run["id"] for run in runs)
     done = subprocess.run([python, HERE / "record_torch.py", folder], input=ids, capture_output=True, text=True,
                           check=False)
@@ -61,17 +76,17 @@ def record_torch(python, build, folder, runs):
 
 def jobs_of(arguments, runs):
     """Functions that each record one C run, or some PyTorch runs."""
-    program = arguments.build / "bench/accuracy_record"
+    program, detectors = arguments.build / "bench/accuracy_record", detectors_of(arguments.build)
     for run in runs:
         if run["origin"] == "c":
-            yield 1, lambda run=run: record_c(program, arguments.runs / run["id"], run)
+            yield 1, lambda run=run: record_c(program, arguments.runs / run["id"], run, detectors)
     ours = [run for run in runs if run["origin"] == "pytorch"]
     if ours and not arguments.python:
         print(f"without --python {len(ours)} PyTorch runs are left out")
         return
     for first in range(0, len(ours), 12):
         some = ours[first : first + 12]
-        yield len(some), lambda some=some: record_torch(arguments.python, arguments.build, arguments.runs, some)
+        yield len(some), lambda some=some: record_torch(arguments.python, arguments.runs, some, detectors)
 
 
 def main():
@@ -80,12 +95,11 @@ def main():
     parser.add_argument("--runs", type=pathlib.Path, required=True)
     parser.add_argument("--python", default="", help="records PyTorch runs")
     parser.add_argument("--part", choices=("tune", "report"), default="")
-    parser.add_argument("--only", default="", help="part of a run's id")
-    parser.add_argument("--sample", action="store_true", help="the fixed sample of ./check")
+    parser.add_argument("--only", default="", help="part of a run's id; several: with commas")
     parser.add_argument("--again", action="store_true", help="also what is recorded already")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    runs = plan.chosen(arguments.part, arguments.only, arguments.sample)
+    runs = plan.chosen(arguments.part, arguments.only)
     if not runs:
         raise SystemExit("no run matches")
     wanted = [run for run in runs if arguments.again or not is_recorded(arguments.runs / run["id"], run)]

@@ -50,7 +50,7 @@ def judge(run, known, findings):
     }
     right = next((finding for finding in counted if finding["problem"] in run["accepted"]), None)
     if right and result["verdict"] in ("right", "beside"):
-        if run["layers"]:
+        if len(run["layers"]) == 2:
             result["overlap"] = overlap(right["layers"], *run["layers"])
         if known["onset"] is not None:
             result["onset_error"] = abs(right["since_step"] - known["onset"])

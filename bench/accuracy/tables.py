@@ -188,6 +188,10 @@ def part_as_text(name, part):
     yield from table(["rules of", "healthy runs with an alarm", "faulty runs with any alarm", "of the right cause"],
                      [[tool, share(row["false"]), share(row["found"]), share(row["right"])]
                       for tool, row in part["rivals"].items()])
+    yield "Their alarms in healthy runs: " + "; ".join(
+        f"{tool}: " + (", ".join(f"{n} {word}" for word, n in sorted(row["words"].items())) or "none")
+        for tool, row in part["rivals"].items()) + "."
+    yield ""
 
 
 def markdown(figures_):

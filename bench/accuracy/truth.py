@@ -13,7 +13,8 @@ overfitting  the held-out accuracy (without classes: the loss) ended at least 0.
 gap          on training samples the accuracy ended at least 0.1 above the held-out one, and the
              held-out one at least 0.05 below the twin's
 spike        over 50 steps from the onset on the loss is higher by at least a fifth of the twin's gain,
-             or there is harm to learning at the end"""
+             or there is harm to learning at the end
+waste        none is measured: parameters that nothing trains are there by construction"""
 
 import functools
 import json
@@ -107,6 +108,8 @@ def of(run, folder):
     twin = outcome(folder, run["twin"])
     if twin is None:
         return {"kind": "unknown", "onset": onset}
+    if run["harm"] == "waste":
+        return {"kind": "faulty", "onset": onset}
     measures = {"learning": harms_learning, "overfitting": harms_generalisation, "gap": has_gap,
                 "spike": functools.partial(spikes, onset=onset)}
     return {"kind": "faulty" if measures[run["harm"]](own, twin) else "harmless", "onset": onset}

@@ -6,6 +6,7 @@
 
 #include <backprobe/model.h>
 #include <backprobe/record.h>
+#include <math.h>
 #include <stdbool.h>
 
 #ifdef __cplusplus
@@ -140,6 +141,80 @@ BP_API void bp_diagnosis_overview_of(const bp_diagnosis *diagnosis,
  * step. Returns how many; 0 where an error signal at a cut point was not measured, or not finite.
  */
 BP_API uint32_t bp_diagnosis_profile(const bp_diagnosis *diagnosis, const bp_gain **gains);
+
+/* --- before training: what theory says of a network as it is initialised ---------------------- */
+
+/* What is known beside the network. Gram matrices are over samples, [n][n], row by row. */
+typedef struct bp_prediction_input {
+    uint32_t struct_size;
+    uint32_t n_samples;       /* 0: no batch is known; inputs of mean square 1, alike by a half */
+    const double *inputs;     /* mean over a sample's numbers of x_i x_j */
+    const double *means;      /* [n] mean of a sample's numbers */
+    const double *errors;     /* inner products of the samples' error signals at the output; NULL:
+                                 independent and of one size */
+    double near, far;         /* images: mean product of neighbours, and of any two places, / mean
+                                 square; NaN not known */
+    const double *weight_std; /* [n_layers + 1]: as they are; NULL, NaN: as the initialiser says */
+    const double *bias_std;
+} bp_prediction_input;
+
+#define BP_PREDICTION_INPUT_INIT            \
+    {(uint32_t)sizeof(bp_prediction_input), \
+     0,                                     \
+     NULL,                                  \
+     NULL,                                  \
+     NULL,                                  \
+     (double)NAN,                           \
+     (double)NAN,                           \
+     NULL,                                  \
+     NULL}
+
+/* Of a layer; NaN is what theory does not say. */
+typedef struct bp_layer_prediction {
+    uint32_t layer;
+    double q;              /* variance of a unit's z over the draws of the weights */
+    double chi;            /* sigma_w^2 E phi'^2, the gain's square: plain layers */
+    double sigma_w;        /* std of the weights * sqrt(fan_in) */
+    double critical_sigma; /* at which chi is 1 */
+    double critical_std;   /* the same as a std of these weights */
+    double activation_rms; /* of the output */
+    double mean;           /* of the output, over units */
+    double correlation;    /* of two samples' outputs */
+    double variation;      /* spread over samples / size, as BP_Q_VARIATION */
+    double forward;        /* factor by which the output's norm differs from the input's */
+} bp_layer_prediction;
+
+typedef struct bp_prediction_overview {
+    uint32_t n_gains;          /* layers that every path crosses */
+    double log_gain;           /* ln of what of the error at the last reaches the first */
+    double mean_gain;          /* geometric mean, a layer */
+    double span_log;           /* largest rise or fall over depth, ln; as the diagnosis takes it */
+    double depth_forward;      /* xi_c: layers in which what sets samples apart falls by e */
+    double depth_backward;     /* xi: layers in which the error signal's square changes by e */
+    double trainable_layers;   /* 6 times the smaller one (Schoenholz et al. 2017); may be Inf */
+    double fluctuation;        /* sum of 1 / width (Hanin 2018): above 1 single draws differ much */
+    uint32_t main_layer;       /* of the layers that are most of the network; 0: none is plain */
+    bp_problem problem;        /* that is to be expected; 0: none */
+    uint32_t blamed_layer;     /* the one that makes it; 0: no single one */
+    const char *verdict;       /* a sentence */
+    const char *not_predicted; /* where and why theory ends; may be "" */
+} bp_prediction_overview;
+
+typedef struct bp_prediction bp_prediction;
+
+/* model: shapes are set; borrowed for the call. input: borrowed for the call, may be NULL. */
+BP_API BP_MUST_USE bp_status bp_prediction_open(bp_prediction **prediction, const bp_model *model,
+                                                const bp_prediction_input *input,
+                                                const bp_allocator *allocator, bp_error *error);
+BP_API void bp_prediction_close(bp_prediction *prediction);
+/* All borrowed until close. */
+BP_API const bp_prediction_overview *bp_prediction_overview_of(const bp_prediction *prediction);
+/* Layer 0 (the input) ... n; NULL outside. */
+BP_API const bp_layer_prediction *bp_prediction_layer(const bp_prediction *prediction,
+                                                      uint32_t layer);
+/* As bp_diagnosis_profile, predicted: error signals are relative to the last layer's. Where theory
+ * ends the numbers are NaN. */
+BP_API uint32_t bp_prediction_profile(const bp_prediction *prediction, const bp_gain **gains);
 
 /* "vanishing-gradient", "error"; static, NULL outside. */
 BP_API const char *bp_problem_name(bp_problem problem);

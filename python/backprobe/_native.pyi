@@ -44,6 +44,11 @@ def records(path: bytes, /) -> list[dict[str, Any]]:
 ACTIVATION: Final = 1  # its statistics
 SPREAD: Final = 2  # how much it varies over samples, too
 ERROR: Final = 4  # statistics of its gradient, when the backward pass brings it
+# Of a sequence's gradient the first or the last tenth of the time steps alone; time is its first
+# dimension, or its second.
+FIRST_TENTH: Final = 8
+LAST_TENTH: Final = 16
+TIME_SECOND: Final = 32
 
 class Options(TypedDict, total=False):
     run_folder: bytes | None  # exists; None keeps no log
@@ -94,6 +99,8 @@ class Recipe(TypedDict, total=False):
     alpha: float
     weight_decay: float
     batch: int
+    epoch_steps: int
+    train_samples: int
     trivial_loss: float
     chance_accuracy: float
     n_outputs: int
@@ -125,9 +132,10 @@ class Probe:
     def forward(self, site: int, tensor: Any, what: int, /) -> bool:
         """An activation passes a site: summarised now; with ERROR, and where the tensor requires a
         gradient, a tensor hook is registered on it that summarises its gradient. Rows (samples) are
-        its first dimension. False: not measured. Does nothing in light steps. The spread is an
-        estimate where a sample has more than 4096 units or a batch more than 128 samples: an even
-        choice of them is looked at."""
+        its first dimension. False: not measured. Does nothing in light steps. The spread, and what
+        units do, is an estimate where a sample has more than 4096 values or a batch more than 128
+        samples: an even choice of them is looked at. Where units are known (`open`) all of them
+        are, up to 4096, at places that change from step to step."""
 
     def loss(self, tensor: Any, terms: int, /) -> None:
         """The loss of a (micro-)batch, in every step: its value is read (a CPU tensor or a number;
@@ -147,11 +155,12 @@ class Probe:
         parameters. They are divided by end_step's loss_scale: whoever unscales does it later."""
 
     def before_update(
-        self, parameters: Sequence[Any], gradients: Sequence[Any | None], factor: float, /
+        self, parameters: Sequence[Any], gradients: Sequence[Any], factor: float, /
     ) -> None:
         """As the optimiser is about to get them. gradient / factor is the loss's own (1 unless the
         optimiser unscales by itself). One pass over all: statistics, and the coordinate panel's
-        places before the update."""
+        places before the update. A gradient that is None counts as missing, one that is False was
+        not to be there."""
 
     def after_update(self, parameters: Sequence[Any], /) -> None: ...
     def second_moments(
@@ -186,12 +195,32 @@ class Probe:
 
     # --- readings that the host made itself (a device, a shard)
     def put_loss(self, value: float, factor: float, terms: int, /) -> None: ...
+    def put_targets(self, low: float, high: float, /) -> None:
+        """Extremes of the targets of one of the step's losses, in a full step."""
+
+    def put_guesses(self, right: int, guesses: int, /) -> None:
+        """How many classes were predicted rightly, of how many, of one of the step's losses."""
+
     def put_summary(
         self,
         role: Literal["activation", "error", "unclipped", "parameter", "gradient"],
         index: int,  # of the site, or of the parameter
         numbers: tuple[int, int, int, int, int, float, float, float, float],
         # count, nan, +inf, -inf, zero, min, max, sum, sum of squares (over finite elements)
+        precision: int = 0,  # significand bits of the format; 0 unknown
+        tiny: int = 0,  # of half formats: subnormal elements
+        /,
+    ) -> None: ...
+    def put_missing(self, parameter: int, /) -> None:
+        """Its gradient, although it was to have one."""
+
+    def put_units(
+        self,
+        site: int,
+        samples: int,
+        shape: tuple[int, int, int],  # of a sample's values: [outer, units, inner]; at most 4096
+        means: Any,  # over samples, of each value: a tensor of f64; likewise the next
+        squares: Any,  # sums of squared deviations
         /,
     ) -> None: ...
     def put_spread(self, site: int, variation: float, /) -> None: ...
@@ -213,8 +242,11 @@ class Probe:
         layers: Sequence[Layer],
         recipe: Recipe,
         input_shape: tuple[int, int, int],
-        sites: Sequence[tuple[int, int, str]],  # site, layer (0 the input), role:
-        # "activation", "error_output", "error_pre_activation", "error_pre_norm", "error_input"
+        # Site, layer (0 the input), role: "activation", "error_output", "error_pre_activation",
+        # "error_pre_norm", "error_input", "error_through_time" (of the first time steps; that of the
+        # last ones passes the site with the next number). Of an activation also the dimension along
+        # which its units lie (0: not known), how many, and whether its values are the layer's own.
+        sites: Sequence[tuple[int, int, str] | tuple[int, int, str, int, int, bool]],
         parameters: Sequence[tuple[int, str, int]],  # layer, slot, elements of which this rank
         # holds a shard (0: it holds all); slot: "weight", "bias", "norm_gain", "norm_bias",
         # "recurrent_weight", "recurrent_bias"
@@ -241,6 +273,19 @@ class Probe:
     def profile(self) -> dict[str, Any] | None:
         """The last full step: "gains" from the input to the loss as in a finding (none where an
         error signal is missing or not finite), and "quantities", name -> {layer: value}."""
+
+    def prediction(
+        self,
+        samples: int,
+        inputs: bytes | None,
+        means: bytes | None,
+        errors: bytes | None,
+        near: float,
+        far: float,
+        /,
+    ) -> dict[str, Any] | None:
+        """What theory says of the last full step's network, its weights as large as they are. inputs
+        and errors: Gram matrices of f64, row by row (bp_prediction_input)."""
 
     def overview(self) -> dict[str, Any]:
         """bp_diagnosis_overview; none before open()."""

@@ -10,14 +10,15 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from . import _native, losses
 from . import graph as graphs
-from . import losses
 from .layers import Call
 from .modules import leaves, look, plain_name, tensor_in, tensors_in
 
 MAX_CALLS = 100_000
 
-Place = Literal["output", "input"]
+# "first" and "last": the time steps of a recurrent module's input, of which the error signal is read.
+Place = Literal["output", "input", "first", "last"]
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Discovery:
         self.passing: dict[int, list[graphs.Tensor]] = {}  # site -> tensors of the first loss
         self.input_site: int | None = None
         self.input_shape: tuple[int, ...] = ()
+        self.timeless: set[int] = set()  # recurrent modules whose input needs no gradient
         self.facts: dict[str, Any] = {}
         self.loss_was_seen = False
         self.cut_short = False
@@ -92,6 +94,19 @@ class Discovery:
         if self.flow is None and len(self._heard) < MAX_CALLS:
             self._hear(module, args, given, output, returned, in_place and not is_identity)
         return passed
+
+    def through_time(self, module: nn.Module, args: tuple[Any, ...]) -> list[tuple[int, Tensor, int]]:
+        """Of a recurrent module that was called: what is to be observed of its input's error signal,
+        as sites with numbers in a row, and how. A packed sequence has its time steps mixed."""
+        given = args[0] if args and isinstance(module, nn.RNNBase) else None
+        if not isinstance(given, Tensor) or not given.is_floating_point() or given.dim() not in (2, 3):
+            return []
+        if not given.requires_grad:
+            self.timeless.add(id(module))
+            return []
+        how = through_time_bits(module)
+        sites = [self._site(module, place) for place in ("first", "last")]
+        return [(site, given, what) for site, what in zip(sites, how, strict=True)]
 
     def _site(self, module: nn.Module, place: Place) -> int:
         number = self._number.get((id(module), place))
@@ -230,6 +245,12 @@ class Discovery:
         self._made_by = {}
         self._plain = {}
         self._last = None
+
+
+def through_time_bits(module: Any) -> tuple[int, int]:
+    """Of the first and of the last time steps: the bits of `what`."""
+    axis = _native.TIME_SECOND if module.batch_first else 0
+    return _native.ERROR | _native.FIRST_TENTH | axis, _native.ERROR | _native.LAST_TENTH | axis
 
 
 def _has_batch(shape: tuple[int, ...], tokens: tuple[int, ...]) -> bool:

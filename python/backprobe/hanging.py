@@ -82,7 +82,12 @@ class Hanging:
             places[use.place] = use.site, use.what | places.get(use.place, (0, 0))[1]
         kept = [hook for hook in self._leaves if hook.hangs]
         self._leaves = kept + [
-            LeafHook(self._probe, module, places.get("output"), places.get("input"))
+            LeafHook(
+                self._probe,
+                module,
+                places.pop("output", None),
+                tuple(places[place] for place in ("input", "first", "last") if place in places),
+            )
             for module, places in modules.items()
         ]
         if isinstance(self._loss, OutputHook) and not loss_in_output:

@@ -89,7 +89,7 @@ class LeafHook(ModuleHook):
         probe: Probe,
         module: torch.nn.Module,
         output: tuple[int, int] | None,
-        inputs: tuple[int, int] | None,
+        inputs: tuple[tuple[int, int], ...],
     ) -> None:
         super().__init__(probe, module)
         self._output = output  # (site, what)
@@ -103,8 +103,8 @@ class LeafHook(ModuleHook):
         if probe is None or not probe.listens():
             return
         try:
-            if self._inputs is not None:
-                probe.passes(self._inputs, tensor_in(args))
+            for place in self._inputs:
+                probe.passes(place, tensor_in(args))
             if self._output is not None:
                 probe.passes(self._output, output if type(output) is torch.Tensor else tensor_in(output))
         except Exception as error:

@@ -56,6 +56,7 @@ class Layer:
     pre_norm: list[Tensor] = field(default_factory=list)
     fallback: list[list[Tensor]] = field(default_factory=list)  # earlier ends, the last one first
     site: int | None = None  # where its output is seen
+    on_the_way: frozenset[str] | None = None  # nodes between; None: it is seen before its own end
     depth: int = 1
     block: set[int] = field(default_factory=set)  # of a residual sum: vertices in its block
     entry: int = -1  # and the vertex where it begins
@@ -472,6 +473,7 @@ class Places:
 
     def __init__(self, flow: Flow, passing: dict[int, list[Tensor]]) -> None:
         self.flow = flow
+        self.passing = passing
         self.by_level: list[dict[frozenset[Tensor], int]] = [{} for _ in self.LEVELS]
         self.around: list[dict[Tensor, frozenset[Tensor]]] = [{} for _ in self.LEVELS]
         for site, tensors in passing.items():
@@ -501,6 +503,19 @@ class Places:
                 break
             tensor = producers[0][1]
         return tensor
+
+    def path(self, site: int, ends: Sequence[Tensor]) -> frozenset[str] | None:
+        """The nodes between tensors and the place that shows them."""
+        names = set()
+        for tensor in self.passing[site]:
+            while tensor not in ends:
+                v = self.flow.maker(tensor)
+                node, producers = self.flow.node[v], self.flow.producers[v]
+                if node < 0 or len(producers) != 1:
+                    return None
+                names.add(self.flow.graph.names[node])
+                tensor = producers[0][1]
+        return frozenset(names)
 
     def site_of(self, tensors: Sequence[Tensor], levels: Iterable[int]) -> int | None:
         wanted = frozenset(tensors)

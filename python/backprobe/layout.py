@@ -50,10 +50,10 @@ def _ink_of(severity: str) -> Ink:
     return "error" if severity == "error" else "warning" if severity == "warning" else "hint"
 
 
-def _put_headline(page: Page, finding: Finding, hang: int) -> None:
+def _put_headline(page: Page, finding: Finding, hang: int, more: str = "") -> None:
     page.put(f"{finding.severity}[{finding.problem}]", _ink_of(finding.severity))
     page.put(": ", "bold")
-    page.wrap(finding.title, hang, "bold")
+    page.wrap(finding.title + more, hang, "bold")
     page.end_line()
 
 
@@ -104,14 +104,15 @@ def _ink_of_change(line: str) -> Ink:
 
 
 def _put_consequences(page: Page, finding: Finding, depth: int) -> None:
-    """Mended with their cause: no picture and no remedy of their own."""
+    """Mended with their cause: no picture and no remedy of their own, and of why they came about
+    the first clause."""
     for consequence in finding.consequences:
         page.indent = _CONSEQUENCE * depth
         page.put("└ ", "dim")
-        _put_headline(page, consequence, _LABEL + 2)
+        over = "" if consequence.open else ", over"
+        since = f" · since step {consequence.since_step}{over}"
+        _put_headline(page, consequence, _LABEL + 2, since)
         page.indent += 2
-        _put_when(page, consequence)
-        _put_paragraph(page, "cause:", consequence.cause)
-        _put_paragraph(page, "note:", consequence.note)
+        _put_paragraph(page, "cause:", consequence.cause.split("; ")[0])
         _put_consequences(page, consequence, depth + 1)
     page.indent = 0

@@ -226,7 +226,11 @@ def read(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> Loss | 
 def terms_of(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> int:
     """Terms that the loss is the mean of: targets that are not ignored (of a cross-entropy one per
     sample or place, else one per output); 1 for a sum; 0 unknown."""
-    known = read(loss_fn, args, loss)
+    return terms_in(read(loss_fn, args, loss))
+
+
+def terms_in(known: Loss | None) -> int:
+    """Of a loss that was read."""
     if known is None or known.reduction == "none":
         return 0
     terms = 1 if known.reduction == "sum" else _count(known)
@@ -252,6 +256,50 @@ def _count(loss: Loss) -> int:
 def _is_soft(target: Tensor, output: Tensor | None) -> bool:
     """Probabilities of classes instead of classes."""
     return target.is_floating_point() or (output is not None and target.shape == output.shape)
+
+
+# --- its targets, and how many were met -----------------------------------------------------------
+
+_MOST_GUESSES = 1 << 20  # numbers that are looked at for the accuracy of a batch
+
+
+@dataclass
+class Met:
+    """Of the targets of a batch: numbers, each a tensor where they lie."""
+
+    extremes: tuple[Tensor, Tensor] | None = None
+    guesses: tuple[Tensor, Tensor] | None = None  # of classes: how many are right, of how many
+
+
+def met(known: Loss | None) -> Met:
+    """Nothing here waits for a device."""
+    if known is None or not _is_plain(known.target):
+        return Met()
+    try:
+        with torch.no_grad():
+            return _met(known)
+    except (RuntimeError, IndexError, NotImplementedError):
+        return Met()  # targets of a shape that this loss takes in a way of its own
+
+
+def _met(known: Loss) -> Met:
+    target, output = known.target, known.output
+    assert target is not None
+    target = target.detach()
+    if known.kind != "cross_entropy" or _is_soft(target, output):
+        return Met(tuple(torch.aminmax(target)))
+    kept, limits = target != known.ignore_index, torch.iinfo(target.dtype)
+    found = Met((torch.where(kept, target, limits.max).min(), torch.where(kept, target, limits.min).max()))
+    if output is None or not _is_plain(output) or output.numel() > _MOST_GUESSES:
+        return found
+    guesses = output.detach().argmax(1 if output.dim() > 1 else 0)
+    found.guesses = ((guesses == target) & kept).sum(), kept.sum()
+    return found
+
+
+def _is_plain(tensor: Tensor | None) -> bool:
+    """One that lies over processes would be gathered for each question."""
+    return type(tensor) is Tensor and tensor.numel() > 0
 
 
 # --- what guessing would bring --------------------------------------------------------------------

@@ -13,7 +13,7 @@ from .terminal import Page, columns, number, shown
 if TYPE_CHECKING:
     from .finding import Gain
 
-ROWS = 12
+ROWS = 8
 _MAX_BAR, _MIN_BAR, _MAX_NAME = 28, 6, 24
 _MIN_SPAN_LOG = 6.9  # a profile over less than that is drawn over that, so that a flat one looks flat
 _STANDS_OUT = 2.0  # times the mean contribution
@@ -75,6 +75,11 @@ def _put_number(page: Page, room: int, value: float | None) -> None:
     page.cell(number(value) if measured else "–", room, "plain" if measured else "dim", right=True)
 
 
+def _scale_words(n: int, of: int, room: int) -> str:
+    """Where there is room they say how many of the layers are shown."""
+    return f" (log; {n} of {of} layers)" if n < of and room == _MAX_BAR else " (log scale)"
+
+
 def put(page: Page, gains: Sequence[Gain], concerned: Collection[int]) -> None:
     """concerned: numbers of the layers that a finding is about."""
     if not gains:
@@ -92,7 +97,7 @@ def put(page: Page, gains: Sequence[Gain], concerned: Collection[int]) -> None:
     page.pad(_MARGIN)
     page.cell("layer", label, "dim")
     if room:
-        page.cell(" (log scale)", room + 1, "dim")
+        page.cell(_scale_words(len(chosen), len(gains), room), room + 1, "dim")
     page.cell("error signal", _ERROR_COLUMNS, "dim", right=True)
     page.cell("gain", _GAIN_COLUMNS, "dim", right=True)
     page.cell("share of learning", _SHARE_COLUMNS, "dim", right=True)
@@ -110,7 +115,7 @@ def put(page: Page, gains: Sequence[Gain], concerned: Collection[int]) -> None:
         _put_number(page, _GAIN_COLUMNS, gain.gain)
         _put_number(page, _SHARE_COLUMNS, gain.share)
         page.end_line()
-    if len(chosen) < len(gains):
+    if len(chosen) < len(gains) and room < _MAX_BAR:
         page.pad(_MARGIN)
         page.put(f"({len(chosen)} of {len(gains)} layers are shown)", "dim")
         page.end_line()

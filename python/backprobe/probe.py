@@ -103,6 +103,7 @@ class Probe:
         # Of a step.
         self._full_losses = self._light_losses = 0
         self._samples: list[int] = []
+        self._met: list[losses.Met] = []
         self._model_samples = 0
         self._backwards = 0
         self._foreign_now = 0
@@ -135,6 +136,8 @@ class Probe:
             return
         for site, tensor in self._discovery.called(module, args, output):
             self._native.forward(site, tensor, _EVERYTHING)
+        for site, tensor, what in self._discovery.through_time(module, args):
+            self._native.forward(site, tensor, what)
 
     def begins(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The model's forward pass begins, in a full step."""
@@ -182,7 +185,10 @@ class Probe:
             self._each_came = self._may_ask and loss.numel() == 1
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
             self._full_losses += 1
-            self._native.loss(loss, losses.terms_of(loss_fn, args, loss) if terms is None else terms)
+            known = losses.read(loss_fn, args, loss)
+            if self._may_ask or not self._native.is_capturing():
+                self._met.append(losses.met(known))
+            self._native.loss(loss, losses.terms_in(known) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1
@@ -197,7 +203,7 @@ class Probe:
         """In a full step. Gradients that are zero now belong to no pass before."""
         if gradients.are_zero(self._parameters, may_ask=self._may_ask):
             self._native.fresh()
-            del self._samples[:-1]
+            del self._samples[:-1], self._met[:-1]
             self._foreign_now = number - 1
         self._backwards = number
 
@@ -250,7 +256,7 @@ class Probe:
             self._find_scaler()
         elif (scale := _optimizers.scale_of(self._scaler)) is not None:
             self._scale = scale
-        now = [p.grad for p in self._parameters]
+        now = [False if p.grad is None and not p.requires_grad else p.grad for p in self._parameters]
         if self._backwards:
             self._clips = self._marks != gradients.marks(self._parameters)
         factor = _optimizers.inner_factor(optimiser)
@@ -303,6 +309,7 @@ class Probe:
         if self._by_hand is not None:  # told after its backward pass
             native.put_loss(self._by_hand, 1.0, 0)
         if native.full:
+            self._tell_targets()
             self._each_came = self._each_came and self._full_losses == self._backwards
             self._foreign = min(self._foreign_before, self._foreign_now)
             self._foreign_before = self._foreign_now
@@ -313,10 +320,18 @@ class Probe:
         scale = self._scale if self._may_ask or self._scaler is None else self._scaler._scale
         full = native.end_step(self._rates.now(), samples, skipped, scale)
         self._samples.clear()
+        self._met.clear()
         self._backwards = self._foreign_now = self._light_losses = self._full_losses = self._marks = 0
         self._overflowed = self._began = False
         self._by_hand = None
         self._goes_on(full, first)
+
+    def _tell_targets(self) -> None:
+        for met in self._met:
+            if met.extremes is not None:
+                self._native.put_targets(*met.extremes)
+            if met.guesses is not None:
+                self._native.put_guesses(*met.guesses)
 
     def light_step_told(self) -> None:
         """The native probe told a light step, and there is something to see to."""
@@ -385,13 +400,17 @@ class Probe:
         recipe = {**known.recipe, **_optimizers.recipe(self.optimizers)}
         if self._samples and sum(self._samples):
             recipe.setdefault("batch", sum(self._samples))
+        if self._settings.train_samples is not None:
+            recipe["train_samples"] = self._settings.train_samples
+            if batch := recipe.get("batch", 0) * ranks.world():
+                recipe["epoch_steps"] = -(-self._settings.train_samples // batch)
         self._parameters = [p for _, p, _, _ in known.parameters]
         shares = ranks.Shares(self._parameters, [layer for _, _, layer, _ in known.parameters])
         self._native.open(
             known.layers,
             recipe,
             known.input_shape,
-            [(use.site, use.layer, use.role) for use in known.sites],
+            [(use.site, use.layer, use.role, *use.units) for use in known.sites if use.role],
             [
                 (layer, slot, elements)
                 for (_, _, layer, slot), elements in zip(known.parameters, shares.elements, strict=True)

@@ -308,7 +308,7 @@ def _tells_shard(parameter: Any) -> bool:
 
 
 def _nothing_of(tensor: Any | None) -> Any | None:
-    return None if tensor is None else tensor.detach().reshape(-1)[:0]
+    return tensor if tensor is None or tensor is False else tensor.detach().reshape(-1)[:0]
 
 
 def _is_dtensor(tensor: Any) -> bool:

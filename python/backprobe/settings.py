@@ -24,6 +24,7 @@ class Settings:
     on_finding: Callable[[Finding], object] | None = None
     name: str | None = None
     max_log_bytes: int | None = None
+    train_samples: int | None = None
 
     def ignores(self, finding: Finding) -> bool:
         return any(_matches(entry, finding) for entry in self.ignore)

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from . import graph as graphs
-from . import initialisers
-from .discovery import Discovery, Place, Site
+from . import initialisers, units
+from .discovery import Discovery, Place, Site, through_time_bits
 from .layers import Call, Finder, Layer, Member, Places
 from .modules import fans_of, kind_of, leaves, plain_name, slot_of, square_kernel_of, tensor_in
 
@@ -41,7 +41,10 @@ class SiteUse:
     place: Place
     what: int
     layer: int
-    role: str
+    role: str  # "": told with the site before it
+    units: tuple[int, int, bool] = (0, 0, False)
+    """Of an activation: the dimension along which its units lie, how many, and whether nothing was
+    done to its values; 0: none is known."""
 
 
 @dataclass
@@ -166,6 +169,9 @@ class _Description:
                 return
 
     def _settle(self, layer: Layer, end: list[graphs.Tensor], site: int) -> None:
+        assert self.places is not None
+        if end is layer.output:
+            layer.on_the_way = self.places.path(site, end)
         layer.site = site
         layer.output = end
 
@@ -382,12 +388,15 @@ class _Description:
         site = self.discovery.input_site
         if site is not None:
             uses.append(self._use(site, both, 0, "activation"))
+            uses[-1].units = units.of_input(self.discovery.sites[site].module, self._input_shape())
         for number, layer in enumerate(layers, 1):
             site = layer.site
+            uses += self._uses_through_time(layer, number)
             if site is None:
                 uses += self._uses_outside(layer, number)
                 continue
             uses.append(self._use(site, both, number, "activation"))
+            uses[-1].units = units.of_layer(layer, layers[: number - 1], self._shape_at(layer))
             uses.append(self._use(site, ERROR, number, "error_output"))
             for tensors, role in (
                 (layer.pre_activation, "error_pre_activation"),
@@ -398,6 +407,18 @@ class _Description:
                 if before is not None and before != site:
                     uses.append(self._use(before, ERROR, number, role))
         return uses
+
+    def _uses_through_time(self, layer: Layer, number: int) -> list[SiteUse]:
+        module = layer.members[0].module if layer.members else None
+        sites = [
+            k
+            for k, site in enumerate(self.discovery.sites)
+            if site.module is module and site.place in ("first", "last")
+        ]
+        if module is None or not sites:
+            return []
+        how = zip(sites, through_time_bits(module), ("error_through_time", ""), strict=True)
+        return [self._use(site, what, number, role) for site, what, role in how]
 
     def _uses_outside(self, layer: Layer, number: int) -> list[SiteUse]:
         """A module that was called outside the graph of the loss: frozen, as a rule; or recomputed
@@ -469,6 +490,7 @@ class _Description:
                 "nearest the loss"
             )
         self._say_what_was_not_called(layers)
+        self._say_what_is_timeless(layers)
         outside = [
             layer
             for layer in layers
@@ -486,6 +508,18 @@ class _Description:
             )
         if lost and discovery.flow is not None:
             self.unseen.append(f"called, but the loss does not depend on it: {_few(lost)}")
+
+    def _say_what_is_timeless(self, layers: list[Layer]) -> None:
+        timeless = [
+            layer.name
+            for layer in layers
+            if layer.members and id(layer.members[0].module) in self.discovery.timeless
+        ]
+        if timeless:
+            self.unseen.append(
+                "what of the error signal reaches the first time steps, for the input needs no "
+                f"gradient: {_few(timeless)}"
+            )
 
     def _say_what_was_not_called(self, layers: list[Layer]) -> None:
         flow = self.discovery.flow

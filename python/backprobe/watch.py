@@ -39,6 +39,7 @@ def watch(
     on_finding: Callable[[Finding], object] | None = None,
     name: str | None = None,
     max_log_bytes: int | None = None,
+    train_samples: int | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> Probe:
     """Watches a model in training, and says what is wrong as soon as it shows.
@@ -66,6 +67,8 @@ def watch(
     on_finding: called with each finding that opens or becomes worse, instead of printing it.
     name: instead of the script's name in the run folder's.
     max_log_bytes: old parts of a longer log are thinned (2 GB).
+    train_samples: samples of an epoch, such as len(loader.dataset): dead units are then those that were
+        silent for an epoch.
     resume: state_dict() of the probe whose run goes on.
     """
     import torch
@@ -97,6 +100,7 @@ def watch(
         on_finding=_callable(on_finding),
         name=None if name is None else run_folder.plain_name(_text("name", name)),
         max_log_bytes=_count("max_log_bytes", max_log_bytes),
+        train_samples=_count("train_samples", train_samples),
     )
     state = None if resume is None else run_folder.check_state(resume)
     if isinstance(settings.run, str) and state is None and ranks.rank() == 0:

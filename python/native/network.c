@@ -206,6 +206,8 @@ static bool set_recipe(bp_model *model, PyObject *dict) {
         !read_real(dict, "alpha", &recipe.alpha) ||
         !read_real(dict, "weight_decay", &recipe.weight_decay) ||
         !read_whole(dict, "batch", &recipe.batch) ||
+        !read_whole(dict, "epoch_steps", &recipe.epoch_steps) ||
+        !read_whole(dict, "train_samples", &recipe.train_samples) ||
         !read_real(dict, "trivial_loss", &recipe.trivial_loss) ||
         !read_real(dict, "chance_accuracy", &recipe.chance_accuracy) ||
         !read_whole(dict, "n_outputs", &recipe.n_outputs) ||

@@ -51,11 +51,11 @@ static PyObject *tuple_at(PyObject *sequence, size_t i) {
 /* --- sites ------------------------------------------------------------------------------------ */
 
 static void note_geometry(native_probe *probe, const native_place *place, int axis,
-                          uint64_t n_units) {
+                          uint64_t n_units, bool exact) {
     native_site *site = native_stage_site(&probe->stage, place->site);
     if (!site || axis < 1) return;
-    site->geometry =
-        (native_geometry){.axis = axis, .n_units = n_units, .is_input = place->layer == 0};
+    site->geometry = (native_geometry){
+        .axis = axis, .n_units = n_units, .exact = exact, .is_input = place->layer == 0};
     if (place->layer == 0) return;
     site->geometry.kind = bp_layer_unit_kind(bp_model_layer(probe->model, place->layer));
     site->geometry.dead_samples = bp_dead_samples(bp_model_recipe(probe->model));
@@ -65,15 +65,16 @@ static bool read_place(native_probe *probe, PyObject *tuple, native_place *place
     unsigned long site, layer;
     unsigned long long n_units = 0;
     const char *word;
-    int axis = 0;
-    if (!PyArg_ParseTuple(tuple, "kks|iK", &site, &layer, &word, &axis, &n_units)) return false;
+    int axis = 0, exact = 1;
+    if (!PyArg_ParseTuple(tuple, "kks|iKp", &site, &layer, &word, &axis, &n_units, &exact))
+        return false;
     const int role =
         index_of("role", word, role_words, (int)(sizeof role_words / sizeof *role_words));
     if (role < 0 || !layer_fits(probe, layer)) return false;
     *place = (native_place){.layer = (uint32_t)layer,
                             .role = (bp_role)role,
                             .site = site < NATIVE_MOST_SITES ? (uint32_t)site : NATIVE_MOST_SITES};
-    if (role == BP_ROLE_ACTIVATION) note_geometry(probe, place, axis, n_units);
+    if (role == BP_ROLE_ACTIVATION) note_geometry(probe, place, axis, n_units, exact);
     return true;
 }
 

@@ -40,11 +40,11 @@ PyObject *native_put_targets(native_probe *probe, PyObject *args) {
 }
 
 PyObject *native_put_guesses(native_probe *probe, PyObject *args) {
-    long long right, guesses;
-    if (!PyArg_ParseTuple(args, "LL", &right, &guesses)) return NULL;
+    double right, guesses;
+    if (!PyArg_ParseTuple(args, "dd", &right, &guesses)) return NULL;
     if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
-    probe->outputs.right += (double)right;
-    probe->outputs.guesses += (double)guesses;
+    probe->outputs.right += right;
+    probe->outputs.guesses += guesses;
     Py_RETURN_NONE;
 }
 
@@ -68,14 +68,16 @@ static bool read_numbers(PyObject *tuple, bp_summary *summary) {
 }
 
 static native_reason put_at_site(native_probe *probe, uint32_t site, const bp_summary *summary,
-                                 bool is_error) {
+                                 int precision, bool is_error) {
     native_reason reason;
     native_call *call = native_stage_call(&probe->stage, site, &reason);
     if (!call) return reason;
     call->given = true;
     if (is_error)
-        return native_stage_error(&probe->stage, (uint32_t)(probe->stage.n_calls - 1), summary, 0);
+        return native_stage_error(&probe->stage, (uint32_t)(probe->stage.n_calls - 1), summary,
+                                  precision);
     call->has_activation = true;
+    call->precision = precision;
     call->activation = *summary;
     return NATIVE_MEASURED;
 }
@@ -88,18 +90,21 @@ static native_parameter *parameter_at(native_probe *probe, unsigned long index) 
 }
 
 static bool put_at_parameter(native_probe *probe, const char *role, unsigned long index,
-                             const bp_summary *summary) {
+                             const bp_summary *summary, int precision) {
     native_parameter *p = parameter_at(probe, index);
     if (!p) return false;
     if (strcmp(role, "parameter") == 0) {
         p->value = *summary;
         p->has_value = true;
+        p->value_bits = precision;
     } else if (strcmp(role, "gradient") == 0) {
         p->gradient = *summary;
         p->has_gradient = true;
+        p->gradient_bits = precision;
     } else if (strcmp(role, "unclipped") == 0) {
         p->unclipped = *summary;
         p->has_unclipped = true;
+        p->unclipped_bits = precision;
     } else {
         PyErr_Format(PyExc_ValueError, "role: '%s' is not known", role);
         return false;
@@ -110,19 +115,34 @@ static bool put_at_parameter(native_probe *probe, const char *role, unsigned lon
 PyObject *native_put_summary(native_probe *probe, PyObject *args) {
     const char *role;
     unsigned long index;
+    unsigned long long tiny = 0;
+    int precision = 0;
     PyObject *numbers;
     bp_summary summary;
-    if (!PyArg_ParseTuple(args, "skO!", &role, &index, &PyTuple_Type, &numbers)) return NULL;
+    if (!PyArg_ParseTuple(args, "skO!|iK", &role, &index, &PyTuple_Type, &numbers, &precision,
+                          &tiny))
+        return NULL;
     if (!read_numbers(numbers, &summary)) return NULL;
+    summary.subnormal = tiny;
     if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
     const bool is_error = strcmp(role, "error") == 0;
     if (is_error || strcmp(role, "activation") == 0)
         native_miss(probe,
                     put_at_site(probe,
                                 index < NATIVE_MOST_SITES ? (uint32_t)index : NATIVE_MOST_SITES,
-                                &summary, is_error));
-    else if (!put_at_parameter(probe, role, index, &summary))
+                                &summary, precision, is_error));
+    else if (!put_at_parameter(probe, role, index, &summary, precision))
         return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *native_put_missing(native_probe *probe, PyObject *args) {
+    unsigned long index;
+    if (!PyArg_ParseTuple(args, "k", &index)) return NULL;
+    if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
+    native_parameter *p = parameter_at(probe, index);
+    if (!p) return NULL;
+    p->is_missing = true;
     Py_RETURN_NONE;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `backprobe check PATH…`: the findings of runs, from their logs. */
 #include "cli/check.h"
+#include "cli/choice.h"
 #include "cli/cli.h"
 #include "cli/folder.h"
 
@@ -69,27 +70,41 @@ bp_report_run bp_replay_report(bp_replay *replay) {
                            .ranks = replay->ranks,
                            .n_ranks = replay->n_ranks,
                            .network_text = replay->network.text,
+                           .network_path = replay->network.path,
                            .edited = bp_network_edited,
                            .context = &replay->network};
 }
 
 typedef struct check_options {
     bp_common_options common;
-    const char *format, *output;
+    const char *format, *output, *network;
+    bp_choice_options choice;
 } check_options;
 
 static const bp_option options[] = {
-    {"format", 'f', BP_OPTION_CHOICE, "FORMAT", "text|json", 0, 0,
-     "text for people, or JSON (schema backprobe.findings/1), one line a run",
+    {"format", 'f', BP_OPTION_CHOICE, "FORMAT", BP_REPORT_FORMATS, 0, 0,
+     "text for people; json: a document a run on one line; jsonl: a finding a line; github: "
+     "workflow "
+     "commands, shown at the lines of a pull request; markdown for issues; sarif and junit for "
+     "other "
+     "tools",
      offsetof(check_options, format)},
     {"output", 'o', BP_OPTION_FILE, "FILE", NULL, 0, 0, "write there instead of to stdout",
      offsetof(check_options, output)},
+    BP_CHOICE_OPTIONS(check_options, "any finding counts, unless told otherwise"),
+    {"network", 0, BP_OPTION_FILE, "FILE", NULL, 0, 0,
+     "where the network file lies that github and sarif point at; else the run's copy",
+     offsetof(check_options, network)},
     BP_COMMON_OPTIONS,
 };
 
 static const bp_example examples[] = {
     {"backprobe check runs/net-1", "the findings of a run"},
     {"backprobe check runs/* --format json | jq .findings", "of all runs, for a program"},
+    {"backprobe check runs/net-1 --format github --network net.yaml --fail-on error",
+     "in a workflow: findings at their lines; errors make it fail"},
+    {"backprobe check runs/net-1 --ignore 'dead-units:trunk.*,plateau'",
+     "without two things that are meant to be so"},
     {NULL, NULL},
 };
 
@@ -131,73 +146,103 @@ static void say_ranks(const char *path, const bp_report_run *run) {
     }
 }
 
-static int check_one(FILE *out, const char *path, const check_options *given,
-                     const bp_report_style *style) {
+/* What every path is checked with. */
+typedef struct checking {
+    FILE *out;
+    const check_options *given;
+    const bp_report_format *format;
+    const bp_report_style *style;
+    const bp_choice *choice;
+    uint32_t n_done; /* runs in the document so far */
+} checking;
+
+static int check_run(checking *check, bp_replay *replay, bp_error *error) {
+    bp_report_run run = bp_replay_report(replay);
+    run.choice = check->choice;
+    run.fail_on = bp_fail_on(&check->given->choice);
+    if (check->given->network) run.network_path = check->given->network;
+    say_damage(replay->path, run.damage);
+    say_ranks(replay->path, &run);
+    if (check->format->run(check->out, check->style, &run, check->n_done++, error) != BP_OK) {
+        bp_say_error(replay->path, error);
+        return BP_EXIT_FAILED;
+    }
+    bp_findings findings;
+    bp_findings_choose(&findings, run.diagnosis, run.model, run.choice);
+    const bool fails = run.fail_on && bp_findings_worst(&findings) >= run.fail_on;
+    return fails ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
+}
+
+static int check_one(checking *check, const char *path) {
     bp_replay replay;
     bp_error error = {.status = BP_OK};
     if (bp_replay_open(&replay, path, &error) != BP_OK) {
         bp_say_error(path, &error);
+        if (check->format->failed) check->format->failed(check->out, path, &error, check->n_done++);
         return BP_EXIT_FAILED;
     }
-    bp_report_run run = bp_replay_report(&replay);
-    int code = bp_diagnosis_n_findings(run.diagnosis) > 0 ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
-    say_damage(path, run.damage);
-    say_ranks(path, &run);
-    if (strcmp(given->format, "json") == 0) {
-        char *json = NULL;
-        if (bp_report_json(&json, &run, false, &error) == BP_OK) {
-            fputs(json, out);
-        } else {
-            bp_say_error(path, &error);
-            code = BP_EXIT_FAILED;
-        }
-        free(json);
-    } else {
-        bp_report_text(out, style, &run);
-    }
+    const int code = check_run(check, &replay, &error);
     bp_replay_close(&replay);
     return code;
 }
 
 /* The worst code of all: 2 could not, 1 findings, 0 none. */
-static int check_all(FILE *out, const bp_words *paths, const check_options *given,
-                     const bp_report_style *style) {
+static int check_all(checking *check, const bp_words *paths) {
     int worst = BP_EXIT_GOOD;
+    if (check->format->begin) check->format->begin(check->out);
     for (size_t i = 0; i < paths->n; i++) {
-        if (i > 0 && strcmp(given->format, "text") == 0) fputc('\n', out);
-        int code = check_one(out, paths->items[i], given, style);
+        const int code = check_one(check, paths->items[i]);
         if (code > worst) worst = code;
-        if (fflush(out) != 0) break; /* nobody reads on: bp_close_output says why */
+        if (fflush(check->out) != 0) break; /* nobody reads on: bp_close_output says why */
     }
+    if (check->format->end) check->format->end(check->out);
     return worst;
 }
 
 /* Into memory first, so that the file is written whole or not at all. */
-static int check_into_file(const bp_words *paths, const check_options *given) {
+static int check_into_file(checking *check, const bp_words *paths) {
     char *text = NULL;
     size_t n_bytes = 0;
     bp_error error = {.status = BP_OK};
-    bp_report_style style = {strcmp(given->common.colour, "always") == 0, BP_REPORT_WIDTH};
-    FILE *out = open_memstream(&text, &n_bytes);
-    int code = out ? check_all(out, paths, given, &style) : BP_EXIT_FAILED;
+    FILE *out = check->out = open_memstream(&text, &n_bytes);
+    int code = out ? check_all(check, paths) : BP_EXIT_FAILED;
     bool whole = out && fclose(out) == 0;
-    bp_status status =
-        whole ? bp_io_write_file_atomic(&bp_io_system, given->output, text, n_bytes, NULL, &error)
-              : bp_fail(&error, BP_ERROR_MEMORY, "out of memory for the report");
+    bp_status status = whole ? bp_io_write_file_atomic(&bp_io_system, check->given->output, text,
+                                                       n_bytes, NULL, &error)
+                             : bp_fail(&error, BP_ERROR_MEMORY, "out of memory for the report");
     free(text);
     if (status == BP_OK) return code;
     bp_say_error(NULL, &error);
     return BP_EXIT_FAILED;
 }
 
+static int check(const check_options *given, const bp_words *paths) {
+    bp_choice choice = {0};
+    int code = bp_choice_read(&bp_command_check, &choice, &given->choice);
+    bp_report_style style = bp_style_of(stdout, &given->common);
+    checking check = {.out = stdout,
+                      .given = given,
+                      .format = bp_report_format_named(given->format),
+                      .style = &style,
+                      .choice = &choice};
+    if (code < 0 && given->output) {
+        style = (bp_report_style){strcmp(given->common.colour, "always") == 0, BP_REPORT_WIDTH};
+        code = check_into_file(&check, paths);
+    } else if (code < 0) {
+        code = check_all(&check, paths);
+    }
+    bp_choice_free(&choice);
+    return code;
+}
+
 static int run(int argc, char **argv) {
     check_options given = {.common = BP_COMMON_DEFAULTS, .format = "text"};
     bp_words paths;
+    given.choice.fail_on = "hint";
     int code = bp_options_parse(&bp_command_check, argc, argv, &given, &paths);
-    if (code >= 0) return code;
-    if (given.output) return check_into_file(&paths, &given);
-    bp_report_style style = bp_style_of(stdout, &given.common);
-    return check_all(stdout, &paths, &given, &style);
+    if (code < 0) code = check(&given, &paths);
+    bp_options_free(&bp_command_check, &given);
+    return code;
 }
 
 const bp_command bp_command_check = {
@@ -208,7 +253,7 @@ const bp_command bp_command_check = {
                    "wrong with their gradients: layers, onset, cause with the measured numbers, "
                    "and a remedy as a change of the network file. A healthy run gets one line. "
                    "A run of several processes is checked as one: their logs are read together.",
-    .exits = "0 no findings, 1 findings, 2 could not; the worst of several paths",
+    .exits = "0 no findings that count, 1 findings, 2 could not; the worst of several paths",
     .options = options,
     .examples = examples,
     .min_arguments = 1,

@@ -16,21 +16,12 @@ static const bp_example examples[] = {
     {NULL, NULL},
 };
 
-/* The paragraph under the page's first heading says what it is; its line breaks are the page's. */
 static void put_problem(bp_page *page, bp_problem problem) {
     enum { NAME = 20 };
-    const char *text = bp_problem_explanation(problem);
-    const char *from = text ? strchr(text, '\n') : NULL;
-    const char *to = from ? strstr(from, "\n\n") : NULL;
     char bytes[1024];
     bp_text paragraph;
     bp_text_init(&paragraph, bytes, sizeof bytes);
-    while (from && from < to) {
-        from += strspn(from, "\n ");
-        size_t n = strcspn(from, "\n");
-        bp_text_add(&paragraph, "%s%.*s", paragraph.length ? " " : "", (int)n, from);
-        from += n;
-    }
+    bp_report_problem(&paragraph, problem);
     bp_page_put(page, BP_INK_BOLD, bp_problem_name(problem));
     bp_page_pad(page, NAME);
     bp_page_wrap(page, BP_INK_PLAIN, NAME, bytes, paragraph.length);

@@ -406,14 +406,13 @@ bp_report_run bp_session_report(bp_session *session) {
                            .context = &session->network};
 }
 
-uint32_t bp_session_n_open_errors(bp_session *session) {
+uint32_t bp_session_n_open(bp_session *session, const bp_choice *choice, int severity) {
     uint32_t open = 0;
-    if (!session->watch) return 0;
-    bp_diagnosis *diagnosis = bp_watch_diagnosis(session->watch);
-    for (uint32_t i = 0; i < bp_diagnosis_n_findings(diagnosis); i++) {
-        const bp_finding *finding = bp_diagnosis_finding(diagnosis, i);
-        if (finding->severity == BP_ERROR && finding->open) open++;
-    }
+    bp_findings findings;
+    if (!session->watch || severity == 0) return 0;
+    bp_findings_choose(&findings, bp_watch_diagnosis(session->watch), session->model, choice);
+    for (uint32_t i = 0; i < findings.n; i++)
+        if ((int)findings.list[i].severity >= severity && findings.list[i].open) open++;
     return open;
 }
 

@@ -76,8 +76,9 @@ void bp_session_train(bp_session *session, const volatile sig_atomic_t *interrup
 BP_MUST_USE bp_status bp_session_save(bp_session *session, bp_error *error);
 /* What the report room needs; borrowed from the session. */
 bp_report_run bp_session_report(bp_session *session);
-/* Findings that are errors and still open. */
-uint32_t bp_session_n_open_errors(bp_session *session);
+/* Findings that are open, shown by the choice (NULL: all) and at least as bad as this bp_severity
+ * (0: none is). */
+uint32_t bp_session_n_open(bp_session *session, const bp_choice *choice, int severity);
 /* Ends the log. The session is gone whatever is returned. */
 bp_status bp_session_close(bp_session *session, bp_error *error);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `backprobe train NET.yaml`. */
+#include "cli/choice.h"
 #include "cli/cli.h"
 #include "cli/folder.h"
 #include "cli/plan.h"
@@ -25,6 +26,8 @@ typedef struct train_options {
     const char *weights, *resume;
     int64_t checkpoint_every;
     bool quiet, json, dry_run;
+    bp_choice_options choice;
+    bp_choice chosen; /* as read */
 } train_options;
 
 #define AT(member) offsetof(train_options, member)
@@ -62,6 +65,7 @@ static const bp_option options[] = {
      "thin the old parts of a log that grows beyond this, but for the time around findings: 2G, "
      "unless told otherwise",
      AT(max_log)},
+    BP_CHOICE_OPTIONS(train_options, "an open error, unless told otherwise"),
     {"quiet", 'q', BP_OPTION_FLAG, NULL, NULL, 0, 0, "print findings only", AT(quiet)},
     {"json", 0, BP_OPTION_FLAG, NULL, NULL, 0, 0,
      "print events (start, epoch, finding, checkpoint, end) as JSON, one a line", AT(json)},
@@ -135,16 +139,18 @@ static bp_status open_session(bp_session *session, const char *path, const train
     return status;
 }
 
-static int exit_code(bp_run_end end, uint32_t n_open_errors) {
+static int exit_code(bp_run_end end, uint32_t n_failures) {
     if (end == BP_RUN_INTERRUPTED) return BP_EXIT_INTERRUPTED;
-    return n_open_errors > 0 || end == BP_RUN_STOPPED ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
+    return n_failures > 0 || end == BP_RUN_STOPPED ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
 }
 
-static int end_session(bp_session *session, bp_view *view) {
+static int end_session(bp_session *session, bp_view *view, const train_options *given) {
     bp_error error = {.status = BP_OK};
     bool saved = bp_session_save(session, &error) == BP_OK;
     bp_view_end(view, session);
-    int code = exit_code(session->end, bp_session_n_open_errors(session));
+    const uint32_t n_failures =
+        bp_session_n_open(session, &given->chosen, bp_fail_on(&given->choice));
+    int code = exit_code(session->end, n_failures);
     if (!saved) bp_say_error(NULL, &error);
     /* A watch that went blind has said so: its log is not what the run was for. */
     bool blind = session->watch && bp_watch_status(session->watch, NULL) != BP_OK;
@@ -163,6 +169,7 @@ static int train(const char *path, const train_options *given, const bp_ranks *r
     if (ranks->rank != 0) kind = BP_VIEW_MUTE;
     bp_report_style style = bp_style_of(stdout, &given->common);
     bp_view view = bp_view_begin(kind, &style);
+    view.choice = &given->chosen;
     bp_session_listener listener = bp_view_listener(&view);
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);
@@ -172,7 +179,7 @@ static int train(const char *path, const train_options *given, const bp_ranks *r
     }
     bp_view_start(&view, &session);
     bp_session_train(&session, &interrupted);
-    return end_session(&session, &view);
+    return end_session(&session, &view, given);
 }
 
 static int dry_run(const char *path, const train_options *given) {
@@ -274,15 +281,19 @@ static int run(int argc, char **argv) {
                            .epochs = -1,
                            .seed = -1,
                            .watch = true,
-                           .checkpoint_every = BP_CHECKPOINT_AUTO};
+                           .checkpoint_every = BP_CHECKPOINT_AUTO,
+                           .choice = {.fail_on = "error"}};
     bp_words arguments;
     int code = bp_options_parse(&bp_command_train, argc, argv, &given, &arguments);
     if (code < 0) {
         code = read_budget(&given);
         if (code == BP_EXIT_GOOD) code = read_max_log(&given);
         if (code == BP_EXIT_GOOD) code = check_given(&given, &arguments);
-        if (code == BP_EXIT_GOOD) code = train_file(&given, &arguments);
+        if (code == BP_EXIT_GOOD)
+            code = bp_choice_read(&bp_command_train, &given.chosen, &given.choice);
+        if (code < 0) code = train_file(&given, &arguments);
     }
+    bp_choice_free(&given.chosen);
     bp_options_free(&bp_command_train, &given);
     return code;
 }
@@ -298,7 +309,7 @@ const bp_command bp_command_train = {
                    "at once. A run that ended in any way goes on with --resume, bit for bit as if "
                    "it had not been interrupted. Under mpirun each process trains on its share of "
                    "every batch.",
-    .exits = "0 trained, 1 an error finding is open at the end, 2 could not, 130 interrupted",
+    .exits = "0 trained, 1 a finding that counts is open at the end, 2 could not, 130 interrupted",
     .options = options,
     .examples = examples,
     .min_arguments = 0,

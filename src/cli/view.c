@@ -90,6 +90,7 @@ static void finding_json(const bp_session *session, const bp_report_run *run,
 static void on_finding(void *context, const bp_session *session, const bp_finding *finding) {
     bp_view *view = context;
     if (view->kind == BP_VIEW_SILENT || view->kind == BP_VIEW_MUTE) return;
+    if (!bp_choice_shows(view->choice, session->model, finding)) return;
     /* The session outlives the call; the report only reads it, but for the scratch of a diff. */
     bp_network network = {session->network.path, session->network.text, NULL};
     bp_report_run run = {.name = session->run_folder,
@@ -183,18 +184,19 @@ static const char *end_word(bp_run_end end) {
 }
 
 static void end_findings(bp_view *view, bp_session *session) {
-    uint32_t n = session->watch ? bp_diagnosis_n_findings(bp_watch_diagnosis(session->watch)) : 0;
+    bp_findings findings;
     if (!session->watch) {
         printf("  findings   not watched\n");
         return;
     }
-    printf(n == 0 ? "  findings   none\n" : "  findings   %u\n", n);
-    for (uint32_t i = 0; i < n; i++) {
-        const bp_finding *finding = bp_diagnosis_finding(bp_watch_diagnosis(session->watch), i);
-        printf(finding->parent >= 0 ? "      └ " : "    ");
-        bp_report_headline(stdout, &view->style, finding);
+    bp_findings_choose(&findings, bp_watch_diagnosis(session->watch), session->model, view->choice);
+    printf(findings.n == 0 ? "  findings   none" : "  findings   %u", findings.n);
+    printf(findings.n_ignored > 0 ? " (%u ignored)\n" : "\n", findings.n_ignored);
+    for (uint32_t i = 0; i < findings.n; i++) {
+        printf(findings.list[i].parent >= 0 ? "      └ " : "    ");
+        bp_report_headline(stdout, &view->style, &findings.list[i]);
     }
-    if (n == 0) return;
+    if (findings.n == 0) return;
     printf("  see        backprobe check ");
     bp_report_escaped(stdout, session->run_folder);
     putchar('\n');
@@ -277,7 +279,7 @@ static void end_text(bp_view *view, bp_session *session) {
     put_go_on(session);
 }
 
-static void end_json(bp_session *session) {
+static void end_json(const bp_view *view, bp_session *session) {
     bp_json_line line = {stdout, false};
     const bp_dataset *data = session->dataset;
     bp_json_line_text(&line, "event", "end");
@@ -291,8 +293,10 @@ static void end_json(bp_session *session) {
     add_score(&line, "test_loss", "test_accuracy", &data->test, &session->final_test);
     if (session->watch) {
         const bp_event_watch cost = bp_watch_cost(session->watch);
-        bp_json_line_integer(&line, "findings",
-                             bp_diagnosis_n_findings(bp_watch_diagnosis(session->watch)));
+        bp_findings findings;
+        bp_findings_choose(&findings, bp_watch_diagnosis(session->watch), session->model,
+                           view->choice);
+        bp_json_line_integer(&line, "findings", findings.n);
         bp_json_line_number(&line, "watch_seconds", cost.watch_seconds);
         bp_json_line_integer(&line, "full_steps", (int64_t)cost.full_steps);
         bp_json_line_integer(&line, "light_steps", (int64_t)cost.light_steps);
@@ -306,5 +310,5 @@ void bp_view_end(bp_view *view, bp_session *session) {
     if (view->kind == BP_VIEW_TEXT)
         end_text(view, session);
     else if (view->kind == BP_VIEW_JSON)
-        end_json(session);
+        end_json(view, session);
 }

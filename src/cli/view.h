@@ -26,6 +26,7 @@ typedef struct bp_view {
         int64_t since_step;
     } shown[BP_VIEW_MAX_SHOWN]; /* findings that were printed in full */
     uint32_t n_shown;
+    const bp_choice *choice; /* of findings; NULL: all */
 } bp_view;
 
 bp_view bp_view_begin(bp_view_kind kind, const bp_report_style *style);

@@ -2,74 +2,9 @@
 /* What theory says of an initialisation, before training: means over Gaussian units by quadrature.
  */
 #include "diagnosis/diagnosis.h"
+#include "diagnosis/gauss.h"
 
 #include <math.h>
-
-/* The trapezoid rule on [-8, 8] converges faster than any power of the spacing for these
- * integrands, and its grid has a point at 0, where the rectifiers have their kink. */
-#define RANGE 8.0
-#define N_POINTS 161
-
-static double node(int i) {
-    return -RANGE + 2 * RANGE * i / (N_POINTS - 1);
-}
-
-static double gaussian(double z) {
-    return exp(-0.5 * z * z);
-}
-
-typedef double integrand(bp_activation activation, double slope, double z);
-
-static double value_squared(bp_activation activation, double slope, double z) {
-    const double value = bp_activation_value(activation, slope, z);
-    return value * value;
-}
-
-/* At a kink the mean of both sides, or the rectifiers' E phi'^2 would miss half a cell. */
-static double derivative_squared(bp_activation activation, double slope, double z) {
-    const double step = 1e-9;
-    const double left = bp_activation_derivative(activation, slope, z - step);
-    const double right = bp_activation_derivative(activation, slope, z + step);
-    return 0.5 * (left * left + right * right);
-}
-
-static double derivative_fourth(bp_activation activation, double slope, double z) {
-    const double step = 1e-9;
-    const double left = bp_activation_derivative(activation, slope, z - step);
-    const double right = bp_activation_derivative(activation, slope, z + step);
-    return 0.5 * (left * left * left * left + right * right * right * right);
-}
-
-/* E f(sqrt(q) z) for z ~ N(0, 1). */
-static double mean_of(integrand *f, bp_activation activation, double slope, double q) {
-    const double scale = sqrt(q);
-    double sum = 0, weights = 0;
-    for (int i = 0; i < N_POINTS; i++) {
-        const double z = node(i), weight = gaussian(z);
-        sum += weight * f(activation, slope, scale * z);
-        weights += weight;
-    }
-    return sum / weights;
-}
-
-/* E phi(u) phi(v), u and v of variance q and correlation c. */
-static double mean_product(bp_activation activation, double slope, double q, double c) {
-    const double scale = sqrt(q), rest = sqrt(fmax(0, 1 - c * c));
-    double sum = 0, weights = 0;
-    for (int i = 0; i < N_POINTS; i += 2) {
-        const double u = node(i);
-        double inner = 0, inner_weights = 0;
-        for (int k = 0; k < N_POINTS; k += 2) {
-            const double v = node(k), weight = gaussian(v);
-            inner += weight * bp_activation_value(activation, slope, scale * (c * u + rest * v));
-            inner_weights += weight;
-        }
-        const double weight = gaussian(u);
-        sum += weight * bp_activation_value(activation, slope, scale * u) * inner / inner_weights;
-        weights += weight;
-    }
-    return sum / weights;
-}
 
 void bp_mean_field_init(bp_mean_field *field, double correlation) {
     *field = (bp_mean_field){
@@ -83,15 +18,14 @@ void bp_mean_field_layer(bp_mean_field *field, bp_activation activation, double 
     const double w = sigma_w * sigma_w, b = sigma_b * sigma_b;
     const double q = w * field->q + b;
     const double c = q > 0 ? (w * field->q * field->correlation + b) / q : 1;
-    const double squared = mean_of(derivative_squared, activation, slope, q);
-    const double fourth = mean_of(derivative_fourth, activation, slope, q);
-    const double out = mean_of(value_squared, activation, slope, q);
-    const double product = mean_product(activation, slope, q, fmin(c, 1));
+    bp_expansion e;
+    bp_expansion_init(&e, activation, slope, 0, q);
+    const double squared = e.moments.slope_square, out = e.moments.square;
     field->q = out;
-    field->correlation = out > 0 ? fmin(1, product / out) : 1;
+    field->correlation = out > 0 ? fmin(1, bp_expansion_values(&e, &e, fmin(c, 1)) / out) : 1;
     field->activation = sqrt(squared);
     field->gain = sigma_w * field->activation;
-    field->kurtosis = squared > 0 ? fourth / (squared * squared) : 1;
+    field->kurtosis = squared > 0 ? e.moments.slope_fourth / (squared * squared) : 1;
 }
 
 double bp_activation_critical_gain(bp_activation activation, double slope) {
@@ -110,7 +44,7 @@ double bp_activation_critical_gain(bp_activation activation, double slope) {
     case BP_ACTIVATION_SELU:
     case BP_ACTIVATION_SILU:
     case BP_ACTIVATION_SOFTPLUS:
-        return 1 / sqrt(mean_of(derivative_squared, activation, slope, 1));
+        return 1 / sqrt(bp_gauss_moments(activation, slope, 0, 1).slope_square);
     }
     return 1;
 }

@@ -18,14 +18,20 @@ static void judge(bp_candidate *candidate, const bp_model *model) {
     bp_predict_chain(model, &choice, &candidate->predicted);
     const bp_chain_prediction *p = &candidate->predicted;
     candidate->admissible = p->span < SPAN_ADMISSIBLE && p->variation > 0.1 && p->saturation > 0.5;
+    const double critical = bp_activation_critical_gain(
+        candidate->activation ? candidate->activation : choice.from, choice.slope);
+    candidate->is_made_for_it = (candidate->init == BP_INIT_HE) == (critical > 1);
     candidate->score = fmax(0, fabs(p->log_gain) - LN_DECADE) +
                        fabs(log(fmax(p->variation, 1e-9))) + log(1 + p->spread);
 }
 
+/* What differs by less than the reckoning is the same: then the initialiser that was made for the
+ * activation is. */
 static bool better(const bp_candidate *a, const bp_candidate *b) {
     if (a->admissible != b->admissible) return a->admissible;
     if (a->admissible && a->change != b->change) return a->change < b->change;
-    return a->score < b->score;
+    if (fabs(a->score - b->score) > 1e-6) return a->score < b->score;
+    return a->is_made_for_it && !b->is_made_for_it;
 }
 
 bp_activation bp_main_activation(const bp_model *model) {

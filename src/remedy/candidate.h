@@ -12,6 +12,7 @@ typedef struct bp_candidate {
     bp_init_kind init;        /* 0: the layers keep theirs (what is there now) */
     int change;               /* 1 initialiser, 2 and the same shape of activation, 3 and another */
     bp_chain_prediction predicted;
+    bool is_made_for_it; /* He for rectifiers, Xavier for the others */
     bool admissible;
     double score; /* lower is better */
 } bp_candidate;

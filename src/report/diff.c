@@ -9,7 +9,7 @@
 /* Above this many differing lines on a side they count as wholly replaced: a remedy changes a few.
  */
 #define MAX_LCS_LINES 512u
-#define MAX_PRINTED 40u
+#define MAX_PRINTED 12u
 #define MAX_LINE_BYTES 600u
 
 typedef struct lines {

@@ -69,13 +69,8 @@ uint32_t bp_picture_rows(uint32_t rows[BP_PICTURE_ROWS], const bp_gain *gains, u
     return n;
 }
 
-typedef struct scale {
-    double low, high; /* ln of the shortest and of the longest bar */
-    int columns;      /* 0: no room for bars */
-} scale;
-
-static scale scale_of(const bp_gain *gains, uint32_t n_gains) {
-    scale s = {.low = INFINITY, .high = -INFINITY};
+bp_bar_scale bp_bar_scale_of(const bp_gain *gains, uint32_t n_gains) {
+    bp_bar_scale s = {.low = INFINITY, .high = -INFINITY};
     for (uint32_t i = 0; i < n_gains; i++) {
         double value = gains[i].error_norm;
         if (!(value > 0) || isinf(value)) continue;
@@ -86,7 +81,11 @@ static scale scale_of(const bp_gain *gains, uint32_t n_gains) {
     return s;
 }
 
-static void put_bar(bp_page *page, bp_ink ink, const scale *s, double value) {
+void bp_bar_fit(bp_bar_scale *s, int room) {
+    s->columns = room < MIN_BAR || isinf(s->high) ? 0 : room > MAX_BAR ? MAX_BAR : room;
+}
+
+void bp_bar(bp_page *page, bp_ink ink, const bp_bar_scale *s, double value) {
     static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     int units = 0;
     if (isinf(value))
@@ -121,10 +120,15 @@ static const char *name_of(const bp_model *model, uint32_t id) {
 
 enum { MARGIN = 2, ERROR_COLUMNS = 14, GAIN_COLUMNS = 9, SHARE_COLUMNS = 19 };
 
-static void put_head(bp_page *page, int label, const scale *s) {
+/* Where there is room it says how many of the layers are shown. */
+static void put_head(bp_page *page, int label, const bp_bar_scale *s, uint32_t n,
+                     uint32_t n_gains) {
+    char text[64] = " (log scale)";
+    if (n < n_gains && s->columns == MAX_BAR)
+        snprintf(text, sizeof text, " (log; %u of %u layers)", n, n_gains);
     bp_page_pad(page, MARGIN);
     bp_page_cell(page, BP_INK_DIM, label, false, "layer");
-    if (s->columns > 0) bp_page_cell(page, BP_INK_DIM, s->columns + 1, false, " (log scale)");
+    if (s->columns > 0) bp_page_cell(page, BP_INK_DIM, s->columns + 1, false, text);
     bp_page_cell(page, BP_INK_DIM, ERROR_COLUMNS, true, "error signal");
     bp_page_cell(page, BP_INK_DIM, GAIN_COLUMNS, true, "gain");
     bp_page_cell(page, BP_INK_DIM, SHARE_COLUMNS, true, "share of learning");
@@ -145,10 +149,9 @@ void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding)
     if (name > rest - digits - 1) name = rest - digits - 1;
     int label = digits + 1 + name; /* "12 dense_12" */
     if (label < 5) label = 5;
-    scale s = scale_of(gains, finding->n_gains);
-    int room = rest - label - 1;
-    s.columns = room < MIN_BAR || isinf(s.high) ? 0 : room > MAX_BAR ? MAX_BAR : room;
-    put_head(page, label, &s);
+    bp_bar_scale s = bp_bar_scale_of(gains, finding->n_gains);
+    bp_bar_fit(&s, rest - label - 1);
+    put_head(page, label, &s, n, finding->n_gains);
     for (uint32_t i = 0; i < n; i++) {
         const bp_gain *gain = &gains[rows[i]];
         bool concerned = is_concerned(finding, gain->layer);
@@ -157,14 +160,14 @@ void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding)
         bp_page_cell(page, BP_INK_PLAIN, label - 1 - digits, false, name_of(model, gain->layer));
         if (s.columns > 0) {
             bp_page_put(page, BP_INK_PLAIN, " ");
-            put_bar(page, concerned ? BP_INK_WARNING : BP_INK_HINT, &s, gain->error_norm);
+            bp_bar(page, concerned ? BP_INK_WARNING : BP_INK_HINT, &s, gain->error_norm);
         }
         put_number(page, ERROR_COLUMNS, gain->error_norm);
         put_number(page, GAIN_COLUMNS, gain->gain);
         put_number(page, SHARE_COLUMNS, gain->share);
         bp_page_end_line(page);
     }
-    if (n < finding->n_gains) {
+    if (n < finding->n_gains && s.columns < MAX_BAR) {
         bp_page_pad(page, MARGIN);
         bp_page_add(page, BP_INK_DIM, "(%u of %u layers are shown)", n, finding->n_gains);
         bp_page_end_line(page);

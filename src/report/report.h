@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Room report: findings as text for a terminal and as JSON. It is given a model, a diagnosis and
- * how the run ended; it measures nothing, opens no run and knows no syntax of network files (the
- * caller applies a remedy's edits). Invariant: no byte of a name that came from a file reaches the
- * output unescaped. Called by cli. */
+/* Room report: findings as text for a terminal, as JSON, and in the formats of others. It is given
+ * a model, a diagnosis and how the run ended; it measures nothing, opens no run and knows no syntax
+ * of network files (the caller applies a remedy's edits). Invariant: no byte of a name that came
+ * from a file reaches the output unescaped. Called by cli. */
 #ifndef BP_REPORT_REPORT_H
 #define BP_REPORT_REPORT_H
 
 #include "base/base.h"
 #include "model/model.h"
+#include "report/choice.h"
 #include <backprobe/diagnosis.h>
 #include <backprobe/remedy.h>
 #include <backprobe/runlog.h>
@@ -28,6 +29,9 @@ typedef struct bp_report_run {
      * apply. May be NULL where network_text is. */
     const char *(*edited)(void *context, const bp_edit *edits, uint32_t n_edits);
     void *context;
+    const char *network_path; /* where that file lies, for those who point at its lines; or NULL */
+    const bp_choice *choice;  /* which findings are shown; NULL: all */
+    int fail_on;              /* the mildest bp_severity that counts as a failure; 0: none does */
 } bp_report_run;
 
 typedef struct bp_report_style {
@@ -45,10 +49,35 @@ void bp_report_finding(FILE *out, const bp_report_style *style, const bp_report_
                        const bp_finding *finding);
 /* "error[vanishing-gradient]: title" in one line. */
 void bp_report_headline(FILE *out, const bp_report_style *style, const bp_finding *finding);
-/* "no findings" and what it rests on, in one line. */
-void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_report_run *run);
 /* text with control characters escaped and invalid UTF-8 replaced. */
 void bp_report_escaped(FILE *out, const char *text);
+
+/* --- prediction.c, prediction_json.c: what theory says beside what one batch shows ---------------
+ */
+
+/* Means over seeds of what one batch showed, by cut point; NaN is not measured. */
+typedef struct bp_measured_gain {
+    double gain, standard_error; /* the latter of two seeds at least, else NaN */
+    double error_norm;
+} bp_measured_gain;
+
+typedef struct bp_report_foretold {
+    bp_report_run run; /* its name, its model, the text of its network file and how to edit it */
+    const bp_prediction *prediction;
+    const bp_gain *gains; /* predicted: of each seed's batch, mean over seeds */
+    uint32_t n_gains;
+    const bp_measured_gain *measured; /* [n_gains]; NULL: nothing was measured */
+    const char *why_not_measured;     /* NULL where it was */
+    int64_t n_seeds, n_samples;       /* samples of a batch; 0: no data */
+    double loss;                      /* mean over seeds; NaN */
+} bp_report_foretold;
+void bp_report_prediction(FILE *out, const bp_report_style *style,
+                          const bp_report_foretold *report);
+/* One line, schema backprobe.prediction/1 (docs/prediction.md). */
+void bp_report_prediction_json(FILE *out, const bp_report_foretold *report);
+/* What would mend it: a finding as the diagnosis would open it at step 0, without evidence but the
+ * layer that is to blame. */
+bp_finding bp_foretold_finding(const bp_report_foretold *report, bp_evidence *evidence);
 
 /* --- json.c: schema backprobe.findings/1 (docs/findings-json.md), *text released with free().
  * pretty: several lines; otherwise one line. A newline ends both. */
@@ -57,6 +86,55 @@ BP_MUST_USE bp_status bp_report_json(char **text, const bp_report_run *run, bool
 /* One finding as such a document has it, in one line; for events. */
 BP_MUST_USE bp_status bp_report_finding_json(char **text, const bp_report_run *run,
                                              const bp_finding *finding, bp_error *error);
+
+/* One line for each finding that is shown: `run`, `index`, `parent`, and the finding. */
+BP_MUST_USE bp_status bp_report_jsonl(FILE *out, const bp_report_run *run, bp_error *error);
+
+/* --- format.c: the formats of `check` ----------------------------------------------------------
+ */
+
+/* One document over several runs. What is NULL is left out. */
+typedef struct bp_report_format {
+    const char *name;
+    void (*begin)(FILE *out);
+    /* index: 0 for the first of the document. */
+    bp_status (*run)(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                     uint32_t index, bp_error *error);
+    /* A run that could not be read. */
+    void (*failed)(FILE *out, const char *name, const bp_error *why, uint32_t index);
+    void (*end)(FILE *out);
+} bp_report_format;
+#define BP_REPORT_FORMATS "text|json|jsonl|github|markdown|sarif|junit"
+const bp_report_format *bp_report_format_named(const char *name); /* NULL: there is none */
+
+/* sarif.c: 2.1.0, one of its runs for each of ours. */
+void bp_sarif_begin(FILE *out);
+bp_status bp_sarif_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                       uint32_t index, bp_error *error);
+void bp_sarif_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+void bp_sarif_end(FILE *out);
+/* junit.c: a suite a run, a case a problem. */
+void bp_junit_begin(FILE *out);
+bp_status bp_junit_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                       uint32_t index, bp_error *error);
+void bp_junit_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+void bp_junit_end(FILE *out);
+/* markdown.c: for issues and pull requests. */
+bp_status bp_markdown_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                          uint32_t index, bp_error *error);
+void bp_markdown_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+/* github.c: workflow commands, a root each. */
+bp_status bp_github_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                        uint32_t index, bp_error *error);
+void bp_github_failed(FILE *out, const char *name, const bp_error *why, uint32_t index);
+
+/* "finished", "interrupted", "stopped", "open". */
+const char *bp_run_end_name(bp_run_end end);
+/* "since step 10 · now step 340" or "from step 10 to step 50 · over". */
+void bp_report_steps(bp_text *text, const bp_finding *finding);
+
+/* The first paragraph of a problem's page, which says what it is. */
+void bp_report_problem(bp_text *text, bp_problem problem);
 
 /* --- json_line.c: one JSON object on one line, flushed at its end: an event. Begin with
  * {out, false}. */
@@ -120,11 +198,21 @@ int bp_text_columns(const char *text);
 
 /* --- picture.c: the profile over depth -------------------------------------------------------- */
 
-#define BP_PICTURE_ROWS 12u
+#define BP_PICTURE_ROWS 8u
 void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding);
 /* Which of the gains to show when there are more than fit: first, last, those that contribute most,
  * the rest evenly spread; ascending. Returns how many of rows[BP_PICTURE_ROWS] were set. */
 uint32_t bp_picture_rows(uint32_t rows[BP_PICTURE_ROWS], const bp_gain *gains, uint32_t n_gains);
+
+/* Bars on a logarithmic scale, one a row, of the gains' error signals. */
+typedef struct bp_bar_scale {
+    double low, high; /* ln of the shortest and of the longest bar */
+    int columns;      /* 0: no room for bars */
+} bp_bar_scale;
+bp_bar_scale bp_bar_scale_of(const bp_gain *gains, uint32_t n_gains);
+/* As many columns as look well in this room. */
+void bp_bar_fit(bp_bar_scale *scale, int room);
+void bp_bar(bp_page *page, bp_ink ink, const bp_bar_scale *scale, double value);
 
 /* --- symptoms.c: the table exploding | vanishing | measured here ------------------------------ */
 void bp_symptoms(bp_page *page, const bp_finding *finding);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MAX_CELL_LINES 12
+#define MAX_ROWS 8u
 
 typedef struct cell {
     const char *text; /* what is left of it */
@@ -40,52 +41,91 @@ static void put_line_of(bp_page *page, cell *c, int columns, bool pad) {
     while (*c->text == ' ') c->text++;
 }
 
-static void put_row(bp_page *page, cell cells[3], const bool marks[2], int columns) {
+typedef struct row {
+    cell cells[3];
+    bool marks[2];
+} row;
+
+static void put_row(bp_page *page, row *r, const int columns[3]) {
     for (int line = 0; line < MAX_CELL_LINES; line++) {
         bool more = false;
         bp_page_pad(page, 2);
         for (int i = 0; i < 3; i++) {
             if (i > 0) bp_page_put(page, BP_INK_DIM, " │ ");
-            if (i < 2) bp_page_put(page, cells[i].ink, line == 0 && marks[i] ? "● " : "  ");
-            put_line_of(page, &cells[i], columns, i < 2);
-            more = more || *cells[i].text != '\0';
+            if (i < 2) bp_page_put(page, r->cells[i].ink, line == 0 && r->marks[i] ? "● " : "  ");
+            put_line_of(page, &r->cells[i], columns[i], i < 2);
+            more = more || *r->cells[i].text != '\0';
         }
         bp_page_end_line(page);
         if (!more) return;
     }
 }
 
-static void put_rule(bp_page *page, int columns) {
-    static const char dashes[] = "────────────────────────────────────────────────────────────";
-    int most = (int)(sizeof dashes - 1) / 3;
+static void put_rule(bp_page *page, const int columns[3]) {
     bp_page_pad(page, 2);
     for (int i = 0; i < 3; i++) {
-        int wanted = columns + (i < 2 ? 2 : 0);
         if (i > 0) bp_page_put(page, BP_INK_DIM, "─┼─");
-        bp_page_put(page, BP_INK_DIM, dashes + 3 * (wanted < most ? most - wanted : 0));
+        for (int n = columns[i] + (i < 2 ? 2 : 0); n > 0; n--) bp_page_put(page, BP_INK_DIM, "─");
     }
     bp_page_end_line(page);
 }
 
-void bp_symptoms(bp_page *page, const bp_finding *finding) {
-    static const bool unmarked[2];
-    if (finding->n_symptoms == 0) return;
-    int columns = (page->width - page->indent - 2 - 3 * 2 - 2 * 2) / 3;
-    bp_page_pad(page, 2);
-    bp_page_put(page, BP_INK_BOLD, "symptoms");
-    bp_page_put(page, BP_INK_DIM, " (● this run shows it)");
-    bp_page_end_line(page);
-    cell head[3] = {{"exploding gradient", BP_INK_BOLD},
-                    {"vanishing gradient", BP_INK_BOLD},
-                    {"measured here", BP_INK_BOLD}};
-    put_row(page, head, unmarked, columns);
-    for (uint32_t i = 0; i < finding->n_symptoms; i++) {
-        const bp_symptom *symptom = &finding->symptoms[i];
-        bool marks[2] = {symptom->speaks_for_exploding, symptom->speaks_for_vanishing};
-        cell row[3] = {{symptom->exploding, marks[0] ? BP_INK_WARNING : BP_INK_PLAIN},
-                       {symptom->vanishing, marks[1] ? BP_INK_WARNING : BP_INK_PLAIN},
-                       {symptom->measured, BP_INK_PLAIN}};
-        put_rule(page, columns);
-        put_row(page, row, marks, columns);
+static int lines_of(const char *text, int columns) {
+    int n = 0;
+    for (; *text && n < MAX_CELL_LINES; n++) {
+        text += take_line(text, columns);
+        while (*text == ' ') text++;
     }
+    return n;
+}
+
+static int height_of(const row *rows, uint32_t n, const int columns[3]) {
+    int height = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int most = 1;
+        for (int c = 0; c < 3; c++) {
+            const int lines = lines_of(rows[i].cells[c].text, columns[c]);
+            if (lines > most) most = lines;
+        }
+        height += most;
+    }
+    return height;
+}
+
+/* The widths at which the table is lowest, beginning at equal ones. */
+static void choose_columns(int columns[3], const row *rows, uint32_t n, int room) {
+    const int even = room / 3, least = even - even / 3;
+    for (int i = 0; i < 3; i++) columns[i] = even;
+    int best = height_of(rows, n, columns);
+    for (int a = least; a <= room - 2 * least; a += 2)
+        for (int b = least; b <= room - a - least; b += 2) {
+            const int tried[3] = {a, b, room - a - b};
+            const int height = height_of(rows, n, tried);
+            if (height >= best) continue;
+            best = height;
+            memcpy(columns, tried, sizeof tried);
+        }
+}
+
+void bp_symptoms(bp_page *page, const bp_finding *finding) {
+    row rows[MAX_ROWS];
+    int columns[3];
+    const uint32_t n = finding->n_symptoms < MAX_ROWS ? finding->n_symptoms : MAX_ROWS;
+    if (n == 0) return;
+    for (uint32_t i = 0; i < n; i++) {
+        const bp_symptom *symptom = &finding->symptoms[i];
+        const bool marks[2] = {symptom->speaks_for_exploding, symptom->speaks_for_vanishing};
+        rows[i] = (row){{{symptom->exploding, marks[0] ? BP_INK_WARNING : BP_INK_PLAIN},
+                         {symptom->vanishing, marks[1] ? BP_INK_WARNING : BP_INK_PLAIN},
+                         {symptom->measured, BP_INK_PLAIN}},
+                        {marks[0], marks[1]}};
+    }
+    choose_columns(columns, rows, n, page->width - page->indent - 2 - 3 * 2 - 2 * 2);
+    row head = {{{"exploding gradient", BP_INK_BOLD},
+                 {"vanishing gradient", BP_INK_BOLD},
+                 {"measured here; ● this run shows it", BP_INK_BOLD}},
+                {false, false}};
+    put_row(page, &head, columns);
+    put_rule(page, columns);
+    for (uint32_t i = 0; i < n; i++) put_row(page, &rows[i], columns);
 }

@@ -19,18 +19,18 @@ static const char *known(const char *text, const char *otherwise) {
     return text ? text : otherwise;
 }
 
-static void put_headline(bp_page *page, const bp_finding *finding, int hang) {
+static void put_headline(bp_page *page, const bp_finding *finding, const char *title, int hang) {
     bp_page_add(page, ink_of(finding->severity), "%s[%s]",
                 known(bp_severity_name(finding->severity), "finding"),
                 known(bp_problem_name(finding->problem), "unknown"));
     bp_page_put(page, BP_INK_BOLD, ": ");
-    bp_page_wrap(page, BP_INK_BOLD, hang, finding->title, strlen(finding->title));
+    bp_page_wrap(page, BP_INK_BOLD, hang, title, strlen(title));
     bp_page_end_line(page);
 }
 
 #define WIDE 10 /* steps: a narrower onset is told as one */
 
-static void add_steps(bp_text *text, const bp_finding *finding) {
+void bp_report_steps(bp_text *text, const bp_finding *finding) {
     bp_text_add(text, "%s step %" PRId64, finding->open ? "since" : "from", finding->since_step);
     if (finding->since_latest - finding->since_earliest >= WIDE)
         bp_text_add(text, " (%" PRId64 "–%" PRId64 ")", finding->since_earliest,
@@ -39,6 +39,18 @@ static void add_steps(bp_text *text, const bp_finding *finding) {
         bp_text_add(text, " · now step %" PRId64, finding->last_step);
     else
         bp_text_add(text, " to step %" PRId64 " · over", finding->last_step);
+}
+
+void bp_report_problem(bp_text *text, bp_problem problem) {
+    const char *page = bp_problem_explanation(problem);
+    const char *from = page ? strchr(page, '\n') : NULL; /* behind the first heading */
+    const char *to = from ? strstr(from, "\n\n") : NULL;
+    while (from && from < to) {
+        from += strspn(from, "\n ");
+        const size_t n = strcspn(from, "\n");
+        bp_text_add(text, "%s%.*s", text->length ? " " : "", (int)n, from);
+        from += n;
+    }
 }
 
 static void add_loss(bp_text *text, const bp_report_run *run) {
@@ -58,8 +70,8 @@ static void put_when(bp_page *page, const bp_finding *finding, const bp_report_r
     char bytes[256];
     bp_text text;
     bp_text_init(&text, bytes, sizeof bytes);
-    add_steps(&text, finding);
-    if (run) add_loss(&text, run);
+    bp_report_steps(&text, finding);
+    add_loss(&text, run);
     bp_page_pad(page, LABEL);
     bp_page_wrap(page, BP_INK_PLAIN, LABEL, bytes, text.length);
     bp_page_end_line(page);
@@ -121,7 +133,7 @@ static void put_remedy(bp_page *page, const bp_report_run *run, const bp_finding
 }
 
 static void put_root(bp_page *page, const bp_report_run *run, const bp_finding *finding) {
-    put_headline(page, finding, LABEL);
+    put_headline(page, finding, finding->title, LABEL);
     put_when(page, finding, run);
     bp_picture(page, run->model, finding);
     put_paragraph(page, "cause:", finding->cause);
@@ -135,39 +147,50 @@ static void put_root(bp_page *page, const bp_report_run *run, const bp_finding *
     bp_page_end_line(page);
 }
 
-/* A consequence is mended with its cause: no picture and no remedy of its own. */
+/* A consequence is mended with its cause: no picture and no remedy of its own, and of why it came
+ * about the first clause. */
 static void put_consequence(bp_page *page, const bp_finding *finding) {
+    char bytes[1024];
+    bp_text text;
+    bp_text_init(&text, bytes, sizeof bytes);
+    bp_text_add(&text, "%s · since step %" PRId64 "%s", finding->title, finding->since_step,
+                finding->open ? "" : ", over");
     bp_page_put(page, BP_INK_DIM, "└ ");
-    put_headline(page, finding, LABEL + 2);
+    put_headline(page, finding, bytes, LABEL + 2);
     page->indent += 2;
-    put_when(page, finding, NULL);
-    put_paragraph(page, "cause:", finding->cause);
-    put_paragraph(page, "note:", finding->note);
+    const char *clause = finding->cause ? strstr(finding->cause, "; ") : NULL;
+    bp_text_init(&text, bytes, sizeof bytes);
+    bp_text_add(&text, "%.*s", clause ? (int)(clause - finding->cause) : (int)sizeof bytes,
+                known(finding->cause, ""));
+    put_paragraph(page, "cause:", bytes);
     page->indent -= 2;
 }
 
-static int depth_of(const bp_report_run *run, const bp_finding *finding) {
+/* Under how many causes it hangs. */
+static int depth_of(const bp_findings *findings, int32_t parent) {
     int depth = 0;
-    while (finding && finding->parent >= 0 && depth < 8) {
-        finding = bp_diagnosis_finding(run->diagnosis, (uint32_t)finding->parent);
-        depth++;
-    }
+    for (; parent >= 0; parent = findings->list[parent].parent) depth++;
     return depth;
 }
 
 void bp_report_headline(FILE *out, const bp_report_style *style, const bp_finding *finding) {
     bp_page page = bp_page_begin(out, style);
-    put_headline(&page, finding, LABEL);
+    put_headline(&page, finding, finding->title, LABEL);
+}
+
+static void put_finding(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                        const bp_finding *finding, int depth) {
+    bp_page page = bp_page_begin(out, style);
+    page.indent = depth * CONSEQUENCE;
+    if (depth > 0)
+        put_consequence(&page, finding);
+    else
+        put_root(&page, run, finding);
 }
 
 void bp_report_finding(FILE *out, const bp_report_style *style, const bp_report_run *run,
                        const bp_finding *finding) {
-    bp_page page = bp_page_begin(out, style);
-    page.indent = depth_of(run, finding) * CONSEQUENCE;
-    if (finding->parent >= 0)
-        put_consequence(&page, finding);
-    else
-        put_root(&page, run, finding);
+    put_finding(out, style, run, finding, finding->parent >= 0 ? 1 : 0);
 }
 
 static const char *end_words(bp_run_end end) {
@@ -204,13 +227,19 @@ static void put_overview(bp_page *page, const bp_report_run *run,
     if (end) bp_page_add(page, BP_INK_PLAIN, " · %s", end);
 }
 
-void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_report_run *run) {
+static void put_ignored(bp_page *page, uint32_t n) {
+    if (n > 0) bp_page_add(page, BP_INK_DIM, " (%u ignored)", n);
+}
+
+static void put_quiet_line(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                           uint32_t n_ignored) {
     bp_page page = bp_page_begin(out, style);
     bp_diagnosis_overview overview;
     bp_diagnosis_overview_of(run->diagnosis, &overview);
     bp_page_put(&page, BP_INK_PLAIN, run->name);
     bp_page_put(&page, BP_INK_PLAIN, ": ");
     bp_page_put(&page, BP_INK_NEW, "no findings");
+    put_ignored(&page, n_ignored);
     put_overview(&page, run, &overview);
     if (!isnan(overview.backward_span_log)) {
         char factor[32];
@@ -225,12 +254,13 @@ void bp_report_quiet_line(FILE *out, const bp_report_style *style, const bp_repo
     bp_page_end_line(&page);
 }
 
-static void put_summary_line(bp_page *page, const bp_report_run *run, uint32_t n) {
+static void put_summary_line(bp_page *page, const bp_report_run *run, const bp_findings *findings) {
     bp_diagnosis_overview overview;
     bp_diagnosis_overview_of(run->diagnosis, &overview);
     bp_page_put(page, BP_INK_PLAIN, run->name);
     bp_page_put(page, BP_INK_PLAIN, ": ");
-    bp_page_add(page, BP_INK_BOLD, "%u finding%s", n, n == 1 ? "" : "s");
+    bp_page_add(page, BP_INK_BOLD, "%u finding%s", findings->n, findings->n == 1 ? "" : "s");
+    put_ignored(page, findings->n_ignored);
     put_overview(page, run, &overview);
     put_watching(page, run->watching);
     bp_page_end_line(page);
@@ -241,18 +271,19 @@ static void put_summary_line(bp_page *page, const bp_report_run *run, uint32_t n
 }
 
 void bp_report_text(FILE *out, const bp_report_style *style, const bp_report_run *run) {
-    uint32_t n = bp_diagnosis_n_findings(run->diagnosis);
-    if (n == 0) {
-        bp_report_quiet_line(out, style, run);
+    bp_findings findings;
+    bp_findings_choose(&findings, run->diagnosis, run->model, run->choice);
+    if (findings.n == 0) {
+        put_quiet_line(out, style, run, findings.n_ignored);
         return;
     }
     bp_page page = bp_page_begin(out, style);
-    put_summary_line(&page, run, n);
-    for (uint32_t i = 0; i < n; i++) {
-        const bp_finding *finding = bp_diagnosis_finding(run->diagnosis, i);
+    put_summary_line(&page, run, &findings);
+    for (uint32_t i = 0; i < findings.n; i++) {
+        const bp_finding *finding = &findings.list[i];
         if (finding->parent < 0) bp_page_end_line(&page);
-        bp_report_finding(out, style, run, finding);
+        put_finding(out, style, run, finding, depth_of(&findings, finding->parent));
     }
     bp_page_end_line(&page);
-    bp_symptoms(&page, bp_diagnosis_finding(run->diagnosis, 0));
+    bp_symptoms(&page, &findings.list[0]);
 }

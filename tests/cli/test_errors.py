@@ -50,7 +50,7 @@ class CommandLine(CommandTest):
         self.usage("train", "n.yaml", "-e", message="-e needs a value: N")
         self.usage("train", "--quiet=1", "n.yaml", message="--quiet takes no value")
         self.usage("check", "--format", "xml", "run",
-                   message="--format: expected text|json, got 'xml'")
+                   message="--format: expected text|json|jsonl|github|markdown|sarif|junit, got 'xml'")
         self.usage("check", "run", "--color", "pink",
                    message="--color: expected auto|always|never, got 'pink'")
 

@@ -7,7 +7,7 @@ import unittest
 
 from support import CommandTest
 
-COMMANDS = ["demo", "train", "check", "explain", "version", "help", "completion"]
+COMMANDS = ["demo", "train", "predict", "check", "explain", "version", "help", "completion"]
 
 
 class Help(CommandTest):
@@ -61,7 +61,7 @@ class Help(CommandTest):
         self.assertEqual(complete("backprobe", "train", "--ep"), ["--epochs"])
         self.assertEqual(complete("backprobe", "train", "--no-"), ["--no-watch"])
         self.assertEqual(complete("backprobe", "train", "n"), ["net.yaml"])
-        self.assertEqual(complete("backprobe", "check", "--format", "j"), ["json"])
+        self.assertEqual(complete("backprobe", "check", "--format", "js"), ["json", "jsonl"])
         self.assertEqual(complete("backprobe", "explain", "vani"), ["vanishing-gradient"])
 
     def test_explain(self):

@@ -82,7 +82,7 @@ static void train_in(const char *folder, bool resume, heard *h,
     if (bp_session_open(&session, &network, &options, &error) != BP_OK) fail_msg("%s", error.text);
     bp_session_train(&session, interrupted);
     assert_int_equal(bp_session_save(&session, NULL), BP_OK);
-    assert_int_equal(bp_session_n_open_errors(&session), 0);
+    assert_int_equal(bp_session_n_open(&session, NULL, BP_ERROR), 0);
     assert_int_equal(bp_session_close(&session, NULL), BP_OK);
 }
 

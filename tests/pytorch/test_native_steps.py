@@ -428,14 +428,14 @@ class Steps(Stepping):
         probe = net.probe
         probe.put_loss(loss.item(), 8.0, 32)
         for site, value in ((0, x), (1, h), (3, out)):
-            probe.put_summary("activation", site, numbers(value))
+            probe.put_summary("activation", site, numbers(value), 24)
         for site, value in zip((1, 2, 3), errors, strict=True):
-            probe.put_summary("error", site, numbers(value))
+            probe.put_summary("error", site, numbers(value), 24)
         for site, row in ((0, 0), (1, 1), (3, 2)):
             probe.put_spread(site, plain["variation"][row])
         before = [p.detach().clone() for p in net.parameters]
         for i, p in enumerate(net.parameters):
-            probe.put_summary("parameter", i, numbers(p))
+            probe.put_summary("parameter", i, numbers(p), 24)
             probe.put_summary("gradient", i, numbers(p.grad))
             probe.put_summary("unclipped", i, numbers(p.grad))
         net.optimiser.step()
