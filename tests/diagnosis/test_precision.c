@@ -33,7 +33,7 @@ static void tell_formats(const chain *c, bp_record *record) {
 }
 
 /* Of these problems: what other detectors say of such a run is their tests' matter. */
-static uint32_t n_found(chain *c) {
+static int n_found(chain *c) {
     return (chain_find(c, BP_PROBLEM_CLIP_TO_ZERO) != NULL) +
            (chain_find(c, BP_PROBLEM_LOW_PRECISION_UNDERFLOW) != NULL) +
            (chain_find(c, BP_PROBLEM_LOW_PRECISION_OVERFLOW) != NULL);

@@ -31,7 +31,7 @@ static void tell_units(const chain *c, bp_record *record) {
 }
 
 /* Of these problems: what other detectors say of such a run is their tests' matter. */
-static uint32_t n_found(chain *c) {
+static int n_found(chain *c) {
     return (chain_find(c, BP_PROBLEM_DEAD_UNITS) != NULL) +
            (chain_find(c, BP_PROBLEM_SATURATED_UNITS) != NULL);
 }
@@ -118,6 +118,25 @@ static void what_it_costs_shows_in_the_loss(void **state) {
         chain_assert_says(f->cause, "in the first record already");
         chain_close(&c);
     }
+}
+
+/* Batches of 20: units are told of every two records, and died somewhere within. */
+static void told_of_two_records(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 4, BP_ACTIVATION_RELU);
+    for (int64_t step = 0; step < 100; step++) {
+        if (step == 41) silence(2, 40);
+        c.more = step % 2 ? tell_units : NULL;
+        chain_step(&c, step);
+    }
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_DEAD_UNITS);
+    assert_non_null(f);
+    assert_int_equal(f->since_step, 40);     /* told at 41 of 40 and 41 */
+    assert_int_equal(f->since_earliest, 39); /* active in 38 or in 39 */
+    assert_int_equal(f->since_latest, 40);
+    chain_assert_says(f->cause, "since an update of steps 38 to 39");
+    chain_close(&c);
 }
 
 static void neighbours_multiply(void **state) {
@@ -231,6 +250,18 @@ static void the_loss_contradicts(void **state) {
     chain_close(&c);
 }
 
+/* Logs of older versions tell no units. */
+static void nothing_told_is_nothing_found(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 6, BP_ACTIVATION_RELU);
+    c.more = NULL;
+    c.loss = CHAIN_TRIVIAL;
+    chain_run(&c, 0, 60);
+    assert_int_equal(n_found(&c), 0);
+    chain_close(&c);
+}
+
 static void leaky_units_do_not_die(void **state) {
     (void)state;
     static const bp_activation others[] = {BP_ACTIVATION_LEAKY_RELU, BP_ACTIVATION_ELU,
@@ -312,7 +343,7 @@ static void saturation_alone_is_none(void **state) {
     for (int missing = 0; missing < 5; missing++) {
         chain c;
         open(&c, 6, BP_ACTIVATION_TANH);
-        saturate(&c, 3, missing == 0 ? 30 : 40, missing == 1 ? 0.2 : 0.02);
+        saturate(&c, 3, missing == 0 ? 30 : 40, missing == 1 ? 0.3 : 0.02);
         if (missing != 2) chain_starve_below(&c, 4);
         if (missing == 3) c.loss = 0.01;         /* nothing left to learn */
         if (missing == 4) c.variation[2] = 0.05; /* nothing comes in */
@@ -359,12 +390,14 @@ int main(void) {
         cmocka_unit_test(sparse_activity_is_healthy),
         cmocka_unit_test(a_part_of_a_layer_is_a_hint),
         cmocka_unit_test(what_it_costs_shows_in_the_loss),
+        cmocka_unit_test(told_of_two_records),
         cmocka_unit_test(neighbours_multiply),
         cmocka_unit_test(a_long_update_is_an_event),
         cmocka_unit_test(a_whole_layer_is_told_at_once),
         cmocka_unit_test(small_batches_take_longer),
         cmocka_unit_test(what_still_gets_through_is_not_dead),
         cmocka_unit_test(the_loss_contradicts),
+        cmocka_unit_test(nothing_told_is_nothing_found),
         cmocka_unit_test(leaky_units_do_not_die),
         cmocka_unit_test(input_without_spread),
         cmocka_unit_test(saturated_and_starving),
