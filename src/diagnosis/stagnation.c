@@ -255,7 +255,8 @@ static uint32_t judge_slow(bp_diagnosis *d, int64_t step) {
     const bool stood = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].finding.open;
     const bool holds = now > 0.6 * level && needed > (stood ? 0.5 : 1) * TOO_SLOW * (double)run &&
                        cosine > STEADY && rate_is_at_its_height(shape);
-    if (!holds || run < long_enough(d, 3)) return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
+    if (!holds || run < long_enough(d, 3) || (!stood && is_explained(d)))
+        return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
     const bool existed = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].exists;
     bp_finding_slot *slot =
         bp_finding_open(d, BP_PROBLEM_SLOW_CONVERGENCE, d->history.first_step, step);
