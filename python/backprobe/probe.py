@@ -595,7 +595,7 @@ class Probe:
         """What was found so far: the roots, with what follows from them in `consequences`."""
         if self._source is None:  # before the first step, or closed
             return list(self._kept)
-        found = [f for f in tree(self._native.findings()) if not self._settings.ignores(f)]
+        found = tree(self._native.findings(), self._settings.choice)
         return [self._source.with_diff(f) for f in found]
 
     @property
