@@ -125,7 +125,10 @@ static uint32_t judge_stalled(bp_diagnosis *d, int64_t step) {
         if (!first) first = id;
         n++;
     }
-    const bool harms = rates->is_settled && !rates->is_falling && loss_left(d) > ALMOST_CONVERGED;
+    /* Full precision stalls when next to nothing arrives, or when weights have become huge. */
+    const bool is_full = first && rates->layer[first].precision >= 24;
+    const bool harms = rates->is_settled && !(is_full && is_blocked(d)) && !rates->is_falling &&
+                       loss_left(d) > ALMOST_CONVERGED;
     if (n == 0 || !harms)
         return n == 0 || !rates->is_settled ? 0 : end(d, BP_PROBLEM_STALLED_UPDATE);
     const bool existed = slot->exists;

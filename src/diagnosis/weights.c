@@ -252,6 +252,7 @@ static uint32_t open_for_large_layers(bp_diagnosis *d, const bp_record *record, 
     if (d->history.first_step != 0 || since > RUN_UP) return 0;
     uint32_t worst = 0;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
+        if (bp_model_layer(d->model, id)->norm != BP_NORM_NONE) return 0; /* it takes sizes away */
         const double scale = weight_scale(d, id);
         if (scale > FAR_TOO_LARGE && (!worst || scale > weight_scale(d, worst))) worst = id;
     }
