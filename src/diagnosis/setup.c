@@ -14,7 +14,8 @@
 #define ALMOST_CONVERGED 0.1   /* of the trivial level */
 #define ENOUGH 100u            /* records, where an epoch is not known or longer */
 #define LARGEST_SQUARE 1.84e19 /* sqrt of float32's largest number */
-#define SILENT_RECORDS 60u     /* in a row: the output is dead, not rare */
+#define SILENT_RECORDS 60u
+#define SILENT_SHARE 0.3       /* of them: an output is dead, not its class rare */
 #define WITHIN 1e-3            /* rounding of targets and of what an activation reaches */
 #define UNREACHABLE_COSTS 0.05 /* of the targets' range that cannot be reached */
 #define UNREACHABLE_FAILS 0.5
@@ -261,7 +262,9 @@ static bp_severity severity_of_last(const bp_diagnosis *d, const bp_layer *last,
     /* relu leaves the larger half of the logits: it costs where classes get no gradient any more.
      */
     const bool rectified = last->activation == BP_ACTIVATION_RELU;
-    const bool costs = d->setup.n_silent >= SILENT_RECORDS || (had_time(d) && loss_left(d) > FAR);
+    const bool costs =
+        (d->setup.n_silent >= SILENT_RECORDS && d->setup.silent_share > SILENT_SHARE) ||
+        (had_time(d) && loss_left(d) > FAR);
     return rectified && !costs ? BP_HINT : BP_WARNING;
 }
 
@@ -271,8 +274,9 @@ static void note_silence(bp_diagnosis *d, const bp_record *record, const bp_laye
     if (!bp_record_has(record, BP_Q_SILENT_UNITS, last->id) || n_outputs < 2 ||
         bp_record_get(record, BP_Q_SAMPLES, 0) < 3 * n_outputs)
         return;
-    const bool silent = bp_record_get(record, BP_Q_SILENT_UNITS, last->id) > 0;
-    d->setup.n_silent = silent ? d->setup.n_silent + 1 : 0;
+    const double silent = bp_record_get(record, BP_Q_SILENT_UNITS, last->id) > 0;
+    if (d->setup.n_silent < SILENT_RECORDS) d->setup.n_silent++;
+    d->setup.silent_share += (silent - d->setup.silent_share) / d->setup.n_silent;
 }
 
 static uint32_t judge_last_layer(bp_diagnosis *d, const bp_record *record, bool due) {
