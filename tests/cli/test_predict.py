@@ -37,6 +37,7 @@ class PredictTest(CommandTest):
         self.assertEqual(len(hidden), 15)
         for layer in hidden:
             self.assertLess(abs(layer["gain"] / layer["measured_gain"] - 1), 0.1, layer)
+            self.assertGreater(layer["standard_error"], 0)  # no two seeds are alike
         mean = sum(layer["gain"] / layer["measured_gain"] for layer in hidden) / len(hidden)
         self.assertAlmostEqual(mean, 1, delta=0.03)
 
