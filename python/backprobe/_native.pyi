@@ -214,6 +214,15 @@ class Probe:
     def put_missing(self, parameter: int, /) -> None:
         """Its gradient, although it was to have one."""
 
+    def put_units(
+        self,
+        site: int,
+        samples: int,
+        shape: tuple[int, int, int],  # of a sample's values: [outer, units, inner]; at most 4096
+        means: Any,  # over samples, of each value: a tensor of f64; likewise the next
+        squares: Any,  # sums of squared deviations
+        /,
+    ) -> None: ...
     def put_spread(self, site: int, variation: float, /) -> None: ...
     def put_update(
         self, parameter: int, numbers: tuple[int, float, float, int, int], cosine: float | None, /

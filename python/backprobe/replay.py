@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from . import _native
+from .choice import Choice
 from .finding import Edit, Evidence, Finding, Gain, Remedy, Symptom
 
 
@@ -15,12 +17,18 @@ class DamagedLogWarning(UserWarning):
     """Part of a log could not be read; the findings rest on the rest."""
 
 
-def check(path: str | os.PathLike[str]) -> list[Finding]:
+def check(
+    path: str | os.PathLike[str], *, select: Sequence[str] = (), ignore: Sequence[str] = ()
+) -> list[Finding]:
     """The findings of a run, the roots; what follows from them is in their `consequences`.
 
     `path` is a run folder or one file of its log. An empty list means that nothing was found. A run
     of several processes is checked as one: the logs of all ranks, in and below its folder, are read
     together.
+
+    select, ignore: findings to be told alone, or not to be told: "dead-units",
+    "dead-units:encoder.*", or layers "encoder.*"; all are patterns. What follows from an ignored
+    finding is told, as a root where nothing else explains it.
 
     Raises FileNotFoundError or another OSError where the system refused, and ValueError where there
     is no run log, or one that cannot be read at all. Damage inside a log is skipped and told by a
@@ -42,14 +50,26 @@ def check(path: str | os.PathLike[str]) -> list[Finding]:
                 DamagedLogWarning,
                 stacklevel=2,
             )
-    return tree(run["findings"])
+    return tree(run["findings"], Choice(_entries("select", select), _entries("ignore", ignore)))
 
 
-def tree(flat: list[dict[str, Any]]) -> list[Finding]:
-    """Nests the consequences below their parents, and keeps the order."""
+def _entries(key: str, given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(entry, str) for entry in given):
+        raise TypeError(f'{key}: expected a list such as ["dead-units"], found {given!r}')
+    return tuple(given)
+
+
+def tree(flat: list[dict[str, Any]], choice: Choice | None = None) -> list[Finding]:
+    """Nests the consequences below their parents, and keeps the order. A parent stands before its
+    consequences; those of one that is not shown hang below its own parent."""
     children: dict[int, list[int]] = {}
+    places = {-1: -1}  # of each finding, or of its nearest cause that is shown
     for index, row in enumerate(flat):
-        children.setdefault(row["parent"], []).append(index)
+        above = places[row["parent"]]
+        shown = choice is None or choice.shows(row["problem"], row["layers"])
+        places[index] = index if shown else above
+        if shown:
+            children.setdefault(above, []).append(index)
     return _below(-1, flat, children)
 
 
@@ -57,14 +77,15 @@ def _below(
     parent: int, flat: list[dict[str, Any]], children: dict[int, list[int]]
 ) -> list[Finding]:
     return [
-        _finding(flat[index], tuple(_below(index, flat, children)))
+        _finding(flat[index], tuple(_below(index, flat, children)), parent == -1)
         for index in children.get(parent, [])
     ]
 
 
-def _finding(row: dict[str, Any], consequences: tuple[Finding, ...]) -> Finding:
+def _finding(row: dict[str, Any], consequences: tuple[Finding, ...], is_root: bool) -> Finding:
+    """What mends a root mends its consequences."""
     fields = {key: value for key, value in row.items() if key != "parent"}
-    remedy = row["remedy"]
+    remedy = row["remedy"] if is_root else None
     fields["evidence"] = tuple(Evidence(**item) for item in row["evidence"])
     fields["gains"] = tuple(Gain(**item) for item in row["gains"])
     fields["symptoms"] = tuple(Symptom(**item) for item in row["symptoms"])

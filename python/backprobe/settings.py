@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from .choice import Choice
 from .finding import Finding
 
 
@@ -26,16 +26,9 @@ class Settings:
     max_log_bytes: int | None = None
     train_samples: int | None = None
 
+    @property
+    def choice(self) -> Choice:
+        return Choice(ignore=self.ignore)
+
     def ignores(self, finding: Finding) -> bool:
-        return any(_matches(entry, finding) for entry in self.ignore)
-
-
-def _matches(entry: str, finding: Finding) -> bool:
-    """"problem", "problem:layers" or "layers", with wildcards in the layers; all of the finding's."""
-    problem, colon, pattern = entry.partition(":")
-    if not colon and problem == finding.problem:
-        return True
-    if colon and problem != finding.problem:
-        return False
-    pattern = pattern if colon else entry
-    return bool(finding.layers) and all(fnmatch.fnmatchcase(name, pattern) for name in finding.layers)
+        return not self.choice.shows(finding.problem, finding.layers)

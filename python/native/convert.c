@@ -125,9 +125,8 @@ static PyObject *code_of(const bp_remedy *remedy) {
     return code;
 }
 
-/* Of a root: what mends it mends its consequences. */
+/* Of a consequence, too: it is a root where its cause is not shown. */
 static PyObject *remedy_of(const bp_model *model, const bp_finding *finding) {
-    if (finding->parent >= 0) Py_RETURN_NONE;
     bp_remedy *remedy = NULL;
     bp_error error;
     if (bp_remedy_open(&remedy, model, finding, NULL, &error) != BP_OK) return native_raise(&error);

@@ -257,6 +257,10 @@ static PyObject *put_missing(PyObject *self, PyObject *args) {
     return native_put_missing((native_probe *)self, args);
 }
 
+static PyObject *put_units(PyObject *self, PyObject *args) {
+    return native_put_units((native_probe *)self, args);
+}
+
 static PyObject *put_spread(PyObject *self, PyObject *args) {
     return native_put_spread((native_probe *)self, args);
 }
@@ -509,6 +513,7 @@ static PyMethodDef methods[] = {
     {"put_guesses", put_guesses, METH_VARARGS, "How many classes were predicted rightly."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
     {"put_missing", put_missing, METH_VARARGS, "A gradient that did not come."},
+    {"put_units", put_units, METH_VARARGS, "Units that the host summed up itself."},
     {"put_spread", put_spread, METH_VARARGS, "A variation that the host made itself."},
     {"put_update", put_update, METH_VARARGS, "An update that the host measured itself."},
     {"put_adaptivity", put_adaptivity, METH_VARARGS, "Adam's, that the host measured itself."},

@@ -3,6 +3,8 @@
  * a remedy. The graph has no circles whatever the conditions say, so every finding has one root. */
 #include "diagnosis/state.h"
 
+#include <math.h>
+
 typedef bool condition(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect);
 
 /* --- conditions --------------------------------------------------------------------------------
@@ -31,6 +33,19 @@ static bool killed(const bp_diagnosis *d, const bp_finding *cause, const bp_find
     return came_first(d, cause, effect) || cause->since_earliest <= effect->since_latest;
 }
 
+static bool about_then(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
+    (void)d;
+    const int64_t apart = cause->since_step - effect->since_step;
+    return cause->severity > BP_HINT && apart <= RUN_UP && apart >= -RUN_UP;
+}
+
+/* How a loss wavers is seen over many steps, before it is thrown and after. */
+static bool overlaps(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
+    (void)d;
+    return cause->severity > BP_HINT && cause->since_earliest <= effect->last_step &&
+           (cause->open || cause->last_step >= effect->since_earliest);
+}
+
 static bool made_it_non_finite(const bp_diagnosis *d, const bp_finding *cause,
                                const bp_finding *effect) {
     const int64_t since = effect->since_step;
@@ -46,7 +61,11 @@ static bool concerns(const bp_finding *finding, uint32_t layer) {
 
 /* What does not get past a layer is missing in those before it. */
 static bool lies_behind(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
-    if (!held(d, cause, effect) || cause->n_layers == 0 || effect->n_layers == 0) return false;
+    (void)d;
+    /* Units are counted over many samples: that they died shows later than that nothing flows. */
+    const bool in_time = cause->since_earliest <= effect->since_latest + RUN_UP;
+    if (!in_time || cause->severity < BP_WARNING || cause->n_layers == 0 || effect->n_layers == 0)
+        return false;
     return cause->layers[cause->n_layers - 1] >= effect->layers[0];
 }
 
@@ -57,9 +76,39 @@ static bool same_layers(const bp_diagnosis *d, const bp_finding *cause, const bp
     return 2 * n > effect->n_layers;
 }
 
+/* What is lost below the format's smallest number is not lost over depth: the fall up to there is
+ * less than a candidate's. Of these two each may be the other's cause, never both. */
+static bool lost_in_format(const bp_diagnosis *d, const bp_finding *cause,
+                           const bp_finding *effect) {
+    (void)effect;
+    const double layer = bp_finding_evidence(cause, "lost_layer");
+    if (!(layer >= 1)) return false;
+    const bp_profile *profile = &d->slots[BP_PROBLEM_VANISHING_GRADIENT].profile;
+    double largest = 0, smallest = (double)INFINITY;
+    for (uint32_t cut = 1; profile->measured && cut <= profile->n_cuts; cut++) {
+        const double s = profile->error_norm[cut];
+        if (!(s > 0)) continue;
+        largest = fmax(largest, s);
+        smallest = fmin(smallest, s);
+    }
+    return !(log(largest / smallest) > LN_SPAN);
+}
+
+static bool lost_over_depth(const bp_diagnosis *d, const bp_finding *cause,
+                            const bp_finding *effect) {
+    return !lost_in_format(d, effect, cause) && held(d, cause, effect);
+}
+
+/* The loss stands where a spike has thrown it back to. */
+static bool fell_back(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
+    return came_first(d, cause, effect) && bp_finding_evidence(effect, "fell_back") > 0;
+}
+
 /* Steps that are too long make numbers grow from step to step, not over depth. */
 static bool over_steps(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
-    return d->slots[BP_PROBLEM_EXPLODING_GRADIENT].temporal && came_first(d, cause, effect);
+    return (d->slots[BP_PROBLEM_EXPLODING_GRADIENT].temporal ||
+            bp_finding_evidence(cause, "over_steps") > 0) &&
+           came_first(d, cause, effect);
 }
 
 /* Weights of full precision do not move because the step is short, not for their format. */
@@ -95,32 +144,40 @@ static const struct {
     condition *holds; /* NULL: whenever both are there */
 } explanations[] = {
     /* what flows back */
-    EDGE(WEIGHTS_TOO_SMALL, VANISHING_GRADIENT, NULL),
+    EDGE(ZERO_INIT, WEIGHTS_TOO_SMALL, held),
+    EDGE(CONSTANT_INIT, WEIGHTS_TOO_SMALL, held),
+    EDGE(CONSTANT_INIT, WEIGHTS_TOO_LARGE, held),
     EDGE(ZERO_INIT, VANISHING_GRADIENT, held),
     EDGE(CONSTANT_INIT, VANISHING_GRADIENT, held),
+    EDGE(SYMMETRIC_UNITS, VANISHING_GRADIENT, held),
+    EDGE(WEIGHTS_TOO_SMALL, VANISHING_GRADIENT, NULL),
+    EDGE(LOW_PRECISION_UNDERFLOW, VANISHING_GRADIENT, lost_in_format),
     EDGE(DEAD_UNITS, VANISHING_GRADIENT, lies_behind),
     EDGE(SATURATED_UNITS, VANISHING_GRADIENT, lies_behind),
     EDGE(EXPLODING_GRADIENT, VANISHING_GRADIENT, came_first),
     EDGE(LEARNING_RATE_TOO_HIGH, VANISHING_GRADIENT, came_first),
     EDGE(INPUT_NOT_NORMALISED, VANISHING_GRADIENT, at_the_start),
     EDGE(WEIGHTS_TOO_LARGE, EXPLODING_GRADIENT, NULL),
+    EDGE(LEARNING_RATE_TOO_HIGH, EXPLODING_GRADIENT, over_steps),
     EDGE(LABELS_OUT_OF_RANGE, EXPLODING_GRADIENT, held),
     EDGE(INPUT_NOT_NORMALISED, EXPLODING_GRADIENT, at_the_start),
-    EDGE(LEARNING_RATE_TOO_HIGH, EXPLODING_GRADIENT, over_steps),
+    EDGE(CONSTANT_INIT, LEARNING_RATE_TOO_HIGH, at_the_start),
+    EDGE(SYMMETRIC_UNITS, LEARNING_RATE_TOO_HIGH, at_the_start),
     EDGE(WEIGHTS_TOO_LARGE, LEARNING_RATE_TOO_HIGH, at_the_start),
     EDGE(LABELS_OUT_OF_RANGE, LEARNING_RATE_TOO_HIGH, held),
-    EDGE(INPUT_NOT_NORMALISED, LEARNING_RATE_TOO_HIGH, at_the_start),
+    EDGE(INPUT_NOT_NORMALISED, LEARNING_RATE_TOO_HIGH, held),
     /* numbers that end */
     EDGE(LOW_PRECISION_OVERFLOW, NON_FINITE, made_it_non_finite),
     EDGE(EXPLODING_GRADIENT, NON_FINITE, made_it_non_finite),
     EDGE(WEIGHTS_TOO_LARGE, NON_FINITE, made_it_non_finite),
     EDGE(LEARNING_RATE_TOO_HIGH, NON_FINITE, made_it_non_finite),
     EDGE(LABELS_OUT_OF_RANGE, NON_FINITE, made_it_non_finite),
+    EDGE(LOSS_SPIKE, NON_FINITE, made_it_non_finite),
     EDGE(EXPLODING_GRADIENT, LOW_PRECISION_OVERFLOW, came_first),
     EDGE(WEIGHTS_TOO_LARGE, LOW_PRECISION_OVERFLOW, came_first),
     EDGE(LEARNING_RATE_TOO_HIGH, LOW_PRECISION_OVERFLOW, came_first),
     EDGE(INPUT_NOT_NORMALISED, LOW_PRECISION_OVERFLOW, at_the_start),
-    EDGE(VANISHING_GRADIENT, LOW_PRECISION_UNDERFLOW, same_layers),
+    EDGE(VANISHING_GRADIENT, LOW_PRECISION_UNDERFLOW, lost_over_depth),
     EDGE(WEIGHTS_TOO_SMALL, LOW_PRECISION_UNDERFLOW, held),
     EDGE(LOW_PRECISION_OVERFLOW, CLIP_TO_ZERO, came_first),
     EDGE(EXPLODING_GRADIENT, CLIP_TO_ZERO, came_first),
@@ -132,6 +189,8 @@ static const struct {
     EDGE(CONSTANT_INIT, DEAD_UNITS, NULL),
     EDGE(EXPLODING_GRADIENT, DEAD_UNITS, killed),
     EDGE(LEARNING_RATE_TOO_HIGH, DEAD_UNITS, killed),
+    EDGE(WEIGHTS_TOO_LARGE, DEAD_UNITS, came_first),
+    EDGE(WEIGHTS_TOO_SMALL, DEAD_UNITS, held),
     EDGE(WRONG_LAST_LAYER, DEAD_UNITS, same_layers),
     EDGE(INPUT_NOT_NORMALISED, DEAD_UNITS, at_the_start),
     EDGE(WEIGHTS_TOO_LARGE, SATURATED_UNITS, held),
@@ -140,9 +199,14 @@ static const struct {
     EDGE(INPUT_NOT_NORMALISED, SATURATED_UNITS, at_the_start),
     /* updates */
     EDGE(VANISHING_GRADIENT, STALLED_UPDATE, same_layers),
+    EDGE(LEARNING_RATE_TOO_HIGH, STALLED_UPDATE, held),
     EDGE(LEARNING_RATE_TOO_LOW, STALLED_UPDATE, in_full_precision),
     EDGE(VANISHING_GRADIENT, UPDATE_IMBALANCE, held),
     EDGE(STALLED_UPDATE, UPDATE_IMBALANCE, same_layers),
+    EDGE(INPUT_NOT_NORMALISED, UPDATE_IMBALANCE, held),
+    EDGE(SATURATED_UNITS, UPDATE_IMBALANCE, held),
+    EDGE(WEIGHTS_TOO_LARGE, UPDATE_IMBALANCE, held),
+    EDGE(LEARNING_RATE_TOO_HIGH, UPDATE_IMBALANCE, held),
     EDGE(WRONG_LAST_LAYER, FROZEN_PARAMETER, held),
     EDGE(ZERO_INIT, FROZEN_PARAMETER, NULL),
     EDGE(CONSTANT_INIT, FROZEN_PARAMETER, held),
@@ -155,14 +219,17 @@ static const struct {
     EDGE(EXPLODING_GRADIENT, LOSS_SPIKE, killed),
     EDGE(LEARNING_RATE_TOO_HIGH, LOSS_SPIKE, killed),
     EDGE(LOW_PRECISION_OVERFLOW, LOSS_SPIKE, held),
+    EDGE(DEAD_UNITS, LOSS_SPIKE, about_then),
+    EDGE(SATURATED_UNITS, LOSS_SPIKE, about_then),
     EDGE(INPUT_NOT_NORMALISED, LOSS_SPIKE, at_the_start),
     EDGE(EXPLODING_GRADIENT, OSCILLATING_LOSS, killed),
-    EDGE(LEARNING_RATE_TOO_HIGH, OSCILLATING_LOSS, killed),
+    EDGE(LEARNING_RATE_TOO_HIGH, OSCILLATING_LOSS, overlaps),
     EDGE(LABELS_OUT_OF_RANGE, OSCILLATING_LOSS, held),
     EDGE(INPUT_NOT_NORMALISED, OSCILLATING_LOSS, held),
     STOPS_LEARNING(CONSTANT_OUTPUT),
     STOPS_LEARNING(PLATEAU),
     EDGE(CONSTANT_OUTPUT, PLATEAU, NULL),
+    EDGE(LOSS_SPIKE, PLATEAU, fell_back),
     STOPS_LEARNING(SLOW_CONVERGENCE),
     EDGE(OSCILLATING_LOSS, SLOW_CONVERGENCE, held),
     EDGE(PLATEAU, SLOW_CONVERGENCE, NULL),
@@ -173,7 +240,8 @@ static const struct {
     EDGE(SLOW_CONVERGENCE, UNDERFITTING, NULL),
     /* training against validation */
     EDGE(OVERFITTING, OVERCONFIDENT, NULL),
-    EDGE(OVERFITTING, MEMORISING, NULL),
+    EDGE(OVERFITTING, MEMORISING, came_first),
+    EDGE(MEMORISING, OVERCONFIDENT, NULL),
 };
 #define N_EXPLANATIONS (sizeof explanations / sizeof *explanations)
 

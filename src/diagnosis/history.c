@@ -150,7 +150,10 @@ double bp_trivial_level(const bp_diagnosis *d) {
     if (!bp_loss_is_judged(d)) return (double)NAN;
     const double trivial = bp_model_recipe(d->model)->trivial_loss;
     if (isfinite(trivial) && trivial > 0) return trivial;
-    return d->history.first_mean > 0 ? d->history.first_mean : (double)NAN;
+    /* A loss that leapt at once began lower than its first mean says. */
+    const double mean = d->history.first_mean, first = d->history.first_loss;
+    const double level = first > 0 && mean > 1.5 * first ? first : mean;
+    return level > 0 ? level : (double)NAN;
 }
 
 bool bp_loss_left_trivial(const bp_diagnosis *d) {

@@ -9,9 +9,17 @@
 typedef struct bp_plan {
     bp_activation from, to; /* hidden layers with the one get the other; 0: activations stay */
     bp_init_kind init;      /* HE or XAVIER; 0: weights stay */
-    uint32_t layer;         /* the only one whose weights are meant; 0: all */
+    uint32_t layer;         /* the only one whose weights are meant; 0: all, or `layers` */
+    const uint32_t *layers; /* those whose weights are meant, borrowed from the finding */
+    uint32_t n_layers;      /* 0: all */
     double learning_rate;   /* NaN: it stays */
     double clip_norm;       /* 0: gradients are not to be clipped */
+    double warm_up_epochs;  /* 0: as it is, of these as well: */
+    double decay;           /* of weights: AdamW's, or L2 */
+    int64_t epochs;
+    bool normalise_input;
+    bool last_linear;     /* the last layer loses its activation */
+    uint32_t gated_layer; /* becomes an LSTM, or if it is one gets a forget bias of 1 */
 } bp_plan;
 
 /* A hidden layer whose activation the plan changes. */

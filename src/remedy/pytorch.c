@@ -211,6 +211,41 @@ static void clip(bp_code *code, const bp_plan *plan) {
                 bp_number_exact(norm, sizeof norm, plan->clip_norm));
 }
 
+static void decay(bp_code *code, const bp_plan *plan) {
+    char number[40];
+    bp_code_add(code, "for group in optimizer.param_groups:\n    group[\"weight_decay\"] = %s\n",
+                bp_number_exact(number, sizeof number, plan->decay));
+}
+
+static void warm_up(bp_code *code, const bp_plan *plan, const bp_model *model) {
+    const double steps = plan->warm_up_epochs * (double)bp_model_recipe(model)->epoch_steps;
+    bp_code_add(
+        code,
+        "# scheduler.step() after each optimizer.step()\n"
+        "scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=%.0f)\n",
+        fmax(1, steps));
+}
+
+/* The module in place of the activation, or words where it is a function in forward(). */
+static void drop_last_activation(bp_code *code, const bp_model *model) {
+    bp_code one = {.allocator = code->allocator};
+    const bp_layer *last = bp_model_layer(model, bp_model_output_layer(model));
+    if (!last->activation_name || !is_usable(last->activation_name)) {
+        bp_code_add(code, "# no %s after ", bp_activation_name(last->activation));
+        bp_code_text(code, last->name);
+        bp_code_add(code, "\n");
+        return;
+    }
+    const bp_name_form form = bp_names_add_one(&one, last->activation_name);
+    code->failed |= one.failed;
+    if (!code->failed)
+        bp_code_add(code,
+                    form == BP_NAME_PATH ? "%s = nn.Identity()\n"
+                                         : "model.set_submodule(%s, nn.Identity())\n",
+                    one.bytes);
+    bp_code_finish(&one);
+}
+
 static bool names_are_usable(const bp_plan *plan, const bp_model *model) {
     for (uint32_t id = 1; id <= bp_model_n_layers(model); id++) {
         const bp_layer *layer = bp_model_layer(model, id);
@@ -228,5 +263,8 @@ void bp_pytorch_write(bp_code *code, const bp_plan *plan, const bp_model *model)
     if (plan->to) replace_activations(code, plan, model);
     if (plan->init) draw_weights(code, plan, model);
     if (isfinite(plan->learning_rate)) lower_learning_rate(code, plan, model);
+    if (plan->last_linear) drop_last_activation(code, model);
+    if (plan->decay > 0) decay(code, plan);
+    if (plan->warm_up_epochs > 0) warm_up(code, plan, model);
     if (plan->clip_norm > 0) clip(code, plan);
 }

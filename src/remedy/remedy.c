@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a finding to a plan, and from that to edits of the network file or to lines of Python. */
 #include "remedy/candidate.h"
-#include "remedy/plan.h"
+#include "remedy/cures.h"
 
 #include <math.h>
 #include <string.h>
-
-#define CLIP_NORM 1.0 /* what recurrent networks and transformers are clipped to as a rule */
 
 /* All of a remedy in one block; the code, whose length is not known before, in two more. */
 typedef struct remedy_block {
     bp_remedy remedy; /* first: its address is the handle */
     bp_allocator allocator;
-    bp_plan plan;
+    bp_draft draft;
     bp_edits edits;
     bp_code code;
     const char **lines;
     char title[256];
     char reason[768];
-    bp_text title_text, reason_text;
+    char program[BP_DRAFT_CODE_BYTES];
 } remedy_block;
 
 /* --- what a plan means for a layer --------------------------------------------------------------
@@ -33,12 +31,10 @@ bool bp_plan_changes_activation(const bp_plan *plan, const bp_model *model, uint
 bool bp_plan_draws_weights(const bp_plan *plan, const bp_model *model, uint32_t id) {
     const bp_layer *layer = bp_model_layer(model, id);
     if (plan->layer) return plan->layer == id;
-    return bp_layer_is_weighted_sum(layer) && !layer->frozen;
-}
-
-static bool is_pytorch(const bp_model *model) {
-    const char *origin = bp_model_origin(model);
-    return origin && strcmp(origin, "pytorch") == 0;
+    if (!bp_layer_is_weighted_sum(layer) || layer->frozen) return false;
+    for (uint32_t i = 0; i < plan->n_layers; i++)
+        if (plan->layers[i] == id) return true;
+    return plan->n_layers == 0;
 }
 
 static bool can_be_told(const bp_plan *plan, const bp_model *model) {
@@ -56,35 +52,35 @@ static bool is_guess(const bp_candidate *now, const bp_candidate *best, const bp
            finding->problem != BP_PROBLEM_WEIGHTS_TOO_LARGE;
 }
 
-static bool mend_chain(remedy_block *block, const bp_model *model, const bp_finding *finding) {
+static bool mend_chain(bp_draft *draft, const bp_model *model, const bp_finding *finding) {
     bp_candidate now, list[BP_N_CANDIDATES];
     bp_candidate_now(&now, model);
     bp_candidates_list(list, model);
     const bp_candidate *best = bp_candidates_choose(list);
     if (!best->admissible || now.admissible || is_guess(&now, best, finding)) return false;
-    bp_plan plan = block->plan;
+    bp_plan plan = draft->plan;
     plan.init = best->init;
     plan.to = best->activation;
     if (plan.to) plan.from = bp_main_activation(model);
     if (!can_be_told(&plan, model)) return false;
-    block->plan = plan;
-    bp_text_add(&block->title_text, "use ");
-    bp_candidate_name(&block->title_text, best);
-    bp_candidate_explain(&block->reason_text, best);
+    draft->plan = plan;
+    bp_text_add(&draft->title, "use ");
+    bp_candidate_name(&draft->title, best);
+    bp_candidate_explain(&draft->reason, best);
     const bp_candidate *second = bp_candidates_second(list, best);
     if (!second || !bp_candidate_is_predicted(second)) return true;
-    bp_text_add(&block->reason_text, " (");
-    bp_candidate_name(&block->reason_text, second);
-    bp_text_add(&block->reason_text, ": ");
-    bp_text_add_number(&block->reason_text, second->predicted.mean_gain, 2);
-    bp_text_add(&block->reason_text, " a layer, ");
-    bp_text_add_number(&block->reason_text, 100 * fmin(1, second->predicted.variation), 2);
-    bp_text_add(&block->reason_text, "%% kept)");
+    bp_text_add(&draft->reason, " (");
+    bp_candidate_name(&draft->reason, second);
+    bp_text_add(&draft->reason, ": ");
+    bp_text_add_number(&draft->reason, second->predicted.mean_gain, 2);
+    bp_text_add(&draft->reason, " a layer, ");
+    bp_text_add_number(&draft->reason, 100 * fmin(1, second->predicted.variation), 2);
+    bp_text_add(&draft->reason, "%% kept)");
     return true;
 }
 
 /* One layer alone whose initialiser is off: give it what its activation asks for. */
-static bool mend_layer(remedy_block *block, const bp_model *model, uint32_t id,
+static bool mend_layer(bp_draft *draft, const bp_model *model, uint32_t id,
                        const bp_finding *finding) {
     const bp_layer *layer = bp_model_layer(model, id);
     if (!layer || !bp_layer_is_weighted_sum(layer) || layer->fan_in < 1) return false;
@@ -97,73 +93,56 @@ static bool mend_layer(remedy_block *block, const bp_model *model, uint32_t id,
     const double most = layer->activation == BP_ACTIVATION_LINEAR ? 1.25 * sqrt(2) : 1.25;
     if (std > 0.8 * critical_std && std < most * critical_std) return false;
     const bp_init_kind init = critical > 1 ? BP_INIT_HE : BP_INIT_XAVIER;
-    bp_plan plan = block->plan;
+    bp_plan plan = draft->plan;
     plan.init = init;
     plan.layer = id;
     if (!can_be_told(&plan, model)) return false;
-    block->plan = plan;
-    bp_text_add(&block->title_text, "initialise layer %u (%.100s) by %s", id, layer->name,
+    draft->plan = plan;
+    bp_text_add(&draft->title, "initialise layer %u (%.100s) by %s", id, layer->name,
                 bp_init_title(init));
-    bp_text_add(&block->reason_text,
+    bp_text_add(&draft->reason,
                 "the other layers pass the error signal on; this one needs weights of std ");
-    bp_text_add_number(&block->reason_text, critical_std, 2);
+    bp_text_add_number(&draft->reason, critical_std, 2);
     if (layer->frozen)
-        bp_text_add(&block->reason_text, ", and it is frozen, so training cannot give it them");
-    return true;
-}
-
-static bool mend_learning_rate(remedy_block *block, const bp_model *model,
-                               const bp_finding *finding) {
-    const double rate = bp_model_recipe(model)->learning_rate;
-    const double ratio = bp_finding_evidence(finding, "update_ratio");
-    if (!(rate > 0)) return false;
-    /* A tenth of the weights is a long step already; at least a factor of 10 down. */
-    const double factor = isfinite(ratio) ? fmax(10, fmin(1e6, 10 * ratio)) : 10;
-    const double lower = pow(10, floor(log10(rate / factor) + 1e-9));
-    block->plan.learning_rate = lower;
-    bp_text_add(&block->title_text, "lower the learning rate to ");
-    bp_text_add_number(&block->title_text, lower, 3);
-    bp_text_add(&block->reason_text, "an update was ");
-    bp_text_add_number(&block->reason_text, ratio, 2);
-    bp_text_add(&block->reason_text,
-                " times the weights that it changed; a healthy one is about 0.001");
+        bp_text_add(&draft->reason, ", and it is frozen, so training cannot give it them");
     return true;
 }
 
 /* What grows through time inside one layer grows at any learning rate; a step of bounded length
  * does no harm by it (Pascanu, Mikolov & Bengio 2013). */
-static bool mend_by_clipping(remedy_block *block, const bp_model *model,
-                             const bp_finding *finding) {
-    if (!is_pytorch(model) || finding->problem != BP_PROBLEM_EXPLODING_GRADIENT) return false;
+static bool mend_by_clipping(bp_draft *draft, const bp_model *model, const bp_finding *finding) {
+    if (finding->problem != BP_PROBLEM_EXPLODING_GRADIENT) return false;
     if (bp_finding_evidence(finding, "clipping") > 0 || bp_model_recipe(model)->clip_norm > 0)
         return false;
-    block->plan.clip_norm = CLIP_NORM;
-    if (block->title_text.length) return true;
-    bp_text_add(&block->title_text, "clip the norm of the gradients to 1");
-    bp_text_add(&block->reason_text,
+    draft->plan.clip_norm = 1;
+    if (draft->title.length) return true;
+    bp_text_add(&draft->title, "clip the norm of the gradients to 1");
+    bp_text_add(&draft->reason,
                 "what grows through time inside one layer grows at any learning rate; clipped, its "
                 "direction is kept and the step is short");
     return true;
 }
 
-static bool mend(remedy_block *block, const bp_model *model, const bp_finding *finding) {
-    if (finding->problem == BP_PROBLEM_NON_FINITE) return false;    /* its cause has the remedy */
+static bool mend(bp_draft *draft, const bp_model *model, const bp_finding *finding) {
+    if (finding->problem == BP_PROBLEM_NON_FINITE) return false; /* its cause has the remedy */
+    if (finding->severity == BP_HINT) return false;              /* it passed without one */
+    bp_cure *cure = bp_cure_of(finding);
+    if (cure) return cure(draft, model, finding);
     if (finding->problem >= BP_PROBLEM_RANK_MISMATCH) return false; /* none is known yet */
-    if (finding->severity == BP_HINT) return false;                 /* it passed without one */
     if (bp_finding_evidence(finding, "over_steps") > 0) {
-        if (!mend_learning_rate(block, model, finding)) return false;
-        mend_by_clipping(block, model, finding);
+        if (!bp_cure_learning_rate(draft, model, finding)) return false;
+        if (bp_is_pytorch(model)) mend_by_clipping(draft, model, finding);
         return true;
     }
     const uint32_t blamed = bp_finding_blamed_layer(finding);
     const bool from_the_start = finding->since_step == 0; /* later it is not the initialiser */
-    if (blamed && from_the_start && mend_layer(block, model, blamed, finding)) return true;
-    if (mend_chain(block, model, finding)) return true;
+    if (blamed && from_the_start && mend_layer(draft, model, blamed, finding)) return true;
+    if (mend_chain(draft, model, finding)) return true;
     if (blamed && bp_layer_is_recurrent(bp_model_layer(model, blamed)))
-        return mend_by_clipping(block, model, finding);
+        return mend_by_clipping(draft, model, finding);
     return finding->problem == BP_PROBLEM_EXPLODING_GRADIENT &&
            bp_finding_evidence(finding, "update_ratio") > 1 &&
-           mend_learning_rate(block, model, finding);
+           bp_cure_learning_rate(draft, model, finding);
 }
 
 /* --- from the plan to the remedy ----------------------------------------------------------------
@@ -193,11 +172,14 @@ static bool split_lines(remedy_block *block) {
 static bp_status tell(remedy_block *block, const bp_model *model, bool *told, bp_error *error) {
     *told = true;
     if (!bp_model_origin(model)) {
-        *told = bp_edits_write(&block->edits, &block->plan, model);
+        *told = bp_edits_write(&block->edits, &block->draft.plan, model);
         block->remedy.n_edits = block->edits.n;
         return BP_OK;
     }
-    if (is_pytorch(model)) bp_pytorch_write(&block->code, &block->plan, model);
+    if (bp_is_pytorch(model)) {
+        bp_pytorch_write(&block->code, &block->draft.plan, model);
+        bp_code_add(&block->code, "%s", block->draft.code.bytes);
+    }
     if (split_lines(block)) return BP_OK;
     return bp_fail(error, BP_ERROR_MEMORY, "no memory for a remedy");
 }
@@ -208,16 +190,18 @@ bp_status bp_remedy_open(bp_remedy **remedy, const bp_model *model, const bp_fin
     remedy_block *block = bp_allocate(allocator, 1, sizeof *block);
     if (!block) return bp_fail(error, BP_ERROR_MEMORY, "no memory for a remedy");
     block->allocator = block->code.allocator = *allocator;
-    block->plan.learning_rate = (double)NAN;
-    bp_text_init(&block->title_text, block->title, sizeof block->title);
-    bp_text_init(&block->reason_text, block->reason, sizeof block->reason);
+    bp_draft *draft = &block->draft;
+    draft->plan.learning_rate = (double)NAN;
+    bp_text_init(&draft->code, block->program, sizeof block->program);
+    bp_text_init(&draft->title, block->title, sizeof block->title);
+    bp_text_init(&draft->reason, block->reason, sizeof block->reason);
     block->remedy.title = block->title;
     block->remedy.reason = block->reason;
     block->remedy.edits = block->edits.list;
     *remedy = NULL;
     bool told = false;
     bp_status status = BP_OK;
-    if (mend(block, model, finding)) status = tell(block, model, &told, error);
+    if (mend(draft, model, finding)) status = tell(block, model, &told, error);
     if (told && status == BP_OK)
         *remedy = &block->remedy;
     else

@@ -15,6 +15,7 @@ import unittest
 import warnings
 
 import backprobe
+from backprobe import choice, replay
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = pathlib.Path(sys.executable).parent / "backprobe"
@@ -45,6 +46,55 @@ def as_json(value):
     elif "layer_id" in row:
         row["layer"] = row.pop("layer_id")
     return row
+
+
+class Chosen(unittest.TestCase):
+    """The same as the command's --select and --ignore."""
+
+    def rows(self):
+        layers = {0: ("net.0", "net.2"), 1: ("net.4",), 2: ()}
+        problems = ("weights-too-large", "exploding-gradient", "non-finite")
+        with_remedy = {"title": "t", "reason": "r", "edits": [], "code": None}
+        return [
+            {"problem": problem, "severity": "error", "since_step": 0, "since_earliest": 0,
+             "since_latest": 0, "last_step": 9, "open": True, "layers": layers[i],
+             "layer_ids": tuple(range(len(layers[i]))), "title": "", "cause": "", "note": "",
+             "evidence": [], "gains": [], "symptoms": [], "remedy": with_remedy, "parent": i - 1}
+            for i, problem in enumerate(problems)
+        ]  # fmt: skip
+
+    def nested(self, findings):
+        return [(f.problem.split("-")[0], self.nested(f.consequences)) for f in findings]
+
+    def chosen(self, **words):
+        return replay.tree(self.rows(), choice.Choice(**words))
+
+    def test_consequences_of_what_is_ignored_are_roots(self):
+        whole = [("weights", [("exploding", [("non", [])])])]
+        self.assertEqual(self.nested(self.chosen()), whole)
+        found = self.chosen(ignore=("weights-too-large",))
+        self.assertEqual(self.nested(found), whole[0][1])
+        self.assertEqual(found[0].remedy.title, "t")
+        self.assertIsNone(found[0].consequences[0].remedy)
+        found = self.chosen(ignore=("exploding-*",))
+        self.assertEqual(self.nested(found), [("weights", [("non", [])])])
+        self.assertEqual(self.nested(self.chosen(select=("non-finite",))), [("non", [])])
+
+    def test_layers(self):
+        for ignore, n in ((("weights-*:net.0",), 1), (("weights-*:net.[02]",), 0),
+                          (("*:net.0", "weights-too-large:net.2"), 0), (("net.?",), 0),
+                          (("net.4",), 1), (("non-finite:*",), 1)):
+            with self.subTest(ignore):
+                found = [f for f in self.chosen(ignore=ignore) if f.problem == "weights-too-large"]
+                self.assertEqual(len(found), n)
+        self.assertEqual(self.nested(self.chosen(select=("*:net.4",))), [("exploding", [])])
+
+    def test_of_a_run(self):
+        self.assertEqual(backprobe.check(GOLDEN[0], ignore=["*"]), [])
+        [found] = backprobe.check(GOLDEN[0], select=["non-*"])
+        self.assertEqual(found.problem, "non-finite")
+        with self.assertRaises(TypeError):
+            backprobe.check(GOLDEN[0], ignore="non-finite")
 
 
 class ARun(unittest.TestCase):

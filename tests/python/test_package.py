@@ -125,8 +125,7 @@ class Text(unittest.TestCase):
          gain 0.9
          net[0].activation: tanh
   see:   backprobe explain vanishing-gradient
-    └ warning[non-finite]: inner
-        from step 3 to step 9 · over
+    └ warning[non-finite]: inner · since step 3, over
         cause: cause""",
         )
 

@@ -43,6 +43,7 @@ static void test_layers(void **state) {
     fixture_open(&f, NULL);
     expect(&f, "vanishing-gradient:dense_4", NULL, 1, 1);
     expect(&f, "vanishing-gradient:dense_5", NULL, 0, 2);
+    expect(&f, "vanishing-gradient:DENSE_4", NULL, 0, 2);
     expect(&f, NULL, "vanishing-gradient:dense_4", 2, 0);
     expect(&f, NULL, "vanishing-gradient:dense_*", 1, 1);
     expect(&f, NULL, "vanishing-gradient:dense_[1-3],vanishing-gradient:dense_4", 1, 1);

@@ -102,7 +102,7 @@ static void test_junit(void **state) {
     (void)state;
     fixture f;
     fixture_open(&f, NULL);
-    f.run.name = "a<b>&\"c\"\x01\xef\xbf\xbf";
+    f.run.name = "a<b>&\"c\"\x01\xef\xbf\xbe\xef\xbf\xbf";
     f.run.fail_on = BP_ERROR;
     bp_choice choice = {0};
     f.findings[2] = f.findings[1];
@@ -111,10 +111,10 @@ static void test_junit(void **state) {
     assert_int_equal(bp_choice_add(&choice, "plateau", true, NULL), BP_OK);
     f.run.choice = &choice;
     char *text = printed_as("junit");
-    expect_in(text, "<testsuite name=\"a&lt;b&gt;&amp;&quot;c&quot;\\x01\\uffff\" tests=\"32\" "
+    expect_in(text, "<testsuite name=\"a&lt;b&gt;&amp;&quot;c&quot;\\x01\\ufffe\\uffff\" tests=\"32\" "
                     "failures=\"1\" errors=\"0\" skipped=\"1\">");
     expect_in(text, "<testcase name=\"vanishing-gradient\" classname=\"a&lt;b&gt;&amp;&quot;c&quot;"
-                    "\\x01\\uffff\"><failure type=\"error\" message=\"layers 1–4 of 20 do not "
+                    "\\x01\\ufffe\\uffff\"><failure type=\"error\" message=\"layers 1–4 of 20 do not "
                     "learn\">layers 1–4");
     expect_in(text, "help: use tanh with Xavier initialisation\npredicted gain 0.94 a layer "
                     "instead of 0.14\nnet[0].activation: tanh\ninit: xavier\n</failure>");
