@@ -3,6 +3,8 @@
  * a remedy. The graph has no circles whatever the conditions say, so every finding has one root. */
 #include "diagnosis/state.h"
 
+#include <math.h>
+
 typedef bool condition(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect);
 
 /* --- conditions --------------------------------------------------------------------------------
@@ -57,6 +59,34 @@ static bool same_layers(const bp_diagnosis *d, const bp_finding *cause, const bp
     return 2 * n > effect->n_layers;
 }
 
+/* What is lost below the format's smallest number is not lost over depth: the fall up to there is
+ * less than a candidate's. Of these two each may be the other's cause, never both. */
+static bool lost_in_format(const bp_diagnosis *d, const bp_finding *cause,
+                           const bp_finding *effect) {
+    (void)effect;
+    const double layer = bp_finding_evidence(cause, "lost_layer");
+    if (!(layer >= 1)) return false;
+    const bp_profile *profile = &d->slots[BP_PROBLEM_VANISHING_GRADIENT].profile;
+    double largest = 0, smallest = (double)INFINITY;
+    for (uint32_t cut = 1; profile->measured && cut <= profile->n_cuts; cut++) {
+        const double s = profile->error_norm[cut];
+        if (!(s > 0)) continue;
+        largest = fmax(largest, s);
+        smallest = fmin(smallest, s);
+    }
+    return !(log(largest / smallest) > LN_SPAN);
+}
+
+static bool lost_over_depth(const bp_diagnosis *d, const bp_finding *cause,
+                            const bp_finding *effect) {
+    return !lost_in_format(d, effect, cause) && held(d, cause, effect);
+}
+
+/* The loss stands where a spike has thrown it back to. */
+static bool fell_back(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
+    return came_first(d, cause, effect) && bp_finding_evidence(effect, "fell_back") > 0;
+}
+
 /* Steps that are too long make numbers grow from step to step, not over depth. */
 static bool over_steps(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
     return d->slots[BP_PROBLEM_EXPLODING_GRADIENT].temporal && came_first(d, cause, effect);
@@ -95,9 +125,14 @@ static const struct {
     condition *holds; /* NULL: whenever both are there */
 } explanations[] = {
     /* what flows back */
-    EDGE(WEIGHTS_TOO_SMALL, VANISHING_GRADIENT, NULL),
+    EDGE(ZERO_INIT, WEIGHTS_TOO_SMALL, held),
+    EDGE(CONSTANT_INIT, WEIGHTS_TOO_SMALL, held),
+    EDGE(CONSTANT_INIT, WEIGHTS_TOO_LARGE, held),
     EDGE(ZERO_INIT, VANISHING_GRADIENT, held),
     EDGE(CONSTANT_INIT, VANISHING_GRADIENT, held),
+    EDGE(SYMMETRIC_UNITS, VANISHING_GRADIENT, held),
+    EDGE(WEIGHTS_TOO_SMALL, VANISHING_GRADIENT, NULL),
+    EDGE(LOW_PRECISION_UNDERFLOW, VANISHING_GRADIENT, lost_in_format),
     EDGE(DEAD_UNITS, VANISHING_GRADIENT, lies_behind),
     EDGE(SATURATED_UNITS, VANISHING_GRADIENT, lies_behind),
     EDGE(EXPLODING_GRADIENT, VANISHING_GRADIENT, came_first),
@@ -116,11 +151,12 @@ static const struct {
     EDGE(WEIGHTS_TOO_LARGE, NON_FINITE, made_it_non_finite),
     EDGE(LEARNING_RATE_TOO_HIGH, NON_FINITE, made_it_non_finite),
     EDGE(LABELS_OUT_OF_RANGE, NON_FINITE, made_it_non_finite),
+    EDGE(LOSS_SPIKE, NON_FINITE, made_it_non_finite),
     EDGE(EXPLODING_GRADIENT, LOW_PRECISION_OVERFLOW, came_first),
     EDGE(WEIGHTS_TOO_LARGE, LOW_PRECISION_OVERFLOW, came_first),
     EDGE(LEARNING_RATE_TOO_HIGH, LOW_PRECISION_OVERFLOW, came_first),
     EDGE(INPUT_NOT_NORMALISED, LOW_PRECISION_OVERFLOW, at_the_start),
-    EDGE(VANISHING_GRADIENT, LOW_PRECISION_UNDERFLOW, same_layers),
+    EDGE(VANISHING_GRADIENT, LOW_PRECISION_UNDERFLOW, lost_over_depth),
     EDGE(WEIGHTS_TOO_SMALL, LOW_PRECISION_UNDERFLOW, held),
     EDGE(LOW_PRECISION_OVERFLOW, CLIP_TO_ZERO, came_first),
     EDGE(EXPLODING_GRADIENT, CLIP_TO_ZERO, came_first),
@@ -132,6 +168,8 @@ static const struct {
     EDGE(CONSTANT_INIT, DEAD_UNITS, NULL),
     EDGE(EXPLODING_GRADIENT, DEAD_UNITS, killed),
     EDGE(LEARNING_RATE_TOO_HIGH, DEAD_UNITS, killed),
+    EDGE(WEIGHTS_TOO_LARGE, DEAD_UNITS, came_first),
+    EDGE(LOSS_SPIKE, DEAD_UNITS, came_first),
     EDGE(WRONG_LAST_LAYER, DEAD_UNITS, same_layers),
     EDGE(INPUT_NOT_NORMALISED, DEAD_UNITS, at_the_start),
     EDGE(WEIGHTS_TOO_LARGE, SATURATED_UNITS, held),
@@ -163,6 +201,7 @@ static const struct {
     STOPS_LEARNING(CONSTANT_OUTPUT),
     STOPS_LEARNING(PLATEAU),
     EDGE(CONSTANT_OUTPUT, PLATEAU, NULL),
+    EDGE(LOSS_SPIKE, PLATEAU, fell_back),
     STOPS_LEARNING(SLOW_CONVERGENCE),
     EDGE(OSCILLATING_LOSS, SLOW_CONVERGENCE, held),
     EDGE(PLATEAU, SLOW_CONVERGENCE, NULL),
@@ -173,7 +212,8 @@ static const struct {
     EDGE(SLOW_CONVERGENCE, UNDERFITTING, NULL),
     /* training against validation */
     EDGE(OVERFITTING, OVERCONFIDENT, NULL),
-    EDGE(OVERFITTING, MEMORISING, NULL),
+    EDGE(OVERFITTING, MEMORISING, came_first),
+    EDGE(MEMORISING, OVERCONFIDENT, NULL),
 };
 #define N_EXPLANATIONS (sizeof explanations / sizeof *explanations)
 

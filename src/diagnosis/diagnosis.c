@@ -23,10 +23,12 @@ static const bp_problem profiled[] = {BP_PROBLEM_VANISHING_GRADIENT, BP_PROBLEM_
 static bool open_all(bp_diagnosis *d) {
     const size_t rows = (size_t)d->n_layers + 1;
     d->shares = bp_allocate(&d->allocator, rows, sizeof *d->shares);
+    d->not_observed = bp_allocate(&d->allocator, NOT_OBSERVED_BYTES, 1);
     d->history.layer = bp_allocate(&d->allocator, rows, sizeof *d->history.layer);
     d->parameters.layers = bp_allocate(&d->allocator, rows, sizeof *d->parameters.layers);
     d->gradients.layers = bp_allocate(&d->allocator, rows, sizeof *d->gradients.layers);
-    bool good = d->shares && d->history.layer && d->parameters.layers && d->gradients.layers;
+    bool good = d->shares && d->not_observed && d->history.layer && d->parameters.layers &&
+                d->gradients.layers;
     good = bp_profile_init(&d->now, d->model, &d->allocator) && good;
     good = bp_profile_init(&d->first, d->model, &d->allocator) && good;
     good = bp_profile_init(&d->explode, d->model, &d->allocator) && good;
@@ -81,6 +83,7 @@ void bp_diagnosis_close(bp_diagnosis *d) {
     const bp_allocator allocator = d->allocator;
     const size_t rows = (size_t)d->n_layers + 1;
     bp_release(&allocator, d->shares, rows, sizeof *d->shares);
+    bp_release(&allocator, d->not_observed, NOT_OBSERVED_BYTES, 1);
     bp_release(&allocator, d->history.layer, rows, sizeof *d->history.layer);
     bp_release(&allocator, d->parameters.layers, rows, sizeof *d->parameters.layers);
     bp_release(&allocator, d->gradients.layers, rows, sizeof *d->gradients.layers);
@@ -153,6 +156,7 @@ static bool is_loss_alone(const bp_record *record) {
 }
 
 void bp_diagnosis_loss(bp_diagnosis *d, int64_t step, double loss) {
+    d->seen |= UINT64_C(1) << BP_Q_LOSS;
     bp_history_note_loss(d, step, loss);
     if (d->non_finite.seen) d->slots[BP_PROBLEM_NON_FINITE].finding.last_step = step;
 }
@@ -162,6 +166,7 @@ uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
         bp_diagnosis_loss(d, record->step, bp_record_get(record, BP_Q_LOSS, 0));
         return 0;
     }
+    d->seen |= record->columns;
     bp_history_note(d, record);
     uint32_t changed = bp_judge_non_finite(d, record);
     const bool was_finite = !d->non_finite.seen;
@@ -196,20 +201,6 @@ uint32_t bp_diagnosis_profile(const bp_diagnosis *d, const bp_gain **gains) {
     return d->now.measured ? d->now.n_cuts : 0;
 }
 
-/* "first, second" into the overview's text: everything that was never there to be looked at. */
-static const char *not_observed(const bp_diagnosis *d) {
-    const bool effects = d->window.n_total > 0;
-    const bool depth = d->first.measured;
-    const bool forward = !isnan(d->forward_worst);
-    if (d->history.n_records == 0) return "";
-    if (!depth && !effects) return "error signals over depth, updates of the parameters";
-    if (!depth) return "error signals over depth";
-    if (!effects) return "updates of the parameters";
-    if (d->window.n_total < WINDOW_MIN && !d->non_finite.seen)
-        return "whether layers learn (it takes 20 records)";
-    return forward ? "" : "spread of the activations over samples";
-}
-
 void bp_diagnosis_overview_of(const bp_diagnosis *d, bp_diagnosis_overview *overview) {
     const bp_history *history = &d->history;
     const bool has_window = !isnan(history->first_mean);
@@ -221,6 +212,6 @@ void bp_diagnosis_overview_of(const bp_diagnosis *d, bp_diagnosis_overview *over
         .last_loss = has_window ? history->last_mean : history->last_loss,
         .best_loss = has_window ? history->best_mean : history->last_loss,
         .backward_span_log = d->first.measured ? history->largest_span : (double)NAN,
-        .not_observed = not_observed(d),
+        .not_observed = bp_not_observed(d),
     };
 }

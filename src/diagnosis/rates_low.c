@@ -11,9 +11,9 @@
 #define ALMOST_CONVERGED 0.1
 #define SMALL_RATIO 1e-3 /* about what a healthy update is of its weights */
 #define STEADY 0.5       /* cosine of successive gradients: nearly all of them is signal ... */
-#define SHORT_WAY 0.1    /* ... and the weights would move by less than this */
+#define SHORT_WAY 0.01    /* ... and the weights would move by less than this */
 #define NOT_NOISE 0.1    /* a small batch: there is a signal ... */
-#define NO_WAY 0.01      /* ... and the weights would not move at all */
+#define NO_WAY 0.003      /* ... and the weights would not move at all */
 #define MOST 0.5
 #define SPREAD_LOG 6.907755278982137 /* ln 1e3 */
 #define MIN_OF_A_KIND 3u

@@ -62,7 +62,8 @@ static void words_high(const bp_diagnosis *d, const bp_finding_slot *slot, bp_te
         bp_text_add(cause, "the update of step %lld changed the weights of layer %u by ",
                     (long long)ratio->step, ratio->layer);
         number(cause, "", ratio->value, " times their size, where about 0.001 is usual");
-        if (!isnan(before)) number(cause, "; the loss went to ", before, "");
+        if (!isnan(before) && !isnan(evidence(slot, "over_steps")))
+            number(cause, "; the loss went to ", before, "");
     }
     if (!isnan(level) && bp_trivial_level(d) > 0 && !d->non_finite.seen) {
         number(cause, "; it is at ", level, " where guessing is ");

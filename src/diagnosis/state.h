@@ -125,6 +125,7 @@ typedef struct bp_history {
 #define CAUSE_BYTES 1600
 #define NOTE_BYTES 800
 #define SYMPTOM_BYTES 256
+#define NOT_OBSERVED_BYTES 256
 
 typedef struct bp_finding_slot {
     bp_finding finding; /* points into what follows */
@@ -188,7 +189,9 @@ struct bp_diagnosis {
     bp_profile first; /* of the first full record: what the initialisation did */
     bp_window window;
     bp_history history;
-    double *shares; /* [n_layers + 1], scratch */
+    double *shares;     /* [n_layers + 1], scratch */
+    uint64_t seen;      /* a bit for each quantity of which something was measured */
+    char *not_observed; /* [NOT_OBSERVED_BYTES], the overview's */
     bp_non_finite non_finite;
     bp_verdict too_small, too_large;
     double forward_worst; /* last measured: the spread at the first cut point without any */
@@ -295,6 +298,13 @@ bp_problem bp_cause_of(const bp_diagnosis *d, bp_problem problem);
 bool bp_may_explain(bp_problem cause, bp_problem effect);
 /* Roots first, each followed by its consequences. */
 void bp_finding_sort(bp_diagnosis *d);
+
+/* --- observed.c ----------------------------------------------------------------------------------
+ */
+/* What the problem's judgement needs was there. */
+bool bp_was_observed(const bp_diagnosis *d, bp_problem problem);
+/* "units, validation"; written anew, valid until the next call. */
+const char *bp_not_observed(const bp_diagnosis *d);
 
 /* --- text.c -------------------------------------------------------------------------------------
  */

@@ -212,10 +212,30 @@ static void text_vanishing(const bp_diagnosis *d, const bp_finding_slot *slot, b
                     (long long)slot->finding.last_step);
 }
 
+/* By how much weights have grown over the steps. */
+static void text_growth(const bp_diagnosis *d, bp_text *text) {
+    double largest = 0;
+    uint32_t its_layer = 0;
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bp_layer_history *layer = &d->history.layer[id];
+        const double growth = layer->last_weight_rms / layer->first_weight_rms;
+        if (!(growth > largest) || !isfinite(growth)) continue;
+        largest = growth;
+        its_layer = id;
+    }
+    bp_text_add(text, "each step starts from weights that the one before has thrown");
+    if (largest > 1) {
+        bp_text_add(text, "; those of layer %u are ", its_layer);
+        number(text, "", largest, " times as large as at the start");
+    }
+}
+
 static void text_exploding(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *text,
                            bp_text *note) {
     if (!slot->temporal) {
         text_chain(d, slot, text, -1);
+    } else if (d->slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH].exists) {
+        text_growth(d, text); /* the rest is the root's to say */
     } else {
         bp_text_add(text, "the update of step %lld changed the weights of layer %u by ",
                     (long long)d->jump_since, d->jump_layer);

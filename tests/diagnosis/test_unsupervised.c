@@ -55,7 +55,7 @@ static void a_loss_that_rises_is_no_harm(void **state) {
         chain_step(&c, 3);
         c.loss = 1e4;
         chain_run(&c, 4, 40);
-        assert_int_equal(chain_n_findings(&c), judged ? 1 : 0);
+        assert_int_equal(chain_find(&c, BP_PROBLEM_EXPLODING_GRADIENT) != NULL, judged);
         chain_close(&c);
     }
 }
