@@ -285,7 +285,7 @@ def check_pytorch() -> Count:
     files = sorted((ROOT / "tests/pytorch").glob("test_*.py"))
     if not files:
         return Count()
-    files.append(ROOT / "bench/test_watch.py")
+    files += [ROOT / f"bench/test_{name}.py" for name in ("watch", "accuracy_torch")]
     total = Count()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for path, (count, seconds) in zip(files, pool.map(tested, files)):

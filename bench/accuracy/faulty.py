@@ -223,7 +223,7 @@ def data():
                       accepted=("labels-out-of-range", "saturated-units"))
     for name, at in (("relu_4", 200), ("relu_6_momentum", 250), ("conv_6", 120), ("gelu_8", 250)):
         yield changed(name, "poisoned_batch", "loss-spike", f"poison:3000:{at}",
-                      accepted=("loss-spike", "exploding-gradient", "dead-units"), onset=at, harm="spike")
+                      accepted=("loss-spike", "exploding-gradient", "dead-units"), onset=at, harm="spike", hint=True)
 
 
 def last_layers():

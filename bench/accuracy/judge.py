@@ -84,7 +84,7 @@ def replays(folder, runs, found, detectors):
     recorded with the detectors that judge now."""
     told = []
     for run in runs:
-        if json.loads((folder / run["id"] / "job.json").read_text())["detectors"] != detectors:
+        if json.loads((folder / run["id"] / "job.json").read_text()).get("detectors") != detectors:
             continue
         for who in ("live", "followed"):
             path = folder / run["id"] / f"{who}.json"

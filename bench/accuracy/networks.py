@@ -157,8 +157,8 @@ def autoencoders():
 
 def others():
     spirals = {"name": "spirals", "samples": 900}
-    yield Network("spirals", "tiny", dense(3, 32, "tanh") + [{"dense": 2}], data=spirals, init="xavier",
-                  train=adam(0.01, 40), hidden=3)
+    yield Network("spirals", "tiny", dense(3, 48, "tanh") + [{"dense": 2}], data=spirals, init="xavier",
+                  train=adam(0.005, 60), hidden=3)
     yield Network("spirals_noisy", "noisy validation", dense(3, 24, "relu") + [{"dense": 2}],
                   data={"name": "spirals", "samples": 700, "noise": 0.08}, train=adam(0.005, 25),
                   options=["validation:40"], hidden=3)

@@ -119,12 +119,12 @@ def of_rivals(faulty, healthy, said):
 # --- as text
 
 
-def wrong(judged, again):
-    """A line for each run that is not judged as it should be."""
+def wrong(judged, again, hints=True):
+    """A line for each run that is not judged as it should be; hints: a healthy one has not even a hint."""
     for j in judged:
         run, about = j["run"], [f"{f['severity']} {f['problem']} (since {f['since_step']}): {f['title']}"
                                 for f in j["findings"]]
-        if j["kind"] == "healthy" and about:
+        if j["kind"] == "healthy" and (about if hints else j["roots"]):
             yield f"{run['id']}: healthy, but {'; '.join(about)}"
         elif j["kind"] == "faulty" and j["verdict"] != "right":
             yield f"{run['id']}: {j['verdict']}: expected {run['problem']}, found {'; '.join(about) or 'nothing'}"

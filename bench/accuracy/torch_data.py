@@ -56,10 +56,10 @@ def characters():
 
 def spirals(n=900):
     generator = torch.Generator().manual_seed(2)
-    t = torch.rand(n, generator=generator).sqrt() * 3 * math.pi
+    t = torch.rand(n, generator=generator).sqrt() * 2 * math.pi
     sign = torch.arange(n) % 2
     angle = t + math.pi * sign
-    x = torch.stack([t * angle.cos(), t * angle.sin()], 1) / (3 * math.pi)
+    x = torch.stack([t * angle.cos(), t * angle.sin()], 1) / (2 * math.pi)
     x = x + 0.02 * torch.randn(n, 2, generator=generator)
     return Parts((x - x.mean(0)) / x.std(0), sign, 200)
 

@@ -145,10 +145,10 @@ def mlp(case):
     if case.is_("constant"):
         initialise(net, "constant", 0.05)
     if case.is_("overfitting"):
-        case.parts.keep(150)
-        some = torch.rand(150) < 0.4
+        case.parts.keep(300)
+        some = torch.rand(300) < 0.5
         case.parts.y[some] = torch.randint(10, (int(some.sum()),))
-        case.steps = 900
+        case.steps = 1200
     if case.is_("memorising"):
         case.parts.keep(60)
         case.steps = 500
@@ -258,8 +258,8 @@ def cosine_budget(case):
 
 
 def spirals(case):
-    case.parts, case.steps, case.batch = torch_data.spirals(), 500, 64
-    net = Flat(stack((2, 32, 32), nn.Tanh, 2))
+    case.parts, case.steps, case.batch = torch_data.spirals(), 600, 64
+    net = Flat(stack((2, 32, 32, 32), nn.Tanh, 2))
     initialise(net, "xavier")
     if case.is_("same"):
         for module in weighted(net)[:-1]:

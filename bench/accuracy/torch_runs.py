@@ -78,7 +78,8 @@ PROGRAMS = (
         tiny(("net.0", "net.18")), large(("net.2", "net.18"), "saturated-units"),
         strangled("net.4", "early"), strangled("net.10", "middle"), strangled("net.16", "late"),
         fault("sigmoid", "vanishing-gradient", *SMALL, "saturated-units", names=("net.0", "net.18"), position="all"),
-        fault("poisoned_batch", "loss-spike", "exploding-gradient", "saturated-units", onset=150, harm="spike"),
+        fault("poisoned_batch", "loss-spike", "exploding-gradient", "saturated-units", onset=150, harm="spike",
+              hint=True),
         high(),
     )),
     Program("deep_relu_sgd", "deep plain", "digits", (

@@ -117,7 +117,7 @@ class GPT(nn.Module):
 
 
 def gpt(case):
-    case.steps = 160
+    case.steps = 240
     n = draw_text(case, 32, 8)
     net = GPT(n, 32, strict=case.is_("masked_row"))
     matrices = [p for p in net.parameters() if p.dim() > 1]

@@ -79,11 +79,10 @@ static inline bool bp_plan_wants(const bp_plan *plan, uint32_t layer, bp_role ro
     X(VALIDATION_ACCURACY, "validation accuracy", 3)                                        \
     X(TARGET_MIN, "smallest target", 4) /* of this step's batch; of classes their number */ \
     X(TARGET_MAX, "largest target", 5)                                                      \
-    X(GRADIENT_NORM, "gradient norm", 6) /* of all gradients, as the optimiser gets them */ \
-    X(UNCLIPPED_NORM, "unclipped gradient norm", 7) /* the same before they were clipped */
+    X(UNCLIPPED_NORM, "unclipped gradient norm", 6) /* of all gradients, before clipping */
 
 #define BP_ENUM_MEMBER_METRIC(id, name, number) BP_METRIC_##id = number,
-typedef enum bp_metric { BP_METRICS(BP_ENUM_MEMBER_METRIC) BP_N_METRICS = 8 } bp_metric;
+typedef enum bp_metric { BP_METRICS(BP_ENUM_MEMBER_METRIC) BP_N_METRICS = 7 } bp_metric;
 
 /* All tensors are borrowed for the call. Calls of one step come between step_begin and step_end
  * from one thread; scalar may also come between steps and then belongs to the step before. */

@@ -47,7 +47,7 @@ extern "C" {
     X(ACTIVATION_PRECISION, "activation_precision", 27, COUNT, LAYER,                              \
       "significand bits of the format: 53, 24, 11 (float16), 8 (bfloat16)")                        \
     X(FEATURE_SCALES, "feature_scales", 28, LOG, LAYER,                                            \
-      "row 0: largest / median deviation of an input feature")                                     \
+      "row 0, now and then: largest / median deviation of an input feature")                       \
     X(ERROR_NORM, "error_norm", 32, LOG, LAYER, "rms over samples of |dL/d output| * loss terms")  \
     X(ERROR_RMS, "error_rms", 33, LOG, LAYER, "of dL/d output * loss terms")                       \
     X(ERROR_NAN, "error_nan", 34, COUNT, LAYER, "NaN values in dL/d output")                       \

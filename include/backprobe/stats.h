@@ -222,7 +222,7 @@ typedef struct bp_activity {
 
 /* Whether units of this kind can be silent: only then words of `quiet` are of use. */
 BP_API bool bp_unit_kind_has_silence(bp_unit_kind kind);
-/* Words of scratch for so many units: at most 32 bytes a unit. */
+/* Words of scratch for so many units: at most 64 bytes a unit. */
 BP_API size_t bp_activity_scratch_words(uint64_t n_units);
 /* quiet: [n_units], and scratch: [bp_activity_scratch_words(n_units)], both borrowed as long as the
  * activity is used; what they hold does not matter. Scratch may be shared by all activities of a

@@ -214,6 +214,15 @@ class Probe:
     def put_missing(self, parameter: int, /) -> None:
         """Its gradient, although it was to have one."""
 
+    def put_units(
+        self,
+        site: int,
+        samples: int,
+        shape: tuple[int, int, int],  # of a sample's values: [outer, units, inner]; at most 4096
+        means: Any,  # over samples, of each value: a tensor of f64; likewise the next
+        squares: Any,  # sums of squared deviations
+        /,
+    ) -> None: ...
     def put_spread(self, site: int, variation: float, /) -> None: ...
     def put_update(
         self, parameter: int, numbers: tuple[int, float, float, int, int], cosine: float | None, /
@@ -264,6 +273,19 @@ class Probe:
     def profile(self) -> dict[str, Any] | None:
         """The last full step: "gains" from the input to the loss as in a finding (none where an
         error signal is missing or not finite), and "quantities", name -> {layer: value}."""
+
+    def prediction(
+        self,
+        samples: int,
+        inputs: bytes | None,
+        means: bytes | None,
+        errors: bytes | None,
+        near: float,
+        far: float,
+        /,
+    ) -> dict[str, Any] | None:
+        """What theory says of the last full step's network, its weights as large as they are. inputs
+        and errors: Gram matrices of f64, row by row (bp_prediction_input)."""
 
     def overview(self) -> dict[str, Any]:
         """bp_diagnosis_overview; none before open()."""

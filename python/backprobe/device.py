@@ -34,12 +34,13 @@ from torch import Tensor
 
 from . import _native
 from .device_panel import Panel, Spread
-from .device_step import Call, Event, Loss, Scalar, Step
+from .device_step import Call, Event, Loss, Scalar, Step, time_steps
 from .device_tiles import Arrived, Tiles, why_not, wide_of
 
 QUEUED_STEPS = 64  # that were not told yet; the next one waits for the oldest
 QUEUED_FULL_STEPS = 4  # these hold more memory
 SCALARS = 16  # in one piece of pinned memory
+_TIME_STEPS = _native.FIRST_TENTH | _native.LAST_TENTH | _native.TIME_SECOND
 
 class HasCome:
     """The event of a device that is never behind: the CPU."""
@@ -131,6 +132,7 @@ class DeviceStage:
         self._every = 0
         self._number = 0  # of the current step
         self._sites: list[int] = []  # of layers' outputs
+        self._geometry: dict[int, tuple[int, int]] = {}  # of the sites whose units are known
         self._failure: Exception | None = None
         self._not_measured: dict[str, int] = {}
         self._now = Step(probe.full)
@@ -168,7 +170,8 @@ class DeviceStage:
             return False
         began = time.perf_counter()
         rows = tensor.shape[0] if tensor.dim() else 1
-        call = Call(site, rows, bool(what & _native.ERROR) and tensor.requires_grad)
+        is_hooked = bool(what & _native.ERROR) and tensor.requires_grad
+        call = Call(site, rows, is_hooked, what & _TIME_STEPS)
         station = self._station(tensor.device)
         if what & _native.ACTIVATION:
             [call.activation] = station.tiles.take([tensor])
@@ -186,7 +189,7 @@ class DeviceStage:
         if isinstance(tensor, Tensor) and tensor.numel() != 1:
             self._count("a loss of more than one number")
             return
-        if self._is_capturing():
+        if self.is_capturing():
             return
         step = self._now
         loss = Loss(self._later(tensor), terms)
@@ -198,6 +201,15 @@ class DeviceStage:
     def put_loss(self, value: Scalar, factor: float, terms: int, /) -> None:
         """As the native probe's; the value may be a tensor."""
         self._now.begin_pass(-1, Loss(self._later(value), terms, factor))
+
+    def put_targets(self, low: Scalar, high: Scalar, /) -> None:
+        """As the native probe's, and so is the next."""
+        if self._now.full and not self.is_capturing():
+            self._now.targets.append((self._later(low), self._later(high)))
+
+    def put_guesses(self, right: Scalar, guesses: Scalar, /) -> None:
+        if self._now.full and not self.is_capturing():
+            self._now.guesses.append((self._later(right), self._later(guesses)))
 
     def fresh(self) -> None:
         """As the native probe's. Whether gradients that are there are all zero is not asked of a
@@ -228,10 +240,11 @@ class DeviceStage:
     ) -> None:
         """As the native probe's; the factor may be a tensor."""
         step = self._now
-        if not step.full or self._is_capturing():
+        if not step.full or self.is_capturing():
             return
         began = time.perf_counter()
         step.factor = self._later(factor)
+        step.missing = [index for index, gradient in enumerate(gradients) if gradient is None]
         self._take("parameter", parameters)
         self._take("gradient", gradients)
         self._open_panels(parameters)
@@ -243,7 +256,7 @@ class DeviceStage:
     @torch.no_grad()
     def after_update(self, parameters: Sequence[Any], /) -> None:
         step = self._now
-        if not step.full or self._is_capturing():
+        if not step.full or self.is_capturing():
             return
         began = time.perf_counter()
         weights = self._measurable(parameters)
@@ -262,7 +275,7 @@ class DeviceStage:
     ) -> None:
         """As the native probe's, at the panel's places."""
         step = self._now
-        if not step.full or self._is_capturing():
+        if not step.full or self.is_capturing():
             return
         began = time.perf_counter()
         measurable = self._measurable(moments)
@@ -284,7 +297,7 @@ class DeviceStage:
         An error that a tensor's hook met is raised here."""
         if self._failure is not None:
             raise self._failure
-        if self._is_capturing():
+        if self.is_capturing():
             return self.full
         step = self._now
         began = time.perf_counter()
@@ -314,7 +327,10 @@ class DeviceStage:
     ) -> None:
         self._probe.open(layers, recipe, input_shape, sites, parameters, options)
         self._every = options.get("every", 0)
-        self._sites = [site for site, _, role in sites if role == "activation"]
+        self._sites = [site for site, _, role, *_ in sites if role == "activation"]
+        self._geometry = {site: (units[0], units[1]) for site, _, _, *units in sites if units and units[0]}
+        for station in self._stations.values():
+            station.spread.geometry = self._geometry
         self._number = self._probe.step
 
     def validation(self, loss: float | None, accuracy: float | None, /) -> None:
@@ -351,13 +367,16 @@ class DeviceStage:
         if step is not self._now or not self._can_measure(gradient):
             return
         began = time.perf_counter()
-        [reading] = self._station(gradient.device).tiles.take([gradient])
+        chosen = time_steps(gradient, call.part) if call.part else gradient
+        if chosen is None:
+            return
+        [reading] = self._station(gradient.device).tiles.take([chosen])
         call.errors.append((step.passes[-1] if step.passes else None, reading))
         call.forgotten = False
         step.seconds += time.perf_counter() - began
 
     def _backward_began(self, step: Step, loss: Loss, gradient: Tensor) -> None:
-        if step is not self._now or self._is_capturing():
+        if step is not self._now or self.is_capturing():
             return
         loss.factor = self._later(gradient)
         begins = step.begin_pass(torch._C._current_graph_task_id(), loss)
@@ -369,13 +388,14 @@ class DeviceStage:
     def _station(self, device: torch.device) -> Station:
         if device not in self._stations:
             self._stations[device] = Station(device)
+            self._stations[device].spread.geometry = self._geometry
         return self._stations[device]
 
     def _count(self, reason: str) -> None:
         self._not_measured[reason] = self._not_measured.get(reason, 0) + 1
 
     def _can_measure(self, tensor: Any) -> bool:
-        if self._is_capturing():
+        if self.is_capturing():
             return False
         reason = why_not(tensor)
         if reason is None and not self._station(tensor.device).is_at_home():
@@ -387,13 +407,14 @@ class DeviceStage:
     def _measurable(self, tensors: Iterable[Any]) -> list[Tensor | None]:
         return [tensor if why_not(tensor) is None else None for tensor in tensors]
 
-    def _is_capturing(self) -> bool:
+    def is_capturing(self) -> bool:
+        """Nothing may be asked of the device now."""
         return self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
     def _take(self, role: str, tensors: Sequence[Any]) -> None:
         by_device: dict[torch.device, list[int]] = {}
         for index, tensor in enumerate(tensors):
-            if tensor is not None and self._can_measure(tensor):
+            if tensor is not None and tensor is not False and self._can_measure(tensor):
                 by_device.setdefault(tensor.device, []).append(index)
         readings = self._now.of_parameters[role] = {}
         for device, indices in by_device.items():
@@ -474,11 +495,14 @@ class DeviceStage:
                 probe.put_loss(each.value(), each.factor(), each.terms())
             for call in step.calls:  # they belong to the pass that was told last
                 for reading in call.errors_of(each):
-                    probe.put_summary("error", call.site, arrived.numbers(reading))
+                    probe.put_summary(
+                        "error", call.site, arrived.numbers(reading), *arrived.format(reading)
+                    )
         learning_rate, samples, skipped, loss_scale = step.ends
         if step.full:
             self._tell_activations(step, arrived)
             self._tell_parameters(step, arrived)
+            self._tell_targets(step)
             counts = map(step.samples_of, self._sites)
             samples = samples or next((count for count in counts if count), 0)
         probe.end_step(learning_rate, samples, bool(skipped), float(loss_scale))
@@ -490,10 +514,12 @@ class DeviceStage:
         for call in step.counting_calls():
             if call.activation is not None:
                 numbers = arrived.numbers(call.activation)
-                self._probe.put_summary("activation", call.site, numbers)
+                self._probe.put_summary("activation", call.site, numbers, *arrived.format(call.activation))
         for spread in step.spreads:
             for site, variation in spread.readings():
                 self._probe.put_spread(site, variation)
+            for units in spread.units():
+                self._probe.put_units(*units)
 
     def _tell_parameters(self, step: Step, arrived: Arrived) -> None:
         probe, factor = self._probe, float(step.factor)
@@ -503,13 +529,21 @@ class DeviceStage:
         for role, readings in step.of_parameters.items():
             for parameter, reading in readings.items():
                 numbers = arrived.numbers(reading, 1.0 if role == "parameter" else factor)
-                probe.put_summary(role, parameter, numbers)
+                probe.put_summary(role, parameter, numbers, *arrived.format(reading))
+        for parameter in step.missing:
+            probe.put_missing(parameter)
         for parameters, panel in step.panels:
             for row, update, cosine in panel.readings(factor):
                 probe.put_update(parameters[row], update, cosine)
         for parameters, adaptivity in step.adaptivity:
             for row, mean in adaptivity.readings():
                 probe.put_adaptivity(parameters[row], mean)
+
+    def _tell_targets(self, step: Step) -> None:
+        for low, high in step.targets:
+            self._probe.put_targets(float(low), float(high))
+        for right, guesses in step.guesses:
+            self._probe.put_guesses(int(right), int(guesses))
 
     def _release(self, step: Step) -> None:
         """A graph that the user keeps keeps its hooks, and these the step, but not what it held."""

@@ -5,7 +5,7 @@ are rows of one matrix, so that the number of kernel launches beyond the gatheri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, prod
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ UNITS = 4096  # of an activation
 SAMPLES = 32  # fewer do not tell how much an activation varies
 MOST_SAMPLES = 128  # of one call
 
+MOST_SITES = 512  # whose units are told: 64 KiB each
+
+Shape = tuple[int, int, int]  # of a sample's values: [outer, units, inner]
 Update = tuple[int, float, float, int, int]
 
 
@@ -171,6 +174,11 @@ class Spread:
         self._moments = torch.zeros((2, 0, UNITS), dtype=self._dtype, device=device)
         self._samples: list[int] = []
         self._units: list[int] = []
+        self.geometry: dict[int, tuple[int, int]] = {}
+        """Of the sites whose units are known: along which dimension they lie, how many."""
+        self._shapes: dict[int, Shape] = {}  # of these sites: where units lie in what is looked at
+        self._turns: dict[int, int] = {}
+        self._sizes: dict[int, tuple[int, ...]] = {}  # of the first step, whose geometry comes behind it
         self._places: dict[int, Tensor] = {}  # by the number of units of a tensor
 
     def add(self, site: int, tensor: Tensor) -> bool:
@@ -179,12 +187,8 @@ class Spread:
             return False
         self._make_room(site)
         every = -(-len(tensor) // MOST_SAMPLES)
-        values = tensor.detach()[::every]
-        values = values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)
-        samples = len(values)
-        if values.shape[1] > UNITS:
-            values = values.index_select(1, self._places_among(values.shape[1]))
-        units = values.shape[1]
+        values = self._chosen(site, tensor.detach()[::every])
+        samples, units = values.shape
         if self._units[site] != units:
             self._moments[:, site].zero_()  # nothing may stand behind the last unit
             self._units[site], self._samples[site] = units, 0
@@ -205,6 +209,14 @@ class Spread:
         """Sites with enough samples; they begin again."""
         means, deviations = self._moments
         host = to_host(torch.stack(((means * means).sum(1), deviations.sum(1))))
+        for site, sizes in self._sizes.items():
+            if site in self.geometry:
+                self._shapes[site] = _shape_of(sizes, *self.geometry[site])
+        self._sizes.clear()
+        known = [site for site in self._shapes if self._samples[site] >= SAMPLES][:MOST_SITES]
+        moments = [(site, self._shapes[site], to_host(self._moments[:, site])) for site in known]
+        for site in known:
+            self._turns[site] = self._turns.get(site, 0) + 1
         ready = {
             site: (samples, self._units[site])
             for site, samples in enumerate(self._samples)
@@ -212,10 +224,25 @@ class Spread:
         }
         for site in ready:
             self._samples[site] = 0
-        return SpreadResults(host, ready)
+        return SpreadResults(host, ready, moments)
 
     def forget(self) -> None:
         self._samples = [0] * len(self._samples)
+
+    def _chosen(self, site: int, samples: Tensor) -> Tensor:
+        """[samples, values], at most UNITS of them."""
+        axis, n = self.geometry.get(site, (0, 0))
+        self._shapes.pop(site, None)
+        if 0 < axis < samples.dim():
+            samples = unfolded(samples, axis, n)
+            samples = samples[(slice(None), *thinned(samples.shape, axis, self._turns.get(site, 0)))]
+            self._shapes[site] = _shape_of(tuple(samples.shape), axis, samples.shape[axis])
+        values = samples.flatten(1) if samples.dim() > 1 else samples.unsqueeze(1)
+        if values.shape[1] > UNITS:
+            return values.index_select(1, self._places_among(values.shape[1]))
+        if not axis:
+            self._sizes[site] = tuple(samples.shape)
+        return values
 
     def _make_room(self, site: int) -> None:
         rows = len(self._samples)
@@ -234,10 +261,59 @@ class Spread:
         return self._places[units]
 
 
+def unfolded(samples: Tensor, axis: int, n: int) -> Tensor:
+    """What was flattened has n channels again."""
+    if samples.dim() == 2 and axis == 1 and samples.shape[1] != n and n > 0 and samples.shape[1] % n == 0:
+        return samples.unflatten(1, (n, -1))
+    return samples
+
+
+def _shape_of(sizes: tuple[int, ...], axis: int, n: int) -> Shape:
+    if len(sizes) == 2 and axis == 1:
+        return 1, n, sizes[1] // max(n, 1)
+    return prod(sizes[1:axis]), sizes[axis], prod(sizes[axis + 1 :])
+
+
+def thinned(shape: Sequence[int], axis: int, turn: int) -> list[slice]:
+    """Of each dimension but the first every so manieth place, units last, so that no more than UNITS
+    values are left; others each time. As python/native/units.c does."""
+    every = [1] * len(shape)
+
+    def places(d: int) -> int:
+        return -(-shape[d] // every[d])
+
+    while prod(map(places, range(1, len(shape)))) > UNITS:
+        others = [d for d in range(1, len(shape)) if d != axis and places(d) > 1]
+        every[max(others, key=lambda d: shape[d] // every[d], default=axis)] += 1
+    slices = []
+    for d in range(1, len(shape)):
+        start, count = 0, places(d)
+        if d != axis and every[d] > 1:
+            count = shape[d] // every[d]
+            starts = shape[d] - (count - 1) * every[d]
+            start, turn = turn % starts, turn // starts
+        slices.append(slice(start, start + (count - 1) * every[d] + 1, every[d]))
+    return slices
+
+
 class SpreadResults:
-    def __init__(self, host: Tensor, ready: dict[int, tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        host: Tensor,
+        ready: dict[int, tuple[int, int]],
+        moments: list[tuple[int, Shape, Tensor]],
+    ) -> None:
         self._host = host
         self._ready = ready
+        self._moments = moments
+
+    def units(self) -> list[tuple[int, int, Shape, Tensor, Tensor]]:
+        """When they have arrived, of sites whose units are known: site, samples, where units lie, mean
+        and sum of squared deviations of each value, as native's put_units takes them."""
+        return [
+            (site, self._ready[site][0], shape, *host[:, : prod(shape)].double())
+            for site, shape, host in self._moments
+        ]
 
     def readings(self) -> list[tuple[int, float]]:
         """When they have arrived: site, sqrt(mean variance) / rms; 0 where all is 0. Sites with a

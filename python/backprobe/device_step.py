@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from . import _native
 from .device_panel import AdaptivityResults, PanelResults, SpreadResults
 from .device_tiles import Reading, Tile
 
@@ -61,6 +62,7 @@ class Call:
     site: int
     rows: int
     is_hooked: bool  # its error signal is awaited
+    part: int = 0  # bits of `what` that choose time steps of the error signal; 0: all of it
     activation: Reading | None = None
     errors: list[tuple[Pass | None, Reading]] = field(default_factory=list)
     forgotten: bool = False
@@ -78,6 +80,9 @@ class Step:
     passes: list[Pass] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     of_parameters: dict[str, dict[int, Reading]] = field(default_factory=dict)  # by role
+    missing: list[int] = field(default_factory=list)  # parameters that got no gradient
+    targets: list[tuple[Scalar, Scalar]] = field(default_factory=list)  # extremes
+    guesses: list[tuple[Scalar, Scalar]] = field(default_factory=list)  # right, of how many
     factor: Scalar = 1.0
     ends: tuple[float, int, Any, Any] = (0.0, 0, False, 1.0)  # as end_step was given them
     seconds: float = 0.0  # that the host spent
@@ -138,6 +143,16 @@ class Step:
         rows = [call.rows for call in self.counting_calls() if call.site == site]
         passes = sum(not each.forgotten for each in self.passes)
         return round(sum(rows) * min(1.0, passes / len(rows))) if rows else 0
+
+
+def time_steps(gradient: Tensor, part: int) -> Tensor | None:
+    """The first or the last tenth of a sequence's time steps, as the native probe takes them."""
+    if gradient.dim() < 2 or gradient.numel() == 0:
+        return None
+    axis = 1 if gradient.dim() > 2 and part & _native.TIME_SECOND else 0
+    steps = gradient.shape[axis]
+    tenth = max(1, steps // 10)
+    return gradient.narrow(axis, 0 if part & _native.FIRST_TENTH else steps - tenth, tenth)
 
 
 def usable(factor: Scalar) -> float:

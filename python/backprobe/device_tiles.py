@@ -4,7 +4,7 @@ many tensors there are.
 
 Tensors are copied (and widened) into the rows of a tile, a flat buffer that is allocated once; a
 tensor begins a row of its own, what its last row does not fill stays NaN. A full tile is reduced
-row by row, all rows at once, into nine numbers each. So a tensor costs one launch (a list of them
+row by row, all rows at once, into ten numbers each. So a tensor costs one launch (a list of them
 one for all), a tile some twenty, and memory does not grow with the model. The host adds the rows of
 a tensor up when they have arrived, in f64. Nothing here waits for the device.
 """
@@ -23,7 +23,8 @@ WIDE = 65536  # f32 counts up to it exactly
 NARROW_ROWS = 256
 WIDE_ROWS = 32
 # Columns of the results.
-NAN, POSITIVE, NEGATIVE, ZERO, LOWEST, HIGHEST, SUM, SCALE, SQUARES = range(9)
+NAN, POSITIVE, NEGATIVE, ZERO, LOWEST, HIGHEST, SUM, SCALE, SQUARES, TINY = range(10)
+COLUMNS = 10  # the last one of half formats alone
 
 Numbers = tuple[int, int, int, int, int, float, float, float, float]
 
@@ -34,6 +35,9 @@ NARROW_FORMATS = {
     torch.float8_e4m3fn,
     torch.float8_e5m2,
 }
+
+PRECISIONS = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
+HALVES = (torch.float16, torch.bfloat16)
 
 
 def why_not(tensor: object) -> str | None:
@@ -84,6 +88,10 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
         torch._foreach_copy_(targets, sources)
 
 
+# Of a tile: its format, its width, and the half format of what it holds.
+Kind = tuple[torch.dtype, int, torch.dtype | None]
+
+
 class Reading(NamedTuple):
     """Where the statistics of one tensor will stand when its step has arrived."""
 
@@ -91,18 +99,28 @@ class Reading(NamedTuple):
     first: int  # row, counted over all tiles of the step
     rows: int
     count: int  # elements
+    precision: int = 0  # significand bits of its format; 0 unknown
 
 
 class Tile:
     """Rows of one width and format, and the results of those that were reduced in this step."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, width: int, rows: int) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        width: int,
+        rows: int,
+        half: torch.dtype | None = None,
+    ) -> None:
+        """half: the format that all its tensors have, of which subnormal numbers are counted."""
+        self.smallest_normal = None if half is None else torch.finfo(half).smallest_normal
         self.width = width
         self.rows = rows
         self._tiny = torch.finfo(dtype).tiny
         self._buffer = torch.full((rows * width,), torch.nan, dtype=dtype, device=device)
         self._scratch = torch.empty_like(self._buffer)
-        self._results = torch.empty((1, 9, rows), dtype=dtype, device=device)
+        self._results = torch.empty((1, COLUMNS, rows), dtype=dtype, device=device)
         self._reduced = 0  # tiles of this step
         self._used = 0  # rows of the tile that is being filled
 
@@ -130,7 +148,7 @@ class Tile:
         return readings
 
     def collect(self) -> Tensor:
-        """The numbers of this step's rows, [tiles, 9, rows], on their way to the host; the next
+        """The numbers of this step's rows, [tiles, COLUMNS, rows], on their way to the host; the next
         step begins."""
         self._reduce()
         host = to_host(self._results[: self._reduced])
@@ -139,13 +157,13 @@ class Tile:
 
     def _place_of_results(self) -> Tensor:
         if self._reduced == len(self._results):
-            grown = self._results.new_empty((2 * self._reduced, 9, self.rows))
+            grown = self._results.new_empty((2 * self._reduced, COLUMNS, self.rows))
             grown[: self._reduced].copy_(self._results)
             self._results = grown
         return self._results[self._reduced]
 
     def _reduce(self) -> None:
-        """Rows to nine numbers. Sums are of the elements over the largest magnitude, so that neither
+        """Rows to ten numbers. Sums are of the elements over the largest magnitude, so that neither
         they nor squares overflow or vanish in the tile's format."""
         if self._used == 0:
             return
@@ -158,6 +176,10 @@ class Tile:
         for column, value in ((POSITIVE, inf), (NEGATIVE, -inf), (ZERO, 0.0)):
             torch.eq(x, value, out=y)
             torch.sum(y, 1, out=out[column])
+        if self.smallest_normal is not None:
+            torch.abs(x, out=y)
+            torch.lt(y, self.smallest_normal, out=y)
+            torch.sum(y, 1, out=out[TINY])
         torch.nan_to_num(x, inf, inf, inf, out=y)
         torch.amin(y, 1, out=out[LOWEST])
         torch.nan_to_num(x, -inf, -inf, -inf, out=y)
@@ -179,33 +201,36 @@ class Tiles:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._tiles: dict[tuple[torch.dtype, int], Tile] = {}
+        self._tiles: dict[Kind, Tile] = {}
 
     def take(self, tensors: Iterable[Tensor]) -> list[Reading]:
         """Readings in the order of the tensors, which why_not() let pass."""
         flats = [flat(tensor) for tensor in tensors]
-        groups: dict[tuple[torch.dtype, int], list[int]] = {}
+        groups: dict[Kind, list[int]] = {}
         for index, tensor in enumerate(flats):
             groups.setdefault(self._kind(tensor), []).append(index)
         readings: dict[int, Reading] = {}
         for kind, indices in groups.items():
             taken = self._tile(kind).take([flats[index] for index in indices])
-            readings.update(zip(indices, taken, strict=True))
+            for index, reading in zip(indices, taken, strict=True):
+                precision = PRECISIONS.get(flats[index].dtype, 0)
+                readings[index] = reading._replace(precision=precision)
         return [readings[index] for index in range(len(flats))]
 
     def collect(self) -> dict[Tile, Tensor]:
         return {tile: tile.collect() for tile in self._tiles.values()}
 
-    def _kind(self, tensor: Tensor) -> tuple[torch.dtype, int]:
+    def _kind(self, tensor: Tensor) -> Kind:
         is_wide = tensor.dtype is torch.float64
         width = WIDE if tensor.numel() > 8 * NARROW else NARROW
-        return (wide_of(self._device) if is_wide else torch.float32, width)
+        half = tensor.dtype if tensor.dtype in HALVES else None
+        return (wide_of(self._device) if is_wide else torch.float32, width, half)
 
-    def _tile(self, kind: tuple[torch.dtype, int]) -> Tile:
+    def _tile(self, kind: Kind) -> Tile:
         if kind not in self._tiles:
-            dtype, width = kind
+            dtype, width, half = kind
             rows = WIDE_ROWS if width == WIDE else NARROW_ROWS
-            self._tiles[kind] = Tile(self._device, dtype, width, rows)
+            self._tiles[kind] = Tile(self._device, dtype, width, rows, half)
         return self._tiles[kind]
 
 
@@ -214,9 +239,17 @@ class Arrived:
 
     def __init__(self, collected: dict[Tile, Tensor]) -> None:
         self._columns = {
-            tile: host.transpose(0, 1).reshape(9, -1).double().tolist()
+            tile: host.transpose(0, 1).reshape(COLUMNS, -1).double().tolist()
             for tile, host in collected.items()
         }
+
+    def format(self, reading: Reading) -> tuple[int, int]:
+        """As native's put_summary takes it: significand bits, and how many elements are subnormal."""
+        if reading.tile.smallest_normal is None:
+            return reading.precision, 0
+        rows = slice(reading.first, reading.first + reading.rows)
+        columns = self._columns[reading.tile]
+        return reading.precision, int(sum(columns[TINY][rows])) - int(sum(columns[ZERO][rows]))
 
     def numbers(self, reading: Reading, factor: float = 1.0) -> Numbers:
         """As native's put_summary takes them, of the tensor divided by `factor`."""

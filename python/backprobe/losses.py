@@ -265,16 +265,15 @@ _MOST_GUESSES = 1 << 20  # numbers that are looked at for the accuracy of a batc
 
 @dataclass
 class Met:
-    """Of the targets of a batch."""
+    """Of the targets of a batch: numbers, each a tensor where they lie."""
 
-    extremes: tuple[float, float] | None = None
-    right: int = 0
-    guesses: int = 0  # of classes; 0: no guess is known
+    extremes: tuple[Tensor, Tensor] | None = None
+    guesses: tuple[Tensor, Tensor] | None = None  # of classes: how many are right, of how many
 
 
 def met(known: Loss | None) -> Met:
-    """Nothing of tensors that lie elsewhere: they would have to be waited for."""
-    if known is None or not _is_here(known.target):
+    """Nothing here waits for a device."""
+    if known is None or not _is_plain(known.target):
         return Met()
     try:
         with torch.no_grad():
@@ -288,28 +287,19 @@ def _met(known: Loss) -> Met:
     assert target is not None
     target = target.detach()
     if known.kind != "cross_entropy" or _is_soft(target, output):
-        return Met(_extremes(target))
-    kept = target != known.ignore_index
-    n = int(torch.count_nonzero(kept))
-    if n < target.numel():
-        target = target[kept]
-    found = Met(_extremes(target))
-    if output is None or not _is_here(output) or output.numel() > _MOST_GUESSES or n == 0:
+        return Met(tuple(torch.aminmax(target)))
+    kept, limits = target != known.ignore_index, torch.iinfo(target.dtype)
+    found = Met((torch.where(kept, target, limits.max).min(), torch.where(kept, target, limits.min).max()))
+    if output is None or not _is_plain(output) or output.numel() > _MOST_GUESSES:
         return found
     guesses = output.detach().argmax(1 if output.dim() > 1 else 0)
-    found.right = int(torch.count_nonzero((guesses if n == guesses.numel() else guesses[kept]) == target))
-    found.guesses = n
+    found.guesses = ((guesses == target) & kept).sum(), kept.sum()
     return found
 
 
-def _extremes(target: Tensor) -> tuple[float, float]:
-    low, high = torch.aminmax(target)
-    return float(low), float(high)
-
-
-def _is_here(tensor: Tensor | None) -> bool:
-    """A plain tensor: one that lies over processes would be gathered for each question."""
-    return type(tensor) is Tensor and tensor.device.type == "cpu" and tensor.numel() > 0
+def _is_plain(tensor: Tensor | None) -> bool:
+    """One that lies over processes would be gathered for each question."""
+    return type(tensor) is Tensor and tensor.numel() > 0
 
 
 # --- what guessing would bring --------------------------------------------------------------------

@@ -43,6 +43,12 @@ class LayerGain:
     """The factor by which the size of what passes changes on the way forward."""
     variation: float | None
     """Spread of the output over samples, relative to its size."""
+    predicted: float | None = None
+    """What theory says of `backward` (means over Gaussian units in the limit of wide layers), for
+    weights that were drawn independently, of the size that they have. None where theory ends."""
+    critical_std: float | None = None
+    """The standard deviation of this layer's weights at which a stack of such layers passes the error
+    signal on as it is. None where there is none, and for layers with a normalisation."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,6 +71,13 @@ class Prediction:
     finding is to be expected."""
     unseen: tuple[str, ...] = ()
     """Which evidence there was not, and why."""
+    not_predicted: str = ""
+    """From which layer on theory says nothing, and why."""
+    trainable_layers: float | None = None
+    """How many layers like most of the network's this initialisation can train (Schoenholz et al.
+    2017: six times the depth in which a signal changes by e); math.inf: any number."""
+    critical: str | None = None
+    """The weights that would pass the error signal on as it is, in words."""
 
     def text(self, *, width: int | None = None, colour: bool = False) -> str:
         """As a table with bars. width: in columns; None is that of the terminal, at most 100."""
@@ -190,6 +203,8 @@ class _Measurement:
             self.stage = DeviceStage(self.native, device, queued_steps=0)
         self.discovery = structure.Discovery(model)
         self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.output: torch.Tensor | None = None
+        self.output_error: torch.Tensor | None = None
         self.samples = 0
         self.error: Exception | None = None
 
@@ -199,17 +214,33 @@ class _Measurement:
         profile = self.native.profile()
         value = float(loss) if is_loss else None
         overview = self.native.overview()
+        theory = self.native.prediction(*self._facts(known))
         self.stage.close("finished")
-        return _prediction(known, profile or {}, overview, value)
+        return _prediction(known, profile or {}, overview, value, theory or {})
+
+    def _facts(self, known: Any) -> tuple[int, bytes | None, bytes | None, bytes | None, float, float]:
+        """What theory is told of the batch: inner products of its samples, and of their error
+        signals at the output. A batch of tokens tells nothing."""
+        from . import gram
+        from .modules import tensor_in
+
+        nothing = (0, None, None, None, math.nan, math.nan)
+        x = tensor_in(self.call.batch)
+        if x is None or math.prod(known.input_shape) != x[:1].numel():
+            return nothing
+        return gram.facts(x, self.output_error) or nothing
 
     def _pass(self) -> tuple[torch.Tensor, bool]:
         import torch
 
         from . import losses, structure
+        from .modules import tensor_in
 
         handles = [m.register_forward_hook(self._called) for _, m in structure.leaves(self.model)]
         try:
-            loss, is_loss = self.call.loss(self.call.output(self.model))
+            output = self.call.output(self.model)
+            self.output = tensor_in(output)
+            loss, is_loss = self.call.loss(output)
             if not loss.requires_grad:
                 raise ValueError("loss: it does not depend on a parameter that requires a gradient")
             arguments = self.call.arguments
@@ -217,7 +248,9 @@ class _Measurement:
             terms = losses.terms_of(self.call.loss_fn, arguments, loss) if is_loss else 1
             self.stage.loss(loss, terms)
             # Not backward(): nothing is added to .grad, and no hook behind an accumulation is called.
-            torch.autograd.grad(loss, self.trained, allow_unused=True)
+            ends = [self.output] if self.output is not None and self.output.requires_grad else []
+            found = torch.autograd.grad(loss, [*self.trained, *ends], allow_unused=True)
+            self.output_error = found[-1] if ends else None
         finally:
             for handle in handles:
                 handle.remove()
@@ -263,8 +296,13 @@ class _Measurement:
 
 
 def _prediction(
-    known: Any, profile: Mapping[str, Any], overview: Mapping[str, Any], loss: float | None
+    known: Any,
+    profile: Mapping[str, Any],
+    overview: Mapping[str, Any],
+    loss: float | None,
+    theory: Mapping[str, Any],
 ) -> Prediction:
+    foretold = {gain["layer_id"]: gain for gain in theory.get("gains", ())}
     quantities = profile.get("quantities", {})
     sizes, spreads = quantities.get("activation_norm", {}), quantities.get("variation", {})
     layers, before = [], 0
@@ -283,6 +321,8 @@ def _prediction(
                 error_norm=gain["error_norm"],
                 forward=_ratio(sizes.get(own), sizes.get(before)),
                 variation=spreads.get(own),
+                predicted=foretold.get(own, {}).get("gain") if layers else None,
+                critical_std=foretold.get(own, {}).get("critical_std"),
             )
         )
         before = own
@@ -298,6 +338,27 @@ def _prediction(
         verdict=verdict,
         problem=problem,
         unseen=tuple(known.unseen),
+        not_predicted=theory.get("not_predicted", ""),
+        trainable_layers=theory.get("trainable_layers"),
+        critical=_critical(known, theory, foretold),
+    )
+
+
+def _critical(
+    known: Any, theory: Mapping[str, Any], foretold: Mapping[int, Mapping[str, Any]]
+) -> str | None:
+    from .terminal import number
+
+    main, sigma = theory.get("main_layer"), theory.get("critical_sigma")
+    if not main or main not in foretold:
+        return None
+    activation = known.layers[main - 1].get("activation", "linear")
+    if sigma is None:
+        return f"no weights make {activation} layers of this depth pass the error signal on"
+    std = foretold[main]["critical_std"]
+    return (
+        f"{activation} layers of this depth pass the error signal on with weights of std {number(std)}, "
+        f"that is {number(sigma, 3)} / sqrt(fan_in); here it is {number(theory['sigma_w'], 3)} / sqrt(fan_in)"
     )
 
 

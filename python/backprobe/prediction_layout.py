@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from . import picture
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from .predict import LayerGain, Prediction
 
 _MARGIN, _MAX_NAME, _MAX_BAR, _MIN_BAR = 2, 24, 22, 6
-_COLUMNS = (("error signal", 13), ("gain", 9), ("forward", 9), ("variation", 11))
+_COLUMNS = (("error signal", 13), ("gain", 9), ("predicted", 11), ("forward", 9), ("variation", 11))
 
 
 def text_of(prediction: Prediction, width: int, colour: bool) -> str:
@@ -27,9 +28,24 @@ def text_of(prediction: Prediction, width: int, colour: bool) -> str:
         _put_table(page, prediction)
     for text in prediction.unseen:
         _put_paragraph(page, "not seen:", text)
+    if prediction.not_predicted:
+        _put_paragraph(page, "not predicted:", prediction.not_predicted)
+    if prediction.trainable_layers is not None:
+        _put_paragraph(page, "depth:", _depth(prediction.trainable_layers, len(prediction.layers)))
+    if prediction.critical is not None:
+        _put_paragraph(page, "critical:", prediction.critical)
     if prediction.problem is not None:
         _put_paragraph(page, "see:", f"backprobe explain {prediction.problem}")
     return page.text()
+
+
+def _depth(trainable: float, present: int) -> str:
+    if math.isinf(trainable):
+        return "any number of such layers can be trained"
+    return (
+        f"about {number(max(1.0, round(trainable)), 3)} such layers can be trained, "
+        f"the network has {present}"
+    )
 
 
 def _put_paragraph(page: Page, label: str, text: str) -> None:
@@ -64,7 +80,13 @@ def _put_table(page: Page, prediction: Prediction) -> None:
         if room:
             page.put(" ")
             page.cell(scale.bar(layer.error_norm, room), room, "hint")
-        values = (layer.error_norm, layer.backward, layer.forward, layer.variation)
+        values = (
+            layer.error_norm,
+            layer.backward,
+            layer.predicted,
+            layer.forward,
+            layer.variation,
+        )
         for value, (_, wide) in zip(values, _COLUMNS, strict=True):
             page.cell("–" if value is None else number(value), wide, right=True)
         page.end_line()

@@ -186,7 +186,8 @@ class Probe:
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
             self._full_losses += 1
             known = losses.read(loss_fn, args, loss)
-            self._met.append(losses.met(known))
+            if self._may_ask or not self._native.is_capturing():
+                self._met.append(losses.met(known))
             self._native.loss(loss, losses.terms_in(known) if terms is None else terms)
             return
         self._look_for_skip()
@@ -329,8 +330,8 @@ class Probe:
         for met in self._met:
             if met.extremes is not None:
                 self._native.put_targets(*met.extremes)
-            if met.guesses:
-                self._native.put_guesses(met.right, met.guesses)
+            if met.guesses is not None:
+                self._native.put_guesses(*met.guesses)
 
     def light_step_told(self) -> None:
         """The native probe told a light step, and there is something to see to."""

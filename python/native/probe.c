@@ -257,6 +257,10 @@ static PyObject *put_missing(PyObject *self, PyObject *args) {
     return native_put_missing((native_probe *)self, args);
 }
 
+static PyObject *put_units(PyObject *self, PyObject *args) {
+    return native_put_units((native_probe *)self, args);
+}
+
 static PyObject *put_spread(PyObject *self, PyObject *args) {
     return native_put_spread((native_probe *)self, args);
 }
@@ -368,6 +372,10 @@ static PyObject *overview(PyObject *self, PyObject *unused) {
 static PyObject *profile(PyObject *self, PyObject *unused) {
     (void)unused;
     return native_profile((native_probe *)self);
+}
+
+static PyObject *prediction(PyObject *self, PyObject *args) {
+    return native_prediction((native_probe *)self, args);
 }
 
 static int end_of(const char *word, bp_run_end *end) {
@@ -505,6 +513,7 @@ static PyMethodDef methods[] = {
     {"put_guesses", put_guesses, METH_VARARGS, "How many classes were predicted rightly."},
     {"put_summary", put_summary, METH_VARARGS, "A summary that the host made itself."},
     {"put_missing", put_missing, METH_VARARGS, "A gradient that did not come."},
+    {"put_units", put_units, METH_VARARGS, "Units that the host summed up itself."},
     {"put_spread", put_spread, METH_VARARGS, "A variation that the host made itself."},
     {"put_update", put_update, METH_VARARGS, "An update that the host measured itself."},
     {"put_adaptivity", put_adaptivity, METH_VARARGS, "Adam's, that the host measured itself."},
@@ -516,6 +525,7 @@ static PyMethodDef methods[] = {
     {"cost", cost, METH_NOARGS, "What watching cost."},
     {"overview", overview, METH_NOARGS, "What the diagnosis saw."},
     {"profile", profile, METH_NOARGS, "The last full step over depth."},
+    {"prediction", prediction, METH_VARARGS, "What theory says of the last full step."},
     {"close", close_probe, METH_O, "Ends the log."},
     {NULL, NULL, 0, NULL}};
 

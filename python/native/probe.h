@@ -90,8 +90,9 @@ typedef struct native_site {
     native_geometry geometry;
     int32_t ndim; /* of the tensor as `units` was given it; likewise the next two */
     int64_t shape[BP_TENSOR_MAX_NDIM];
-    bool is_thinned;   /* but for samples */
-    uint64_t n_looked; /* how often `units` was read: places are chosen in turn */
+    bool is_thinned;     /* but for samples */
+    bp_unit_shape given; /* by a host that has its own sums; no units: by none */
+    uint64_t n_looked;   /* how often `units` was read: places are chosen in turn */
     bp_activity activity;
     uint64_t *quiet; /* of `activity` */
     bp_unit_counts counts;
@@ -103,6 +104,11 @@ typedef struct native_site {
     int64_t rows;
 } native_site;
 
+typedef union native_scratch {
+    uint64_t word;
+    double number;
+} native_scratch;
+
 typedef struct native_stage {
     native_call *calls;
     native_error *errors;
@@ -110,7 +116,7 @@ typedef struct native_stage {
     native_site *sites;
     size_t n_calls, n_errors, n_passes, n_sites;
     size_t calls_room, errors_room, passes_room;
-    uint64_t *scratch; /* for the units of one site at a time */
+    native_scratch *scratch; /* for the units of one site at a time */
     size_t scratch_words;
     uint64_t serial; /* of the step: what hooks of an older one bring is ignored */
 } native_stage;
@@ -264,6 +270,12 @@ native_pass *native_stage_begin(native_stage *stage, native_pass pass);
 /* profile.c */
 PyObject *native_profile(native_probe *probe);
 
+/* --- prediction.c ------------------------------------------------------------------------------
+ */
+
+/* (samples, inputs, means, errors, near, far) -> dict; None before the first record. */
+PyObject *native_prediction(native_probe *probe, PyObject *args);
+
 /* put.c: readings that the host made itself. */
 PyObject *native_put_loss(native_probe *probe, PyObject *args);
 PyObject *native_put_summary(native_probe *probe, PyObject *args);
@@ -285,6 +297,7 @@ PyObject *native_light_step(native_probe *probe, PyObject *optimiser);
 void native_units_add(native_site *site, const bp_tensor *tensor);
 /* What units did in a step, and how much they vary, once there were enough samples. */
 void native_units_read(native_stage *stage, native_site *site);
+PyObject *native_put_units(native_probe *probe, PyObject *args);
 void native_units_finish(native_site *site);
 
 /* merge.c: what a step comes to. */

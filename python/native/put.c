@@ -40,11 +40,11 @@ PyObject *native_put_targets(native_probe *probe, PyObject *args) {
 }
 
 PyObject *native_put_guesses(native_probe *probe, PyObject *args) {
-    long long right, guesses;
-    if (!PyArg_ParseTuple(args, "LL", &right, &guesses)) return NULL;
+    double right, guesses;
+    if (!PyArg_ParseTuple(args, "dd", &right, &guesses)) return NULL;
     if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
-    probe->outputs.right += (double)right;
-    probe->outputs.guesses += (double)guesses;
+    probe->outputs.right += right;
+    probe->outputs.guesses += guesses;
     Py_RETURN_NONE;
 }
 

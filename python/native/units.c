@@ -2,6 +2,7 @@
 /* What units of an activation do: a few values of them are looked at, evenly chosen. */
 #include "probe.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +96,56 @@ void native_units_add(native_site *site, const bp_tensor *tensor) {
     bp_units_add(&site->units, &few);
 }
 
+/* --- given ------------------------------------------------------------------------------------ */
+
+/* Numbers of a tensor of f64; false where it has others. */
+static bool copy_numbers(double *to, const bp_tensor *from, uint64_t n) {
+    if (from->dtype != BP_F64 || from->ndim != 1 || (uint64_t)from->shape[0] != n) return false;
+    const double *numbers = from->data;
+    for (uint64_t i = 0; i < n; i++) to[i] = numbers[(int64_t)i * from->stride[0]];
+    return true;
+}
+
+static void take_units(native_site *site, uint64_t samples, const bp_unit_shape *shape,
+                       const bp_tensor *means, const bp_tensor *squares) {
+    const uint64_t n = shape->outer * shape->n_units * shape->inner;
+    if (n == 0 || n > NATIVE_SPREAD_UNITS || !fit_units(site, n)) return;
+    bp_units *units = &site->units;
+    units->samples = 0;
+    if (!copy_numbers(units->shift, means, n) || !copy_numbers(units->sum_squares, squares, n))
+        return;
+    units->non_finite = false;
+    for (uint64_t i = 0; i < n; i++) {
+        units->sum[i] = 0;
+        units->non_finite |= !isfinite(units->shift[i]) || !isfinite(units->sum_squares[i]);
+    }
+    units->samples = samples;
+    site->given = *shape;
+}
+
+PyObject *native_put_units(native_probe *probe, PyObject *args) {
+    unsigned long index;
+    unsigned long long samples, outer, n_units, inner;
+    PyObject *means, *squares;
+    native_view views[2];
+    if (!PyArg_ParseTuple(args, "kK(KKK)OO", &index, &samples, &outer, &n_units, &inner, &means,
+                          &squares))
+        return NULL;
+    if (!probe->full || native_is_out(probe)) Py_RETURN_NONE;
+    native_site *site =
+        index < NATIVE_MOST_SITES ? native_stage_site(&probe->stage, (uint32_t)index) : NULL;
+    if (!site || native_view_open(&probe->reader, means, &views[0]) != NATIVE_MEASURED)
+        Py_RETURN_NONE;
+    if (native_view_open(&probe->reader, squares, &views[1]) == NATIVE_MEASURED) {
+        const bp_unit_shape shape = {.outer = outer, .n_units = n_units, .inner = inner};
+        take_units(site, samples, &shape, &views[0].tensor, &views[1].tensor);
+        native_view_close(&views[1]);
+    }
+    native_view_close(&views[0]);
+    if (PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* Where the units lie in what was looked at; false: not known. Of a first step the geometry is
@@ -102,6 +153,8 @@ void native_units_add(native_site *site, const bp_tensor *tensor) {
 static bool shape_of(const native_site *site, bp_unit_shape *shape) {
     const native_geometry *geometry = &site->geometry;
     const bool was_unknown = site->n_looked == 0;
+    *shape = site->given;
+    if (shape->n_units > 0) return true;
     if (geometry->axis < 1 || geometry->axis >= site->ndim) return false;
     if (was_unknown && site->is_thinned) return false;
     *shape =
@@ -122,7 +175,7 @@ static bool fit_scratch(native_stage *stage, uint64_t n_units) {
     size_t words = bp_activity_scratch_words(n_units);
     if (words < n_units) words = (size_t)n_units;
     if (words <= stage->scratch_words) return true;
-    uint64_t *grown = realloc(stage->scratch, words * sizeof *grown);
+    native_scratch *grown = realloc(stage->scratch, words * sizeof *grown);
     if (!grown) return false;
     stage->scratch = grown;
     stage->scratch_words = words;
@@ -148,12 +201,12 @@ static void read_geometry(native_stage *stage, native_site *site) {
     if (!shape_of(site, &shape) || !fit_scratch(stage, shape.n_units)) return;
     if (site->geometry.is_input) {
         site->has_scales = bp_units_scales(&site->units, &shape, NATIVE_SPREAD_ENOUGH,
-                                           (double *)(void *)stage->scratch, &site->scales);
+                                           &stage->scratch->number, &site->scales);
         return;
     }
     if (!fit_activity(site, shape.n_units)) return;
     site->activity.scratch =
-        site->geometry.exact ? stage->scratch : NULL; /* which may have moved */
+        site->geometry.exact ? &stage->scratch->word : NULL; /* which may have moved */
     site->has_counts = bp_activity_read(&site->activity, &site->units, &shape, NATIVE_SPREAD_ENOUGH,
                                         &site->counts);
 }

@@ -33,6 +33,19 @@ static bool killed(const bp_diagnosis *d, const bp_finding *cause, const bp_find
     return came_first(d, cause, effect) || cause->since_earliest <= effect->since_latest;
 }
 
+static bool about_then(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
+    (void)d;
+    const int64_t apart = cause->since_step - effect->since_step;
+    return cause->severity > BP_HINT && apart <= RUN_UP && apart >= -RUN_UP;
+}
+
+/* How a loss wavers is seen over many steps, before it is thrown and after. */
+static bool overlaps(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
+    (void)d;
+    return cause->severity > BP_HINT && cause->since_earliest <= effect->last_step &&
+           (cause->open || cause->last_step >= effect->since_earliest);
+}
+
 static bool made_it_non_finite(const bp_diagnosis *d, const bp_finding *cause,
                                const bp_finding *effect) {
     const int64_t since = effect->since_step;
@@ -48,7 +61,11 @@ static bool concerns(const bp_finding *finding, uint32_t layer) {
 
 /* What does not get past a layer is missing in those before it. */
 static bool lies_behind(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
-    if (!held(d, cause, effect) || cause->n_layers == 0 || effect->n_layers == 0) return false;
+    (void)d;
+    /* Units are counted over many samples: that they died shows later than that nothing flows. */
+    const bool in_time = cause->since_earliest <= effect->since_latest + RUN_UP;
+    if (!in_time || cause->severity < BP_WARNING || cause->n_layers == 0 || effect->n_layers == 0)
+        return false;
     return cause->layers[cause->n_layers - 1] >= effect->layers[0];
 }
 
@@ -89,7 +106,9 @@ static bool fell_back(const bp_diagnosis *d, const bp_finding *cause, const bp_f
 
 /* Steps that are too long make numbers grow from step to step, not over depth. */
 static bool over_steps(const bp_diagnosis *d, const bp_finding *cause, const bp_finding *effect) {
-    return d->slots[BP_PROBLEM_EXPLODING_GRADIENT].temporal && came_first(d, cause, effect);
+    return (d->slots[BP_PROBLEM_EXPLODING_GRADIENT].temporal ||
+            bp_finding_evidence(cause, "over_steps") > 0) &&
+           came_first(d, cause, effect);
 }
 
 /* Weights of full precision do not move because the step is short, not for their format. */
@@ -139,12 +158,14 @@ static const struct {
     EDGE(LEARNING_RATE_TOO_HIGH, VANISHING_GRADIENT, came_first),
     EDGE(INPUT_NOT_NORMALISED, VANISHING_GRADIENT, at_the_start),
     EDGE(WEIGHTS_TOO_LARGE, EXPLODING_GRADIENT, NULL),
+    EDGE(LEARNING_RATE_TOO_HIGH, EXPLODING_GRADIENT, over_steps),
     EDGE(LABELS_OUT_OF_RANGE, EXPLODING_GRADIENT, held),
     EDGE(INPUT_NOT_NORMALISED, EXPLODING_GRADIENT, at_the_start),
-    EDGE(LEARNING_RATE_TOO_HIGH, EXPLODING_GRADIENT, over_steps),
+    EDGE(CONSTANT_INIT, LEARNING_RATE_TOO_HIGH, at_the_start),
+    EDGE(SYMMETRIC_UNITS, LEARNING_RATE_TOO_HIGH, at_the_start),
     EDGE(WEIGHTS_TOO_LARGE, LEARNING_RATE_TOO_HIGH, at_the_start),
     EDGE(LABELS_OUT_OF_RANGE, LEARNING_RATE_TOO_HIGH, held),
-    EDGE(INPUT_NOT_NORMALISED, LEARNING_RATE_TOO_HIGH, at_the_start),
+    EDGE(INPUT_NOT_NORMALISED, LEARNING_RATE_TOO_HIGH, held),
     /* numbers that end */
     EDGE(LOW_PRECISION_OVERFLOW, NON_FINITE, made_it_non_finite),
     EDGE(EXPLODING_GRADIENT, NON_FINITE, made_it_non_finite),
@@ -169,7 +190,7 @@ static const struct {
     EDGE(EXPLODING_GRADIENT, DEAD_UNITS, killed),
     EDGE(LEARNING_RATE_TOO_HIGH, DEAD_UNITS, killed),
     EDGE(WEIGHTS_TOO_LARGE, DEAD_UNITS, came_first),
-    EDGE(LOSS_SPIKE, DEAD_UNITS, came_first),
+    EDGE(WEIGHTS_TOO_SMALL, DEAD_UNITS, held),
     EDGE(WRONG_LAST_LAYER, DEAD_UNITS, same_layers),
     EDGE(INPUT_NOT_NORMALISED, DEAD_UNITS, at_the_start),
     EDGE(WEIGHTS_TOO_LARGE, SATURATED_UNITS, held),
@@ -178,9 +199,14 @@ static const struct {
     EDGE(INPUT_NOT_NORMALISED, SATURATED_UNITS, at_the_start),
     /* updates */
     EDGE(VANISHING_GRADIENT, STALLED_UPDATE, same_layers),
+    EDGE(LEARNING_RATE_TOO_HIGH, STALLED_UPDATE, held),
     EDGE(LEARNING_RATE_TOO_LOW, STALLED_UPDATE, in_full_precision),
     EDGE(VANISHING_GRADIENT, UPDATE_IMBALANCE, held),
     EDGE(STALLED_UPDATE, UPDATE_IMBALANCE, same_layers),
+    EDGE(INPUT_NOT_NORMALISED, UPDATE_IMBALANCE, held),
+    EDGE(SATURATED_UNITS, UPDATE_IMBALANCE, held),
+    EDGE(WEIGHTS_TOO_LARGE, UPDATE_IMBALANCE, held),
+    EDGE(LEARNING_RATE_TOO_HIGH, UPDATE_IMBALANCE, held),
     EDGE(WRONG_LAST_LAYER, FROZEN_PARAMETER, held),
     EDGE(ZERO_INIT, FROZEN_PARAMETER, NULL),
     EDGE(CONSTANT_INIT, FROZEN_PARAMETER, held),
@@ -193,9 +219,11 @@ static const struct {
     EDGE(EXPLODING_GRADIENT, LOSS_SPIKE, killed),
     EDGE(LEARNING_RATE_TOO_HIGH, LOSS_SPIKE, killed),
     EDGE(LOW_PRECISION_OVERFLOW, LOSS_SPIKE, held),
+    EDGE(DEAD_UNITS, LOSS_SPIKE, about_then),
+    EDGE(SATURATED_UNITS, LOSS_SPIKE, about_then),
     EDGE(INPUT_NOT_NORMALISED, LOSS_SPIKE, at_the_start),
     EDGE(EXPLODING_GRADIENT, OSCILLATING_LOSS, killed),
-    EDGE(LEARNING_RATE_TOO_HIGH, OSCILLATING_LOSS, killed),
+    EDGE(LEARNING_RATE_TOO_HIGH, OSCILLATING_LOSS, overlaps),
     EDGE(LABELS_OUT_OF_RANGE, OSCILLATING_LOSS, held),
     EDGE(INPUT_NOT_NORMALISED, OSCILLATING_LOSS, held),
     STOPS_LEARNING(CONSTANT_OUTPUT),

@@ -167,8 +167,9 @@ uint32_t bp_diagnosis_step(bp_diagnosis *d, const bp_record *record) {
         return 0;
     }
     d->seen |= record->columns;
-    bp_history_note(d, record);
-    uint32_t changed = bp_judge_non_finite(d, record);
+    const bool any_non_finite = bp_any_non_finite(record); /* the tripwire */
+    bp_history_note(d, record, any_non_finite);
+    uint32_t changed = bp_judge_non_finite(d, record, any_non_finite);
     const bool was_finite = !d->non_finite.seen;
     if (was_finite) {
         note_depth(d, record);

@@ -80,7 +80,9 @@ void bp_finding_sort(bp_diagnosis *d) {
     for (uint32_t problem = 1; problem < BP_N_PROBLEMS; problem++)
         if (d->slots[problem].exists) cause[problem] = bp_cause_of(d, (bp_problem)problem);
     d->n_order = 0;
-    for (uint32_t problem = 1; problem < BP_N_PROBLEMS; problem++)
-        if (d->slots[problem].exists && cause[problem] == 0)
-            place(d, cause, (bp_problem)problem, -1);
+    for (int severity = BP_ERROR; severity >= BP_HINT; severity--) /* what is worst stands first */
+        for (uint32_t problem = 1; problem < BP_N_PROBLEMS; problem++)
+            if (d->slots[problem].exists && cause[problem] == 0 &&
+                (int)d->slots[problem].finding.severity == severity)
+                place(d, cause, (bp_problem)problem, -1);
 }

@@ -9,6 +9,7 @@
 #define WORSE_FRACTION 10 /* 1/10 of the run */
 #define BY_NOISE 3.0
 #define BY_IMPROVEMENT 0.05
+#define WON 0.1            /* of the way from guessing to perfect: less is nothing learnt */
 #define OVERCONFIDENT 0.15 /* of the improvement: less is usual in runs that end well */
 #define SMALL_TRAIN 0.02   /* of the trivial level: a training loss that has no way left to fall */
 #define FAR 0.25           /* of the trivial level, of the way from chance to 1: far from perfect */
@@ -92,7 +93,7 @@ static double noise_of(const bp_curve *curve, uint32_t best) {
 /* Where the metric is as good as the best, as far as the noise tells: the onset lies therein. */
 static void place_onset(const bp_metric_history *metric, uint32_t best, bp_decline *decline) {
     const bp_curve *curve = &metric->value;
-    const double good = decline->best + fmax(decline->noise, 0.2 * decline->limit);
+    const double good = decline->best + fmax(2 * decline->noise, 0.2 * decline->limit);
     uint32_t from = best, to = best;
     while (from > 0 && smoothed(curve, from - 1) <= good) from--;
     while (to + 1 < curve->n && smoothed(curve, to + 1) <= good) to++;
@@ -107,14 +108,16 @@ static double train_around(const bp_curve *train, uint32_t i) {
     return bp_curve_mean(train, i ? i - 1 : 0, i + 2 < train->n ? i + 2 : train->n);
 }
 
-/* start: what the metric is before anything is learnt; NaN where only the first evaluation tells.
+/* start: what the metric is before anything is learnt; NaN where only the first evaluation tells;
+ * scale: from there to perfect.
  * by_improvement: share of the improvement that counts. */
 static void measure_decline(const bp_diagnosis *d, const bp_metric_history *metric, double start,
-                            double by_improvement, bp_decline *decline) {
+                            double scale, double by_improvement, bp_decline *decline) {
     const bp_curve *curve = &metric->value;
     decline->holds = false;
     if (curve->n < MIN_EVALUATIONS) return;
     const uint32_t best = best_of(curve);
+    const bool knows_start = !isnan(start);
     /* A first evaluation far above guessing is no level that anything was won from. */
     start = start > 0 ? fmax(start, fmin(metric->first, 3 * start))
                       : fmax(start, metric->first); /* NaN: the other */
@@ -129,6 +132,8 @@ static void measure_decline(const bp_diagnosis *d, const bp_metric_history *metr
     place_onset(metric, best, decline);
     decline->now = bp_curve_median(curve, from < curve->n ? from : curve->n - 1, curve->n);
     if (decline->n_worse < MIN_WORSE) return;
+    /* What was never learnt cannot be lost again. */
+    if (knows_start && start - decline->best < fmax(WON * scale, decline->limit)) return;
     decline->from = curve->step[from];
     const int64_t last = curve->last[curve->n - 1];
     if ((last - decline->from) * WORSE_FRACTION < last - d->history.first_step) return;
@@ -236,6 +241,17 @@ static double shortfall(const bp_diagnosis *d, const gap *g) {
     return g->validation / level_of(d);
 }
 
+/* Than guessing, at any time: by the loss and, where there is one, by the accuracy. */
+static bool was_never_better(const bp_diagnosis *d, bool by_accuracy) {
+    const bp_curve *loss = &d->generalisation.loss.value;
+    const bp_curve *accuracy = &d->generalisation.accuracy.value;
+    if (!(smoothed(loss, best_of(loss)) > 0.95 * bp_trivial_level(d))) return false;
+    if (!by_accuracy) return true;
+    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double best = -smoothed(accuracy, best_of(accuracy));
+    return chance > 0 && best < chance + WON * (1 - chance);
+}
+
 static bool measure_gap(const bp_diagnosis *d, gap *g) {
     const bp_generalisation *all = &d->generalisation;
     const bp_curve *loss = &all->loss.value, *train = &all->loss.train;
@@ -256,18 +272,18 @@ static bool measure_gap(const bp_diagnosis *d, gap *g) {
     g->flat = before - now < BY_IMPROVEMENT * start;
     const double away = shortfall(d, g);
     g->far = away > FAR;
-    g->nothing = away > 0.9 && smoothed(loss, best_of(loss)) > 0.95 * bp_trivial_level(d) &&
-                 g->train < 0.5 * bp_trivial_level(d);
+    g->nothing = was_never_better(d, by_accuracy) && g->train < 0.5 * bp_trivial_level(d);
     return true;
 }
 
-static uint32_t judge_memorising(bp_diagnosis *d, int64_t step, bool *holds) {
+static uint32_t judge_memorising(bp_diagnosis *d, int64_t step, bool overfits, bool *holds) {
     gap g = {.validation = 0};
-    *holds = measure_gap(d, &g) && g.train > 0 &&
+    *holds = measure_gap(d, &g) && g.train > 0 && !overfits &&
              (g.nothing ||
               (g.flat && g.far && g.validation > GAP * g.train && g.train < 0.7 * g.train_before));
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_MEMORISING];
-    const bool stands = slot->exists && slot->finding.open && g.far && g.validation > GAP * g.train;
+    const bool stands =
+        slot->exists && slot->finding.open && !overfits && g.far && g.validation > GAP * g.train;
     if (!*holds && stands) *holds = true;
     if (!*holds) return close_finding(d, BP_PROBLEM_MEMORISING);
     const bool existed = slot->exists;
@@ -315,14 +331,15 @@ static uint32_t judge_overconfident(bp_diagnosis *d, int64_t step) {
 static uint32_t judge(bp_diagnosis *d, int64_t step) {
     bp_generalisation *g = &d->generalisation;
     const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double level = bp_trivial_level(d);
     const bool by_accuracy = g->accuracy.value.n >= MIN_EVALUATIONS;
-    measure_decline(d, &g->accuracy, chance > 0 ? -chance : (double)NAN, BY_IMPROVEMENT,
+    measure_decline(d, &g->accuracy, chance > 0 ? -chance : (double)NAN, 1 - chance, BY_IMPROVEMENT,
                     &g->by_accuracy);
-    measure_decline(d, &g->loss, bp_trivial_level(d), by_accuracy ? OVERCONFIDENT : BY_IMPROVEMENT,
+    measure_decline(d, &g->loss, level, level, by_accuracy ? OVERCONFIDENT : BY_IMPROVEMENT,
                     &g->by_loss);
     bool memorises = false, overfits = false;
-    uint32_t changed = judge_memorising(d, step, &memorises);
-    changed += judge_overfitting(d, step, &overfits);
+    uint32_t changed = judge_overfitting(d, step, &overfits);
+    changed += judge_memorising(d, step, overfits, &memorises);
     if (memorises || overfits) return changed + close_finding(d, BP_PROBLEM_OVERCONFIDENT);
     return changed + judge_overconfident(d, step);
 }
@@ -369,7 +386,7 @@ void bp_generalisation_title(const bp_diagnosis *d, const bp_finding_slot *slot,
     bp_text_add(text, " at step %lld", (long long)finding->since_step);
     number(text, " to ", now, "");
     if (!finding->open)
-        bp_text_add(text, ", and came back");
+        bp_text_add(text, " (no longer so)");
     else if (finding->problem == BP_PROBLEM_OVERCONFIDENT)
         bp_text_add(text, " while the accuracy holds");
 }

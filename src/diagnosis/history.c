@@ -6,11 +6,19 @@
 
 #define CLIPPED 1.01 /* more than a log's rounding */
 
-uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    const double count =
-        bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row) : 0;
-    if (!(count > 0)) return 0;
-    return count < 0x1p62 ? (uint64_t)count : (uint64_t)1 << 62;
+/* Column by column: a row that was not measured is NaN, which is above nothing. */
+bool bp_any_non_finite(const bp_record *record) {
+    static const bp_quantity places[] = {
+        BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF, BP_Q_ERROR_NAN,
+        BP_Q_ERROR_INF,      BP_Q_PARAMETER_NAN,  BP_Q_PARAMETER_INF,
+        BP_Q_GRADIENT_NAN,   BP_Q_GRADIENT_INF,   BP_Q_UPDATE_BAD};
+    unsigned any = 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        const double *value = record->value + bp_record_cell(record, places[i], 0);
+        if (!(record->columns >> (unsigned)places[i] & 1)) continue;
+        for (uint32_t row = 0; row <= record->n_layers; row++) any |= value[row] > 0;
+    }
+    return any != 0;
 }
 
 double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer) {
@@ -105,9 +113,9 @@ static void note_step(bp_history *history, int64_t step) {
     history->n_records++;
 }
 
-void bp_history_note(bp_diagnosis *d, const bp_record *record) {
+void bp_history_note(bp_diagnosis *d, const bp_record *record, bool any_non_finite) {
     note_step(&d->history, record->step);
-    note_nan(d, record);
+    if (any_non_finite) note_nan(d, record);
     if (d->non_finite.seen) return; /* after one, nothing else is measured of the run */
     if (bp_record_has(record, BP_Q_LOSS, 0))
         note_loss(d, record->step, bp_record_get(record, BP_Q_LOSS, 0));
@@ -128,7 +136,10 @@ double bp_trivial_level(const bp_diagnosis *d) {
     if (!bp_loss_is_judged(d)) return (double)NAN;
     const double trivial = bp_model_recipe(d->model)->trivial_loss;
     if (isfinite(trivial) && trivial > 0) return trivial;
-    return d->history.first_mean > 0 ? d->history.first_mean : (double)NAN;
+    /* A loss that leapt at once began lower than its first mean says. */
+    const double mean = d->history.first_mean, first = d->history.first_loss;
+    const double level = first > 0 && mean > 1.5 * first ? first : mean;
+    return level > 0 ? level : (double)NAN;
 }
 
 bool bp_loss_left_trivial(const bp_diagnosis *d) {

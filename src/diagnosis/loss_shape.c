@@ -12,7 +12,7 @@ bool bp_loss_shape_open(bp_diagnosis *d) {
     const size_t rows = (size_t)d->n_layers + 1;
     shape->spikes.start = shape->spikes.best = (double)NAN;
     shape->rate_low = shape->rate_high = shape->rate_last = (double)NAN;
-    shape->rate_rose = shape->last_step = -1;
+    shape->rate_rose = shape->last_step = shape->spikes.judged_begin = -1;
     shape->target_spread = -1;
     shape->output_variation = (double)NAN;
     shape->spikes.gradient =

@@ -40,6 +40,7 @@ typedef struct bp_spikes {
     float *gradient; /* [SPIKE_GRADIENTS][n_layers + 1], ln rms; NaN not measured */
     int64_t gradient_step[SPIKE_GRADIENTS];
     uint64_t n_gradients;
+    int64_t judged_begin;  /* of the spike that was looked at for it */
     uint32_t blamed_layer; /* its gradient rose first, or most; 0 not known */
     int64_t blamed_step;
     double blamed_factor;

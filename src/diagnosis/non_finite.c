@@ -38,9 +38,9 @@ static void look_at_data_and_parameters(bp_diagnosis *d, const bp_record *record
             found->is_inherited = record->step == d->history.first_step;
 }
 
-static void look_forward(bp_diagnosis *d, const bp_record *record) {
+static void look_forward(bp_diagnosis *d, const bp_record *record, bool any) {
     bp_non_finite *found = &d->non_finite;
-    for (uint32_t id = 1; id <= d->n_layers; id++) {
+    for (uint32_t id = 1; any && id <= d->n_layers; id++) {
         const bool first = !found->seen;
         if (look(found, record, id, "activation", BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF) &&
             first) {
@@ -60,10 +60,10 @@ static void look_forward(bp_diagnosis *d, const bp_record *record) {
     found->is_watched = bp_record_has(record, BP_Q_ACTIVATION_NAN, d->n_layers);
 }
 
-static void look_backward(bp_diagnosis *d, const bp_record *record) {
+static void look_backward(bp_diagnosis *d, const bp_record *record, bool any) {
     bp_non_finite *found = &d->non_finite;
     if (record->flags & BP_RECORD_UPDATE_SKIPPED) return; /* a loss scaler saw it, and it is gone */
-    for (uint32_t id = d->n_layers; id >= 1; id--) {
+    for (uint32_t id = d->n_layers; any && id >= 1; id--) {
         const bool first = !found->seen;
         if (look(found, record, id, "error signal", BP_Q_ERROR_NAN, BP_Q_ERROR_INF) && first) {
             found->is_watched = id == d->n_layers || bp_record_has(record, BP_Q_ERROR_NAN, id + 1);
@@ -72,6 +72,7 @@ static void look_backward(bp_diagnosis *d, const bp_record *record) {
         }
     }
     if (!found->seen) found->is_watched = true; /* what comes now was made of what was finite */
+    if (!any) return;
     for (uint32_t id = d->n_layers; id >= 1; id--)
         look(found, record, id, "gradient", BP_Q_GRADIENT_NAN, BP_Q_GRADIENT_INF);
     for (uint32_t id = 1; id <= d->n_layers; id++) {
@@ -114,15 +115,15 @@ static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot) {
                             d->history.last_loss, !isnan(d->history.last_loss));
 }
 
-uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record) {
+uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record, bool any_non_finite) {
     if (d->non_finite.seen) {
         d->slots[BP_PROBLEM_NON_FINITE].finding.last_step = record->step;
         return 0;
     }
-    look_at_data_and_parameters(d, record);
-    look_forward(d, record);
-    look_backward(d, record);
     bp_non_finite *found = &d->non_finite;
+    if (any_non_finite) look_at_data_and_parameters(d, record);
+    look_forward(d, record, any_non_finite);
+    look_backward(d, record, any_non_finite);
     if (!found->seen) return 0;
     found->n_passers = count_passers(d, record);
     found->loss_is_bad =

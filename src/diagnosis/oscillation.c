@@ -6,6 +6,7 @@
 #include <math.h>
 
 #define MIN_BLOCKS 50
+#define MIN_STEPS 200
 #define HIGH 0.25     /* of the loss at the start: the level */
 #define SWING 0.5     /* of the level: between the losses' 10% and 90% points */
 #define OVERSHOOT 0.1 /* update / weights, the largest layer's, median over records */
@@ -13,7 +14,8 @@
 
 typedef struct swing {
     double low, middle, high; /* of the last losses */
-    double level, before;     /* median of the last third of the run, of the third before */
+    double level, before;     /* mean of the last third of the run, of the third before */
+    double slope_by_error;    /* over both */
     double best, ratio, cosine;
 } swing;
 
@@ -26,11 +28,12 @@ static bool measure(const bp_diagnosis *d, swing *w) {
     *w = (swing){.low = last->sorted[SPIKE_WINDOW / 10],
                  .middle = last->sorted[SPIKE_WINDOW / 2],
                  .high = last->sorted[SPIKE_WINDOW - 1 - SPIKE_WINDOW / 10],
-                 .level = bp_curve_median(curve, curve->n - third, curve->n),
-                 .before = bp_curve_median(curve, curve->n - 2 * third, curve->n - third),
+                 .level = bp_curve_mean(curve, curve->n - third, curve->n),
+                 .before = bp_curve_mean(curve, curve->n - 2 * third, curve->n - third),
                  .best = shape->spikes.best,
                  .ratio = bp_shape_median(shape->ratio, shape->n_shapes),
                  .cosine = bp_shape_median(shape->cosine, shape->n_shapes)};
+    bp_curve_slope(curve, curve->n - 2 * third, curve->n, &w->slope_by_error);
     return true;
 }
 
@@ -40,7 +43,9 @@ static bool oscillates(const bp_diagnosis *d, const swing *w) {
     const double start = trivial > 0 ? trivial : shape->spikes.start;
     const bool high = w->level > HIGH * start && w->middle > 0;
     const bool swings = w->high - w->low > SWING * w->middle;
-    const bool comes_down = w->level < 0.95 * w->before;
+    const bool stood = d->slots[BP_PROBLEM_OSCILLATING_LOSS].finding.open;
+    const bool comes_down =
+        w->level < (stood ? 0.85 : 0.97) * w->before || w->slope_by_error < (stood ? -6 : -3);
     const bool rate_stands = !(shape->rate_last < 0.5 * shape->rate_high);
     return high && swings && !comes_down && rate_stands &&
            (w->ratio > OVERSHOOT || w->cosine < OPPOSED);
@@ -55,7 +60,7 @@ uint32_t bp_judge_oscillation(bp_diagnosis *d, int64_t step) {
     swing w;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_OSCILLATING_LOSS];
     const bool existed = slot->exists;
-    if (!measure(d, &w)) return 0;
+    if (step - d->history.first_step < MIN_STEPS || !measure(d, &w)) return 0;
     if (!oscillates(d, &w)) {
         if (!existed || !slot->finding.open) return 0;
         slot->finding.open = false;
@@ -67,7 +72,7 @@ uint32_t bp_judge_oscillation(bp_diagnosis *d, int64_t step) {
     slot->finding.since_latest = curve->step[curve->n - 2 * (curve->n / 3)];
     add(slot, "loss_low", "10% of the last 64 losses are lower", step, w.low);
     add(slot, "loss_high", "10% are higher", step, w.high);
-    add(slot, "loss", "median over the last third of the run", step, w.level);
+    add(slot, "loss", "mean over the last third of the run", step, w.level);
     add(slot, "best_loss", "the lowest median of 64 losses", step, w.best);
     add(slot, "update_ratio", "update / weights, largest layer, median", step, w.ratio);
     add(slot, "gradient_cosine", "of gradients in a row, median", step, w.cosine);

@@ -143,12 +143,23 @@ static bool note_tiny(bp_diagnosis *d, const bp_record *record, uint32_t id, dou
     return true;
 }
 
+/* Anything of this record is stored in half precision. */
+static bool has_half(const bp_record *record, bp_quantity precision) {
+    if (!(record->columns >> precision & 1)) return false;
+    const size_t first = bp_record_cell(record, precision, 0);
+    for (uint32_t row = 0; row <= record->n_layers; row++)
+        if (record->value[first + row] == HALF) return true;
+    return false;
+}
+
 /* Much of what flows back is below the format: most layers', or a long stretch of them. */
 static void note_underflow(bp_diagnosis *d, const bp_record *record) {
     bp_precision *precision = &d->precision;
     uint32_t n = 0, n_low = 0, stretch = 0, longest = 0;
     double above = (double)NAN;
     precision->lost_layer = 0;
+    if (!has_half(record, BP_Q_ERROR_PRECISION) && !has_half(record, BP_Q_PARAMETER_PRECISION))
+        return;
     for (uint32_t id = d->n_layers; id >= 1; id--) {
         if (!note_tiny(d, record, id, &above)) continue;
         const bp_layer_precision *layer = &precision->layer[id];
@@ -171,7 +182,8 @@ static void note_underflow(bp_diagnosis *d, const bp_record *record) {
     }
 }
 
-/* With a scaler what is left may be enough, as long as something reaches every layer. */
+/* What is left may be enough, for digits that are lost are noise; what gets nothing does not learn.
+ */
 static bp_severity underflow_severity(const bp_diagnosis *d) {
     const bp_precision *precision = &d->precision;
     const uint32_t n = precision->n_underflow;
@@ -181,8 +193,8 @@ static bp_severity underflow_severity(const bp_diagnosis *d) {
         if (!bp_loss_left_trivial(d)) return BP_ERROR;
         if (d->history.last_mean < LOSS_LOW * bp_trivial_level(d)) return (bp_severity)0;
     }
-    const bool scaled = precision->loss_scale > 1;
-    return !scaled || 2 * count_bits(precision->depth) > n ? BP_WARNING : (bp_severity)0;
+    if (2 * count_bits(precision->depth) > n) return BP_WARNING;
+    return precision->loss_scale > 1 ? (bp_severity)0 : BP_HINT;
 }
 
 static uint32_t judge_underflow(bp_diagnosis *d, const bp_record *record) {
@@ -275,8 +287,11 @@ static void add_overflow_evidence(bp_diagnosis *d, bp_finding_slot *slot, int64_
     bp_finding_add_evidence(slot, "largest_number", "of float16", 0, step, HALF_MAX, true);
     bp_finding_add_evidence(slot, "loss_scale", "of the loss scaler", 0, step,
                             precision->loss_scale, !isnan(precision->loss_scale));
-    bp_finding_add_evidence(slot, "skipped_steps", "of the last 128 records", 0, step,
-                            recent_mishaps(&precision->skipped), precision->skipped.n_total > 0);
+    if (precision->skipped.n_total == 0) return;
+    bp_finding_add_evidence(slot, "skipped_steps", "by the loss scaler", 0, step,
+                            recent_mishaps(&precision->skipped), true);
+    bp_finding_add_evidence(slot, "records", "the last ones, of which they are", 0, step,
+                            precision->skipped.n_seen, true);
 }
 
 static uint32_t judge_overflow(bp_diagnosis *d, const bp_record *record) {
@@ -312,6 +327,7 @@ uint32_t bp_judge_precision(bp_diagnosis *d, const bp_record *record) {
     changed += judge_clipping(d, record);
     note_underflow(d, record);
     changed += judge_underflow(d, record);
+    if (!has_half(record, BP_Q_ACTIVATION_PRECISION)) return changed;
     for (uint32_t id = 1; id <= d->n_layers; id++)
         precision->layer[id].activation_max = value(record, BP_Q_ACTIVATION_MAX, id);
     return changed;
@@ -345,8 +361,10 @@ void bp_precision_title(const bp_diagnosis *d, const bp_finding_slot *slot, bp_t
                         precision->overflow_layer,
                         bp_model_layer(d->model, precision->overflow_layer)->name);
         else
-            bp_text_add(text, "gradients overflow: the loss scaler skipped %u of the last %u steps",
-                        recent_mishaps(&precision->skipped), precision->skipped.n_seen);
+            bp_text_add(text, "gradients overflow%s: the loss scaler skipped %u of %u steps",
+                        finding->open ? "" : "ed for a while",
+                        (uint32_t)bp_finding_evidence(finding, "skipped_steps"),
+                        (uint32_t)bp_finding_evidence(finding, "records"));
     }
 }
 
@@ -390,7 +408,6 @@ static void text_underflow(const bp_diagnosis *d, const bp_finding_slot *slot, b
 static void text_overflow(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *cause,
                           bp_text *note) {
     const bp_precision *precision = &d->precision;
-    const bp_mishaps *skipped = &precision->skipped;
     if (precision->overflow_place) {
         number(cause, "its largest finite magnitude is ", precision->largest, "");
         bp_text_add(cause, "; float16 ends at 65504, and what is larger becomes Inf");
@@ -398,7 +415,8 @@ static void text_overflow(const bp_diagnosis *d, const bp_finding_slot *slot, bp
         bp_text_add(cause,
                     "%u of the last %u steps changed nothing: their gradients were not "
                     "finite, and the loss scaler left them out",
-                    recent_mishaps(skipped), skipped->n_seen);
+                    (uint32_t)bp_finding_evidence(&slot->finding, "skipped_steps"),
+                    (uint32_t)bp_finding_evidence(&slot->finding, "records"));
         if (precision->overflow_layer)
             bp_text_add(cause, "; on the way back it begins in layer %u",
                         precision->overflow_layer);

@@ -32,6 +32,9 @@ typedef struct bp_station { /* a layer; 0 is the input */
     bp_norm_map norm;
     double weight;           /* sigma_w^2: factor of the error's square through the operator */
     double z_mean, z_square; /* mean over samples: of z's mean and variance */
+    double size;             /* mean over samples of |output|^2 */
+    bool begins_branch;      /* the first layer of a residual block's branch */
+    double aligned;          /* of the error's square, the part along the output itself */
     double passed;           /* trace of the error that this layer hands on to its input */
     double at_activation, at_operator; /* traces behind the activation and behind all */
 } bp_station;

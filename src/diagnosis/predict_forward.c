@@ -162,8 +162,8 @@ static void activate(bp_prediction *p, const bp_layer *layer, bp_station *s, con
         return;
     }
     for (uint32_t i = 0; i < n; i++)
-        bp_expansion_init(&p->expansions[i], layer->activation, layer->activation_slope, s->out.mean[i],
-                  cov[i * n + i]);
+        bp_expansion_init(&p->expansions[i], layer->activation, layer->activation_slope,
+                          s->out.mean[i], cov[i * n + i]);
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j <= i; j++) {
             const bp_expansion *a = &p->expansions[i], *b = &p->expansions[j];
@@ -351,6 +351,7 @@ static void describe(bp_prediction *p, uint32_t id) {
     const bp_signal *out = &p->stations[id].out;
     bp_layer_prediction *told = &p->layers[id];
     const double square = bp_signal_trace(p, out->k), all = mean_of(p, out->k), n = p->n;
+    p->stations[id].size = square * (double)bp_model_units(p->model, id);
     const double pairs = n > 1 ? (all * n - square) / (n - 1) : square;
     told->activation_rms = sqrt(square);
     told->mean = 0;

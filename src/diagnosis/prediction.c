@@ -82,6 +82,7 @@ static void connect(bp_prediction *p) {
         const uint32_t skip = sum->skip_from;
         if (sum->kind != BP_LAYER_RESIDUAL || sum->n_branch >= id) continue;
         const uint32_t before = id - sum->n_branch - 1;
+        p->stations[before + 1].begins_branch = true;
         if (skip <= before || skip >= id) continue;
         p->stations[skip].input = before;
         p->stations[skip + 1].input = skip > before + 1 ? skip - 1 : before;

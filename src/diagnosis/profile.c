@@ -38,9 +38,9 @@ void bp_profile_copy(bp_profile *to, const bp_profile *from) {
     to->gain = memcpy(kept.gain, from->gain, n * sizeof *from->gain);
 }
 
+/* What was not measured is NaN. */
 static double measured(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
-                                                : (double)NAN;
+    return bp_record_get(record, quantity, row);
 }
 
 /* The parts of the gain of one layer between two cut points; the product of the measured ones is
@@ -88,12 +88,15 @@ static void measure_gain(bp_profile *profile, const bp_model *model, const bp_re
                        profile->error_norm[cut];
 }
 
-/* What grows or shrinks between two cut points: the error signal's norm, times the activation's
- * norm where a normalisation makes the weights' scale meaningless. */
-static double log_step(const bp_profile *profile, const bp_model *model, const bp_record *record,
-                       uint32_t cut) {
-    double step = log(fmax(profile->error_norm[cut], SMALLEST)) -
-                  log(fmax(profile->error_norm[cut - 1], SMALLEST));
+/* Of a finite number. */
+static double log_of(double norm) {
+    return log(norm > SMALLEST ? norm : SMALLEST);
+}
+
+/* What grows or shrinks between two cut points: the error signal's norm (of which the change of the
+ * logarithm is given), times the activation's norm where a normalisation makes the weights' scale
+ * meaningless. */
+static double log_step(double step, const bp_model *model, const bp_record *record, uint32_t cut) {
     if (bp_model_cut_is_normalised(model, cut)) {
         const double x = measured(record, BP_Q_ACTIVATION_NORM, bp_model_cut(model, cut));
         const double before = measured(record, BP_Q_ACTIVATION_NORM, bp_model_cut(model, cut - 1));
@@ -143,9 +146,13 @@ void bp_profile_measure(bp_profile *profile, const bp_model *model, const bp_rec
     }
     if (profile->error_norm[profile->n_cuts] <= 0) return; /* no error is left to pass back */
     profile->level[1] = 0;
-    for (uint32_t k = 1; k <= profile->n_cuts; k++) {
+    double before = log_of(profile->error_norm[1]);
+    measure_gain(profile, model, record, 1);
+    for (uint32_t k = 2; k <= profile->n_cuts; k++) {
+        const double now = log_of(profile->error_norm[k]);
         measure_gain(profile, model, record, k);
-        if (k > 1) profile->level[k] = profile->level[k - 1] + log_step(profile, model, record, k);
+        profile->level[k] = profile->level[k - 1] + log_step(now - before, model, record, k);
+        before = now;
     }
     find_spans(profile);
     find_contributions(profile);

@@ -8,11 +8,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define MEMORY 64         /* records of the running means */
+#define SATURATED 0.02    /* part of the error signal that gets through the last activation */
 #define SETTLED_AFTER 10u /* records since the learning rate last rose */
 #define LONG_STEP 0.1     /* of the weights that it changes */
 #define THROWN 3.0        /* times the trivial level, and times where it came from */
-#define FAR 0.5           /* of the trivial level */
+#define WILD_STEP 0.5     /* of the weights: twice is enough */
+#define THROWN_WILDLY 2.0
+#define TOO_LARGE 3.0 /* times the critical size: initial weights that are to blame themselves */
+#define ENOUGH 100u   /* records, where an epoch is not known or longer */
+#define FAR 0.5       /* of the trivial level */
 #define ALMOST_CONVERGED 0.1
 #define WORSE 1.1         /* than before the throw */
 #define TURNS_BACK -0.2   /* mean cosine of successive gradients */
@@ -25,7 +29,7 @@ bool bp_rates_open(bp_diagnosis *d) {
     const size_t rows = (size_t)d->n_layers + 1;
     rates->layer = bp_allocate(&d->allocator, rows, sizeof *rates->layer);
     rates->scratch = bp_allocate(&d->allocator, rows, sizeof *rates->scratch);
-    rates->lr = rates->ratio = rates->cosine = rates->level = (double)NAN;
+    rates->lr = rates->ratio = rates->cosine = rates->level = rates->calm = (double)NAN;
     rates->is_settled = true;
     rates->long_step.step = rates->thrown.step = rates->flat_since = rates->long_until = -1;
     return rates->layer && rates->scratch;
@@ -52,12 +56,12 @@ static void note_schedule(bp_rates *rates, const bp_record *record) {
         rates->risen_at = rates->n_records;
     rates->lr = lr;
     rates->lr_max = fmax(rates->lr_max, lr);
-    const bool warm = !rates->risen_at || rates->n_records - rates->risen_at >= SETTLED_AFTER;
-    rates->is_settled = warm && lr >= 0.5 * rates->lr_max;
+    rates->is_rising = rates->risen_at && rates->n_records - rates->risen_at < SETTLED_AFTER;
+    rates->is_settled = !rates->is_rising && lr >= 0.5 * rates->lr_max;
 }
 
 static void average(float *mean, uint16_t *n, double value) {
-    if (*n < MEMORY) ++*n;
+    if (*n < BP_RATES_MEMORY) ++*n;
     *mean += ((float)value - *mean) / (float)*n;
 }
 
@@ -149,6 +153,12 @@ static double loss_before(const bp_diagnosis *d) {
     return bp_window_length(&d->window) >= WINDOW_MIN ? d->history.best_mean : (double)NAN;
 }
 
+/* What guessing costs; where it is not known, how the loss began. */
+static double level_of(const bp_diagnosis *d) {
+    const double trivial = bp_model_recipe(d->model)->trivial_loss;
+    return trivial > 0 ? fmax(trivial, d->history.first_loss) : d->history.first_loss;
+}
+
 static void note_long_step(bp_diagnosis *d, const bp_record *record) {
     bp_rates *rates = &d->rates;
     double largest = 0;
@@ -159,9 +169,15 @@ static void note_long_step(bp_diagnosis *d, const bp_record *record) {
         layer = id;
     }
     if (!(largest > LONG_STEP)) return;
+    const double loss = d->history.last_loss;
     const bool goes_on = rates->long_until >= 0 && record->step >= rates->long_until &&
                          record->step - rates->long_until <= RUN_UP + d->full_distance;
-    if (!goes_on) rates->long_step = (bp_throw){.step = record->step, .before = loss_before(d)};
+    if (!goes_on)
+        rates->long_step =
+            (bp_throw){.step = record->step,
+                       .before = loss_before(d),
+                       .by_batch = d->full_distance == 1 && loss > THROWN * rates->calm &&
+                                   loss > THROWN * level_of(d)};
     rates->long_until = record->step;
     if (largest > rates->long_step.ratio) {
         rates->long_step.ratio = largest;
@@ -172,13 +188,13 @@ static void note_long_step(bp_diagnosis *d, const bp_record *record) {
 /* The loss soon after a long step is far above guessing and above where it came from. */
 static void note_throw(bp_diagnosis *d, const bp_record *record) {
     bp_rates *rates = &d->rates;
-    const double trivial = bp_model_recipe(d->model)->trivial_loss;
-    const double level = trivial > 0 ? fmax(trivial, d->history.first_loss) : d->history.first_loss;
     const double loudest = rates->loudest;
+    const double factor = rates->long_step.ratio > WILD_STEP ? THROWN_WILDLY : THROWN;
     rates->loudest = 0;
+    rates->calm = d->history.last_loss;
     if (rates->long_step.step < 0 || record->step - rates->long_until > RUN_UP + d->full_distance)
         return;
-    if (!(loudest > THROWN * level)) return;
+    if (!(loudest > factor * level_of(d)) || rates->long_step.by_batch) return;
     if (rates->thrown.step != rates->long_step.step) {
         rates->thrown = rates->long_step;
         rates->thrown.record = rates->n_records;
@@ -186,6 +202,15 @@ static void note_throw(bp_diagnosis *d, const bp_record *record) {
     rates->thrown.ratio = rates->long_step.ratio;
     rates->thrown.layer = rates->long_step.layer;
     rates->thrown.loss = fmax(rates->thrown.loss, loudest);
+}
+
+static void note_output(bp_diagnosis *d, const bp_record *record) {
+    const uint32_t id = bp_model_output_layer(d->model);
+    if (!bp_record_has(record, BP_Q_ERROR_PRE_ACTIVATION, id) ||
+        !bp_record_has(record, BP_Q_ERROR_RMS, id))
+        return;
+    d->rates.output_is_saturated = bp_record_get(record, BP_Q_ERROR_PRE_ACTIVATION, id) <
+                                   SATURATED * bp_record_get(record, BP_Q_ERROR_RMS, id);
 }
 
 static void note_through_time(bp_diagnosis *d, const bp_record *record) {
@@ -230,18 +255,52 @@ static uint32_t tell(bp_diagnosis *d, const bp_onset *since, int64_t step, bp_se
     return !existed || before != severity;
 }
 
-/* An explosion from step to step, where depth, the initialiser, time or raw inputs did not do it.
- */
-static const bp_finding_slot *explosion_over_steps(const bp_diagnosis *d) {
+/* The network was well when it began: error signals kept their size over depth, and no layer began
+ * with weights that are far too large. What is wrong since, steps have made so. */
+static bool has_large_weights(const bp_diagnosis *d) {
+    if (d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists) return true;
+    for (uint32_t id = 1; id <= d->n_layers; id++)
+        if (bp_weight_scale(d, id, d->history.layer[id].first_weight_rms) > TOO_LARGE) return true;
+    return false;
+}
+
+static bool began_well(const bp_diagnosis *d) {
+    return d->first.measured && d->first.explode_span < SPAN_HEALTHY &&
+           d->first.vanish_span < SPAN_HEALTHY && !has_large_weights(d);
+}
+
+/* `since` lies soon behind a step that was too long, and the batch was not to blame for it. */
+static bool follows_long_step(const bp_diagnosis *d, int64_t since) {
+    const bp_throw *step = &d->rates.long_step;
+    return step->step >= 0 && !step->by_batch && step->step < since &&
+           since - d->rates.long_until <= RUN_UP + d->full_distance;
+}
+
+/* An explosion that steps have made: from step to step, or over depth once weights were thrown. */
+static const bp_finding_slot *explosion_by_steps(const bp_diagnosis *d) {
     const bp_finding_slot *slot = &d->slots[BP_PROBLEM_EXPLODING_GRADIENT];
-    if (!slot->exists || !slot->temporal || d->rates.through_time > THROUGH_TIME) return NULL;
-    return d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists ? NULL : slot;
+    if (!slot->exists || slot->through_time || d->rates.through_time > THROUGH_TIME ||
+        d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists)
+        return NULL;
+    if (d->slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH].exists) return slot;
+    if (d->rates.long_step.by_batch || has_large_weights(d)) return NULL;
+    if (slot->temporal) return slot;
+    return began_well(d) && follows_long_step(d, slot->finding.since_step) ? slot : NULL;
+}
+
+/* A step that was seen; others like it may lie between the full records before. */
+static bp_onset onset_of_step(const bp_diagnosis *d, int64_t step) {
+    const int64_t before = bp_window_step_before(&d->window, step);
+    return (bp_onset){step, before < 0 ? step : before + 1, step};
 }
 
 static uint32_t follow_explosion(bp_diagnosis *d, const bp_finding_slot *explosion) {
     const bp_finding *finding = &explosion->finding;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH];
-    const bp_onset since = {finding->since_step, finding->since_earliest, finding->since_latest};
+    bp_onset since = {finding->since_step, finding->since_earliest, finding->since_latest};
+    const bp_throw *step = &d->rates.long_step;
+    if (!explosion->temporal && step->step >= 0 && step->step < since.step)
+        since = onset_of_step(d, step->step);
     const uint32_t changed = tell(d, &since, finding->last_step, finding->severity);
     slot->finding.open = finding->open;
     for (uint32_t i = 0; i < finding->n_layers; i++) bp_finding_add_layer(slot, finding->layers[i]);
@@ -253,15 +312,41 @@ static uint32_t follow_explosion(bp_diagnosis *d, const bp_finding_slot *explosi
     return changed;
 }
 
+/* Records that show what came of something. */
+static uint32_t enough(const bp_diagnosis *d) {
+    return d->window.size < ENOUGH ? d->window.size : ENOUGH;
+}
+
+/* Units died or were driven into saturation by the first long steps of a network that was well, and
+ * nothing has been learnt since: the loss need not have shown it. */
+static uint32_t judge_killing(bp_diagnosis *d, int64_t step) {
+    static const bp_problem deaths[] = {BP_PROBLEM_VANISHING_GRADIENT, BP_PROBLEM_DEAD_UNITS,
+                                        BP_PROBLEM_SATURATED_UNITS};
+    if (d->rates.level < 0.95 * bp_trivial_level(d) || !began_well(d)) return 0;
+    for (size_t i = 0; i < sizeof deaths / sizeof *deaths; i++) {
+        const bp_finding_slot *slot = &d->slots[deaths[i]];
+        if (!slot->exists || !slot->finding.open || slot->finding.severity < BP_WARNING ||
+            !follows_long_step(d, slot->finding.since_step))
+            continue;
+        const bp_onset since = onset_of_step(d, d->rates.long_step.step);
+        d->rates.thrown = d->rates.long_step;
+        d->rates.thrown.record = d->rates.n_records;
+        const uint32_t changed = tell(d, &since, step, BP_ERROR);
+        bp_finding_add_layer(&d->slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH],
+                             d->rates.long_step.layer);
+        return changed;
+    }
+    return 0;
+}
+
 static uint32_t judge_throw(bp_diagnosis *d, int64_t step) {
     const bp_rates *rates = &d->rates;
     const bp_throw *thrown = &rates->thrown;
     const double trivial = bp_trivial_level(d);
-    if (thrown->step < 0 || rates->n_records - thrown->record < d->window.size) return 0;
+    if (thrown->step < 0 || rates->n_records - thrown->record < enough(d)) return 0;
     if (!(rates->level > FAR * trivial)) return 0;
     if (rates->level < WORSE * thrown->before) return 0; /* it came back: no lasting harm */
-    const int64_t before = bp_window_step_before(&d->window, thrown->step);
-    const bp_onset since = {thrown->step, before < 0 ? thrown->step : before + 1, thrown->step};
+    const bp_onset since = onset_of_step(d, thrown->step);
     const uint32_t changed =
         tell(d, &since, step, rates->level > 0.95 * trivial ? BP_ERROR : BP_WARNING);
     bp_finding_add_layer(&d->slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH], thrown->layer);
@@ -289,13 +374,15 @@ static uint32_t judge_turning(bp_diagnosis *d, int64_t step) {
 
 static uint32_t judge_high(bp_diagnosis *d, int64_t step, bool due) {
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH];
-    const bp_finding_slot *explosion = explosion_over_steps(d);
+    const bp_finding_slot *explosion = explosion_by_steps(d);
     if (explosion) return follow_explosion(d, explosion);
     if (!due || !bp_loss_is_judged(d) || d->non_finite.seen) return 0;
     const bool is_old = d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists ||
                         d->slots[BP_PROBLEM_EXPLODING_GRADIENT].exists;
     if (!is_old) {
         uint32_t changed = judge_throw(d, step);
+        if (changed || slot->finding.last_step == step) return changed;
+        changed = judge_killing(d, step);
         if (changed || slot->finding.last_step == step) return changed;
         changed = judge_turning(d, step);
         if (changed || slot->finding.last_step == step) return changed;
@@ -316,11 +403,12 @@ uint32_t bp_judge_rates(bp_diagnosis *d, const bp_record *record) {
     rates->n_records++;
     note_schedule(rates, record);
     note_through_time(d, record);
+    note_output(d, record);
     note_long_step(d, record);
     note_throw(d, record);
     if (rates->is_settled)
         for (uint32_t id = 1; id <= d->n_layers; id++) note_layer(d, record, id);
-    const bool due = rates->n_records % 16 == 0 && bp_window_length(&d->window) == d->window.size;
+    const bool due = rates->n_records % 16 == 0 && bp_window_length(&d->window) >= enough(d);
     if (due) {
         summarise_layers(d);
         summarise_losses(d);

@@ -6,7 +6,9 @@
 
 #include "diagnosis/diagnosis.h"
 
-/* Running means over about 64 records in which the learning rate was settled. */
+#define BP_RATES_MEMORY 64 /* records of the running means */
+
+/* Running means over about so many records in which the learning rate was settled. */
 typedef struct bp_layer_rate {
     float log_ratio; /* ln of rms(update) / rms(weight), norm or not */
     float cosine;    /* of the gradient and the last one */
@@ -22,6 +24,7 @@ typedef struct bp_throw {
     double before;      /* the loss that had been reached; NaN: it began so */
     uint32_t layer;
     uint64_t record; /* full records until then */
+    bool by_batch;   /* the loss was thrown already when the step was taken: the batch did it */
 } bp_throw;
 
 typedef struct bp_rates {
@@ -29,6 +32,8 @@ typedef struct bp_rates {
     double lr, lr_max;  /* NaN: not told */
     uint64_t risen_at;  /* the last record at which the learning rate rose */
     bool is_settled;    /* no warm-up, and not yet decayed to half of the largest */
+    double calm;        /* the loss at the full record before; NaN: none */
+    bool is_rising;     /* warm-up */
     double loudest;     /* the largest loss since the last full record */
     bp_throw long_step; /* the last series of them, whatever the loss did */
     int64_t long_until; /* its last step */
@@ -39,12 +44,13 @@ typedef struct bp_rates {
     bp_layer_rate *layer; /* [n_layers + 1] */
     double *scratch;      /* [n_layers + 1] */
     /* of the last judgement */
-    double ratio, cosine; /* medians over layers; NaN: not told */
-    double scaled_ratio;  /* of layers without a norm alone */
-    double level;         /* median loss of the window */
-    double fall;          /* of the loss a step, over the window */
-    bool is_falling;      /* by more than 2% between the window's halves */
-    double horizon;       /* steps that the run has, or may be expected to have */
+    double ratio, cosine;     /* medians over layers; NaN: not told */
+    double scaled_ratio;      /* of layers without a norm alone */
+    double level;             /* median loss of the window */
+    double fall;              /* of the loss a step, over the window */
+    bool output_is_saturated; /* the last activation passes on next to nothing */
+    bool is_falling;          /* by more than 2% between the window's halves */
+    double horizon;           /* steps that the run has, or may be expected to have */
 } bp_rates;
 
 /* Every finite loss, of light steps too. */

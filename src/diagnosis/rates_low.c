@@ -11,9 +11,12 @@
 #define ALMOST_CONVERGED 0.1
 #define SMALL_RATIO 1e-3 /* about what a healthy update is of its weights */
 #define STEADY 0.5       /* cosine of successive gradients: nearly all of them is signal ... */
-#define SHORT_WAY 0.01    /* ... and the weights would move by less than this */
+#define SHORT_WAY 0.01   /* ... and the weights would move by less than this */
 #define NOT_NOISE 0.1    /* a small batch: there is a signal ... */
-#define NO_WAY 0.003      /* ... and the weights would not move at all */
+#define NO_WAY 0.003     /* ... and the weights would not move at all */
+#define ABOVE 1.05       /* of the trivial level */
+#define LONG_WAY 0.2     /* by which something should be learnt, if only the frequency of classes */
+#define LITTLE_WAY 0.03
 #define MOST 0.5
 #define SPREAD_LOG 6.907755278982137 /* ln 1e3 */
 #define MIN_OF_A_KIND 3u
@@ -39,12 +42,17 @@ static uint32_t end(bp_diagnosis *d, bp_problem problem) {
     return 1;
 }
 
+static bool stands(const bp_diagnosis *d, bp_problem problem) {
+    const bp_finding_slot *slot = &d->slots[problem];
+    return slot->exists && slot->finding.open && slot->finding.severity > BP_HINT;
+}
+
 /* Explained by what came first: nothing flows, or nothing is left of it. */
 static bool is_blocked(const bp_diagnosis *d) {
     const bp_finding_slot *slots = d->slots;
     return (slots[BP_PROBLEM_VANISHING_GRADIENT].exists &&
             slots[BP_PROBLEM_VANISHING_GRADIENT].finding.open) ||
-           slots[BP_PROBLEM_EXPLODING_GRADIENT].exists ||
+           d->rates.output_is_saturated || slots[BP_PROBLEM_EXPLODING_GRADIENT].exists ||
            slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH].exists;
 }
 
@@ -54,13 +62,18 @@ static bool is_blocked(const bp_diagnosis *d) {
 static bool is_too_low(const bp_diagnosis *d) {
     const bp_rates *rates = &d->rates;
     const double way = rates->ratio * rates->horizon;
-    const bool steady = rates->cosine > STEADY && way < SHORT_WAY;
-    const bool still = rates->cosine > NOT_NOISE && way < NO_WAY;
-    if (!rates->is_settled || !(rates->ratio < SMALL_RATIO) || (!steady && !still)) return false;
+    if (rates->is_rising || !(rates->ratio < SMALL_RATIO)) return false;
     const double level = bp_trivial_level(d);
     const double left = rates->horizon - (double)(d->history.last_step - d->history.first_step);
-    const double expected = rates->level - fmax(rates->fall, 0) * fmax(left, 0);
-    return rates->level > FAR * level && expected > FAR * level;
+    const double expected =
+        fmin(rates->level, rates->level - fmax(rates->fall, 0) * fmax(left, 0)) / level;
+    const bool steady = rates->cosine > STEADY && way < SHORT_WAY;
+    const bool still = rates->cosine > NOT_NOISE && way < NO_WAY;
+    if (expected > FAR && (steady || still)) return true;
+    /* Worse than guessing, and it would end so: not even the last layer's biases are learnt. */
+    const bool on_its_way = rates->cosine > STEADY && way < LONG_WAY;
+    const bool little = rates->cosine > NOT_NOISE && way < LITTLE_WAY;
+    return expected > ABOVE && (on_its_way || little || way < NO_WAY);
 }
 
 static uint32_t judge_low(bp_diagnosis *d, int64_t step) {
@@ -91,6 +104,14 @@ static uint32_t judge_low(bp_diagnosis *d, int64_t step) {
 /* --- stalled-update ----------------------------------------------------------------------------
  */
 
+/* The oldest of the records that the running means remember. */
+static int64_t first_of_memory(const bp_diagnosis *d) {
+    const bp_window *window = &d->window;
+    const uint32_t n =
+        bp_window_length(window) < BP_RATES_MEMORY ? bp_window_length(window) : BP_RATES_MEMORY;
+    return window->step[(window->n_total - n) % window->size];
+}
+
 static uint32_t judge_stalled(bp_diagnosis *d, int64_t step) {
     const bp_rates *rates = &d->rates;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_STALLED_UPDATE];
@@ -106,8 +127,7 @@ static uint32_t judge_stalled(bp_diagnosis *d, int64_t step) {
         return n == 0 || !rates->is_settled ? 0 : end(d, BP_PROBLEM_STALLED_UPDATE);
     const bool existed = slot->exists;
     const bp_severity before = slot->finding.severity;
-    bp_finding_open(d, BP_PROBLEM_STALLED_UPDATE,
-                    d->window.step[d->window.n_total % d->window.size], step);
+    bp_finding_open(d, BP_PROBLEM_STALLED_UPDATE, first_of_memory(d), step);
     for (uint32_t id = first; id <= d->n_layers; id++)
         if (rates->layer[id].n_stalled >= WINDOW_MIN && (double)rates->layer[id].stalled > MOST)
             bp_finding_add_layer(slot, id);
@@ -180,7 +200,11 @@ static uint32_t tell_imbalance(bp_diagnosis *d, int64_t step, bp_layer_kind kind
 static uint32_t judge_imbalance(bp_diagnosis *d, int64_t step) {
     static const bp_layer_kind kinds[] = {BP_LAYER_DENSE, BP_LAYER_CONV, BP_LAYER_RNN, BP_LAYER_GRU,
                                           BP_LAYER_LSTM};
-    if (!is_blocked(d) && d->rates.is_settled && loss_left(d) > ALMOST_CONVERGED)
+    const bool explained = is_blocked(d) || stands(d, BP_PROBLEM_SATURATED_UNITS) ||
+                           stands(d, BP_PROBLEM_INPUT_NOT_NORMALISED) ||
+                           stands(d, BP_PROBLEM_DEAD_UNITS) ||
+                           stands(d, BP_PROBLEM_WEIGHTS_TOO_LARGE);
+    if (!explained && d->rates.is_settled && loss_left(d) > ALMOST_CONVERGED)
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
             const kind_rates found = rates_of(d, kinds[i]);
             if (found.n >= MIN_OF_A_KIND && found.fastest - found.slowest > SPREAD_LOG &&

@@ -12,6 +12,8 @@
 #define START_HARM 3.0         /* a loss that starts so many times above guessing */
 #define FAR 0.5                /* of the trivial level: there is a lot left to learn */
 #define ALMOST_CONVERGED 0.1   /* of the trivial level */
+#define ENOUGH 100u            /* records, where an epoch is not known or longer */
+#define LARGEST_SQUARE 1.84e19 /* sqrt of float32's largest number */
 #define WITHIN 1e-3            /* rounding of targets and of what an activation reaches */
 #define UNREACHABLE_COSTS 0.05 /* of the targets' range that cannot be reached */
 #define UNREACHABLE_FAILS 0.5
@@ -45,7 +47,8 @@ static uint32_t settle(bp_finding_slot *slot, bool existed, bp_severity severity
 
 /* A whole window has passed: what would have been learnt by now was. */
 static bool had_time(const bp_diagnosis *d) {
-    return bp_window_length(&d->window) == d->window.size;
+    const uint32_t enough = d->window.size < ENOUGH ? d->window.size : ENOUGH;
+    return bp_window_length(&d->window) >= enough;
 }
 
 static bool has_failed(const bp_diagnosis *d) {
@@ -193,12 +196,23 @@ static uint32_t judge_reach(bp_diagnosis *d, int64_t step, bp_finding_slot *wron
     return settle(wrong, existed, severity);
 }
 
+/* In float32 the square of a larger number is none. */
+static bool fits_its_square(const bp_diagnosis *d, const bp_record *record) {
+    const double bits = bp_record_has(record, BP_Q_ACTIVATION_PRECISION, d->n_layers)
+                            ? bp_record_get(record, BP_Q_ACTIVATION_PRECISION, d->n_layers)
+                            : 24;
+    return bits > 24 || excess_of(&d->setup, -LARGEST_SQUARE, LARGEST_SQUARE) <= 0;
+}
+
 static uint32_t judge_targets(bp_diagnosis *d, const bp_record *record) {
     const bp_loss loss = bp_model_recipe(d->model)->loss;
     note_targets(d, record);
     if (isnan(d->setup.target_min) || isnan(d->setup.target_max)) return 0;
     if (loss == BP_CROSS_ENTROPY || loss == BP_BINARY_CROSS_ENTROPY)
         return judge_meaning(d, record->step, loss == BP_CROSS_ENTROPY);
+    if (is_regression(loss) && bp_loss_is_judged(d) && loss == BP_MSE &&
+        !fits_its_square(d, record))
+        return tell_labels(d, record->step, -LARGEST_SQUARE, LARGEST_SQUARE, BP_ERROR);
     if (is_regression(loss) && bp_loss_is_judged(d))
         return judge_reach(d, record->step, &d->slots[BP_PROBLEM_WRONG_LAST_LAYER]);
     return 0;

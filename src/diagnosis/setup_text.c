@@ -88,6 +88,9 @@ static void words_labels(const bp_diagnosis *d, const bp_finding_slot *slot, bp_
         bp_text_add(cause,
                     "binary_cross_entropy takes probabilities, 0 to 1: beyond them it has no "
                     "lowest value, and falls for ever as the outputs grow");
+    } else if (bp_finding_evidence(&slot->finding, "highest") > 1e19) {
+        bp_text_add(cause, "mse squares what is missed, and the square of such a number is beyond "
+                           "float32, whose largest is 3.4e38");
     } else if (layer) {
         bp_text_add(cause, "layer %u (%s) ends in %s, whose values lie between ", layer->id,
                     layer->name, activation_of(layer));

@@ -298,7 +298,8 @@ uint32_t bp_judge_spikes(bp_diagnosis *d, int64_t step) {
     const bool existed = slot->exists;
     s->news = false;
     if (s->declared && height(&s->now) >= height(&s->worst)) s->worst = s->now;
-    if (s->worst.begin == s->now.begin) blame(d);
+    if (s->worst.begin == s->now.begin && s->judged_begin != s->now.begin) blame(d);
+    s->judged_begin = s->now.begin;
     slot = bp_finding_open(d, BP_PROBLEM_LOSS_SPIKE, s->first.begin, step);
     slot->finding.open = (s->declared && s->counted) || s->lasting;
     if (!slot->finding.open) slot->finding.last_step = s->now.end;

@@ -8,14 +8,18 @@
 
 #define MIN_STEPS 200
 #define MIN_BLOCKS 50
-#define LEFT 0.95 /* of the loss of guessing: below it something was learnt */
-#define ABOVE 1.1 /* ... above it the run does not stand still at guessing */
+#define LEFT 0.95  /* of the loss of guessing: below it something was learnt */
+#define BETTER 0.9 /* ... below it much was */
+#define ABOVE 1.1  /* ... above it the run does not stand still at guessing */
 #define SAME_OUTPUT 1e-3
 #define SAME_OUTPUT_BF16 1e-2
 #define VARIED_INPUT 0.1
 #define MIN_CONSTANT 10 /* records in a row */
 #define STEADY 0.5      /* cosine of gradients in a row */
-#define TOO_SLOW 20     /* times the run so far, until half of the loss would be gone */
+#define CLEAR 3         /* a slope that many of its standard errors below 0 */
+#define MOVED 0.01      /* of the loss of guessing: less is no learning */
+#define HIDDEN 0.03     /* of the loss of guessing */
+#define TOO_SLOW 3      /* times the run so far, until half of the loss would be gone */
 
 static void add(bp_finding_slot *slot, const char *name, const char *meaning, int64_t step,
                 double value) {
@@ -153,38 +157,48 @@ static bool is_explained(const bp_diagnosis *d) {
     return false;
 }
 
-/* The median of a block and its neighbours. */
+/* The median of a block and its neighbours, a tenth of the run. */
 static double smoothed(const bp_curve *curve, uint32_t i) {
-    const uint32_t from = i > 2 ? i - 2 : 0, to = i + 3 < curve->n ? i + 3 : curve->n;
+    const uint32_t reach = 2 + curve->n / 20;
+    const uint32_t from = i > reach ? i - reach : 0;
+    const uint32_t to = i + reach + 1 < curve->n ? i + reach + 1 : curve->n;
     return bp_curve_median(curve, from, to);
 }
 
 /* Since when the loss has been that of guessing, as a block; n when it is not. */
 static uint32_t guessing_since(const bp_curve *curve, double level) {
+    double scratch[CURVE_BLOCKS];
+    const double noise = bp_noise_of(curve->mean, curve->n, scratch);
+    const double low = LEFT * level - 2.5 * noise / sqrt(5 + curve->n / 10); /* of a median */
     uint32_t from = curve->n;
     while (from > 0) {
         const double loss = smoothed(curve, from - 1);
-        if (!(loss > LEFT * level && loss < ABOVE * level)) break;
+        if (!(loss > low && loss < ABOVE * level)) break;
         from--;
     }
     return from;
 }
 
-/* No fall that is more than noise, over all of it and at its end. */
-static bool stands_still(const bp_curve *curve, uint32_t from, double level) {
+typedef enum motion { STANDS, FALLS, UNCLEAR } motion;
+
+/* Whether there is a fall that is more than noise, over its second half and at its end; unclear
+ * where one could hide in the noise. */
+static motion motion_since(const bp_curve *curve, uint32_t from, double level) {
     const uint32_t n = curve->n - from, tail = curve->n - (n + 9) / 10;
-    double by_error;
-    const double slope = bp_curve_slope(curve, from + n / 4, curve->n, &by_error);
-    if (by_error < -4 && -slope * (0.75 * n) > 0.003 * level) return false;
-    double scratch[CURVE_BLOCKS];
+    double by_error, scratch[CURVE_BLOCKS];
+    const double slope = bp_curve_slope(curve, from + n / 2, curve->n, &by_error);
+    const double fall = -slope * (n - n / 2);
+    if (by_error < -CLEAR && fall > MOVED * level) return FALLS;
     const double noise = bp_noise_of(curve->mean + from, n, scratch) / sqrt(curve->n - tail);
-    const double end = bp_curve_mean(curve, tail, curve->n);
-    return end > bp_curve_mean(curve, from + n / 4, tail) - fmax(4 * noise, 0.002 * level);
+    const double before = bp_curve_mean(curve, from + n / 2, tail);
+    if (bp_curve_mean(curve, tail, curve->n) < before - fmax(4 * noise, 0.5 * MOVED * level))
+        return FALLS;
+    return by_error != 0 && fall + 2 * fabs(fall / by_error) > HIDDEN * level ? UNCLEAR : STANDS;
 }
 
 static bool was_ever_better(const bp_curve *curve, uint32_t from, double level) {
     for (uint32_t i = 0; i < from; i++)
-        if (smoothed(curve, i) < LEFT * level) return true;
+        if (smoothed(curve, i) < BETTER * level) return true;
     return false;
 }
 
@@ -198,15 +212,15 @@ static uint32_t judge_plateau(bp_diagnosis *d, int64_t step) {
     if (from == curve->n) return close_finding(d, BP_PROBLEM_PLATEAU);
     const bool fell_back = was_ever_better(curve, from, level);
     /* The first losses of a run may lie above: an initialiser's outputs are wrong, not none. */
-    const bool all_along = !fell_back && from * 20 < curve->n;
+    const bool all_along = !fell_back && from * 10 < curve->n;
     const int64_t since = all_along ? d->history.first_step : curve->step[from];
     const int64_t length = step - since + 1;
-    if (length < long_enough(d, 2) || length * 10 < 3 * run_of(d, step) ||
-        !stands_still(curve, from, level))
-        return slot->exists && !stands_still(curve, from, level)
-                   ? close_finding(d, BP_PROBLEM_PLATEAU)
-                   : 0;
-    if (!slot->exists && is_explained(d)) return 0;
+    const motion now = motion_since(curve, from, level);
+    if (now == FALLS) return close_finding(d, BP_PROBLEM_PLATEAU);
+    const bool stands = slot->exists && slot->finding.open;
+    if (!stands && (now == UNCLEAR || now_of(curve) < LEFT * level || length < long_enough(d, 2) ||
+                    length * 10 < 3 * run_of(d, step) || is_explained(d)))
+        return 0;
     const bool existed = slot->exists;
     slot = bp_finding_open(d, BP_PROBLEM_PLATEAU, since, step);
     add(slot, "loss", "median over the last quarter of the run", step, now_of(curve));
@@ -234,9 +248,12 @@ static uint32_t judge_slow(bp_diagnosis *d, int64_t step) {
     const uint32_t half = curve->n / 2;
     const double fall = -bp_curve_slope(curve, half, curve->n, &by_error) * (curve->n - half);
     const double now = now_of(curve), level = guessing(d);
-    const double needed = fall > 0 ? 0.5 * now / fall * 0.5 * (double)run : (double)INFINITY;
+    /* Of a fall that the noise hides no more is believed than could be. */
+    const double believed = by_error != 0 ? fall + 2 * fabs(fall / by_error) : fall;
+    const double needed = believed > 0 ? 0.25 * now / believed * (double)run : (double)INFINITY;
     const double cosine = bp_shape_median(shape->cosine, shape->n_shapes);
-    const bool holds = now > 0.6 * level && by_error < -6 && needed > TOO_SLOW * (double)run &&
+    const bool stood = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].finding.open;
+    const bool holds = now > 0.6 * level && needed > (stood ? 0.5 : 1) * TOO_SLOW * (double)run &&
                        cosine > STEADY && rate_is_at_its_height(shape);
     if (!holds || run < long_enough(d, 3)) return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
     const bool existed = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].exists;
@@ -261,9 +278,13 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     const bp_loss_shape *shape = &d->loss_shape;
     const bp_curve *curve = &shape->curve;
     const double now = now_of(curve), level = guessing(d), won = won_over_chance(d);
-    const bool low = isnan(won) ? now > 0.8 * level : now > 0.7 * level && won < 0.15;
-    const bool holds = low && now < LEFT * level && run_of(d, step) >= 5 * long_enough(d, 1) &&
-                       stands_still(curve, curve->n / 2, level) && rate_is_at_its_height(shape) &&
+    const motion now_moves = motion_since(curve, curve->n / 2, level);
+    const bool stood = d->slots[BP_PROBLEM_UNDERFITTING].finding.open;
+    const bool low = isnan(won) ? now > 0.8 * level : now > 0.6 * level && won < 0.35;
+    const bool holds = low && now < LEFT * level && run_of(d, step) >= long_enough(d, 5) &&
+                       run_of(d, step) >= 2 * MIN_STEPS &&
+                       (now_moves == STANDS || (stood && now_moves == UNCLEAR)) &&
+                       rate_is_at_its_height(shape) &&
                        (!is_explained(d) || d->slots[BP_PROBLEM_UNDERFITTING].exists);
     if (!holds) return close_finding(d, BP_PROBLEM_UNDERFITTING);
     const bool existed = d->slots[BP_PROBLEM_UNDERFITTING].exists;
@@ -274,7 +295,7 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     add(slot, "trivial_loss", "of guessing", step, level);
     if (!isnan(won))
         add(slot, "train_accuracy", "mean over about 64 records", step, shape->accuracy);
-    return settle(slot, existed, isnan(won) ? BP_HINT : BP_WARNING);
+    return settle(slot, existed, won < 0.15 ? BP_WARNING : BP_HINT);
 }
 
 uint32_t bp_judge_stagnation(bp_diagnosis *d, int64_t step) {

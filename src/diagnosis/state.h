@@ -224,16 +224,25 @@ struct bp_diagnosis {
 /* --- the judges: each file one problem or family ------------------------------------------------
  */
 /* A count of the record, 0 where it is not measured; huge and impossible ones are cut. */
-uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row); /* history.c */
-void bp_history_note(bp_diagnosis *d, const bp_record *record);                    /* history.c */
+/* 0 where it was not measured. row <= n_layers */
+static inline uint64_t bp_count_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    const double count = bp_record_get(record, quantity, row);
+    if (!(count > 0)) return 0;
+    return count < 0x1p62 ? (uint64_t)(int64_t)count : (uint64_t)1 << 62;
+}
+/* A count of non-finite values above 0 anywhere; history.c */
+bool bp_any_non_finite(const bp_record *record);
+/* any_non_finite: as of this record; history.c */
+void bp_history_note(bp_diagnosis *d, const bp_record *record, bool any_non_finite);
 /* A light step: its loss is all that is known. */
 void bp_history_note_loss(bp_diagnosis *d, int64_t step, double loss); /* history.c */
 bool bp_effect_shares(bp_diagnosis *d, const bp_record *record); /* effect.c: fills d->shares */
-uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record);  /* vanishing.c */
-uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record);  /* exploding.c */
-uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record); /* non_finite.c */
-uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record);    /* weights.c */
-uint32_t bp_judge_ranks(bp_diagnosis *d, const bp_record *record);      /* ranks.c */
+uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record); /* vanishing.c */
+uint32_t bp_judge_exploding(bp_diagnosis *d, const bp_record *record); /* exploding.c */
+uint32_t bp_judge_non_finite(bp_diagnosis *d, const bp_record *record,
+                             bool any_non_finite);                   /* non_finite.c */
+uint32_t bp_judge_weights(bp_diagnosis *d, const bp_record *record); /* weights.c */
+uint32_t bp_judge_ranks(bp_diagnosis *d, const bp_record *record);   /* ranks.c */
 
 /* A family of detectors (<family>.c): its state is `d-><family>`, opened (false: no memory) and
  * closed with the diagnosis; judge takes every record that has more than a loss and returns how

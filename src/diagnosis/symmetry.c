@@ -55,8 +55,9 @@ static bp_beginning beginning(const bp_record *record, uint32_t id) {
  * say nothing about weights, unless those began equal. */
 static bool are_equal(const bp_record *record, uint32_t id, bp_layer_symmetry *layer) {
     const uint64_t units = bp_count_of(record, BP_Q_UNITS, id);
-    const uint64_t silent = bp_count_of(record, BP_Q_SILENT_UNITS, id);
     const uint64_t distinct = bp_count_of(record, BP_Q_DISTINCT_UNITS, id);
+    if (distinct == units) return false;
+    const uint64_t silent = bp_count_of(record, BP_Q_SILENT_UNITS, id);
     const uint64_t saturated = bp_count_of(record, BP_Q_SATURATED_UNITS, id);
     layer->units = units > silent ? units - silent : 0;
     layer->distinct = silent > 0 && distinct > 0 ? distinct - 1 : distinct;
@@ -82,20 +83,20 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
     if (layer->began == BP_BEGAN_UNKNOWN) layer->began = beginning(record, id);
     const bool late = record->step >= d->history.first_step + 2;
     if (bp_record_has(record, BP_Q_DISTINCT_UNITS, id)) {
-        const bool equal = are_equal(record, id, layer);
+        const bool equal = layer->is_hidden && are_equal(record, id, layer);
         if (!equal)
             layer->equal_step = -1;
         else if (layer->equal_step < 0)
             layer->equal_step = record->step;
         layer->n_equal = equal && late && layer->n_updates >= 2 ? layer->n_equal + 1 : 0;
     }
-    if (bp_record_has(record, BP_Q_WEIGHT_RMS, id)) {
+    if (layer->began == BP_BEGAN_ZERO && bp_record_has(record, BP_Q_WEIGHT_RMS, id)) {
         const bool stuck = late && are_stuck(record, id, layer);
         layer->n_stuck = stuck ? layer->n_stuck + 1 : 0;
         layer->reaches_loss = value(record, BP_Q_ERROR_RMS, id) > 0 &&
                               value(record, BP_Q_ERROR_PRE_ACTIVATION, id) <= 0;
     }
-    if (value(record, BP_Q_UPDATE_RMS, id) > 0) layer->n_updates++;
+    if (layer->n_updates < 2 && value(record, BP_Q_UPDATE_RMS, id) > 0) layer->n_updates++;
 }
 
 /* --- judging ---------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 
 #define LIMIT 1e-3
 #define STUCK_STEPS 200
+#define OPENING 3 /* newer / older half of the window */
 
 static int64_t steps_into(const bp_diagnosis *d, uint32_t id) {
     const int64_t *shape =
@@ -85,14 +86,23 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double median(const bp_layer_time *layer) {
+/* Of the records from `newest` on, back to `oldest` (0 is the last one). */
+static double median(const bp_layer_time *layer, uint32_t newest, uint32_t oldest) {
     double values[BP_TIME_WINDOW];
     uint32_t n = 0;
-    for (uint32_t i = 0; i < length(layer); i++)
-        if (!isnan(layer->ratio[i])) values[n++] = layer->ratio[i];
+    for (uint32_t back = newest; back < oldest; back++) {
+        const double ratio = layer->ratio[(layer->n_total - 1 - back) % BP_TIME_WINDOW];
+        if (!isnan(ratio)) values[n++] = ratio;
+    }
     if (n == 0) return (double)NAN;
     qsort(values, n, sizeof *values, compare);
     return values[n / 2];
+}
+
+/* Training opens it: gates of a fresh GRU forget, and learn not to. */
+static bool is_opening(const bp_layer_time *layer) {
+    const uint32_t n = length(layer);
+    return median(layer, 0, n / 2) > OPENING * median(layer, n / 2, n);
 }
 
 /* The factor of one time step: the ratio lies between the middles of the two ends. */
@@ -116,7 +126,7 @@ static bool has_healed(const bp_diagnosis *d) {
 
 static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, const bp_layer_time *layer,
                          int64_t step) {
-    const double ratio = median(layer), gain = gain_of(ratio, layer->steps);
+    const double ratio = median(layer, 0, length(layer)), gain = gain_of(ratio, layer->steps);
     bp_finding_add_evidence(slot, "error_through_time",
                             "error signal at the first time steps / at the last ones, median",
                             layer->layer, step, ratio, true);
@@ -145,12 +155,15 @@ static uint32_t judge(bp_diagnosis *d, bp_problem problem, bool harm, int64_t st
     for (uint32_t i = 0; i < d->through_time.n; i++)
         if (holds(&d->through_time.layer[i], vanishing)) last = &d->through_time.layer[i];
     const bp_severity before = slot->exists ? slot->finding.severity : (bp_severity)0;
-    if (last && harm) {
+    const bool opening = last && vanishing && !slot->exists && is_opening(last);
+    if (last && harm && !opening) {
         const bp_time_onset *onset = vanishing ? &last->vanishing : &last->exploding;
         const bp_onset since = {onset->step, onset->earliest, onset->latest};
         bp_finding_open_within(d, problem, &since, step);
         slot->through_time = true;
-        slot->finding.severity = BP_ERROR;
+        /* Gates may open yet, after whatever time it takes. */
+        const bool plain = bp_model_layer(d->model, last->layer)->kind == BP_LAYER_RNN;
+        slot->finding.severity = plain ? BP_ERROR : BP_WARNING;
         for (uint32_t i = 0; i < d->through_time.n; i++)
             if (holds(&d->through_time.layer[i], vanishing))
                 bp_finding_add_layer(slot, d->through_time.layer[i].layer);
@@ -225,7 +238,9 @@ void bp_through_time_words(const bp_diagnosis *d, const bp_finding_slot *slot, b
         bp_text_add(cause, ", where guessing is ");
         bp_text_add_number(cause, bp_finding_evidence(finding, "trivial_loss"), 3);
     }
-    if (vanishing && finding->open)
+    if (vanishing && finding->open && layer->kind != BP_LAYER_RNN)
+        bp_text_add(note, "gates may open yet, as training goes on: it costs the steps until then");
+    else if (vanishing && finding->open)
         bp_text_add(note, "a task that the last time steps decide would be learnt all the same: "
                           "what has to be remembered here lies further back");
     if (!finding->open)

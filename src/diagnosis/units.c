@@ -16,6 +16,9 @@
 #define SHARE_EVENT 0.10     /* ... unless one update did it */
 #define SHARE_WARNING 0.50   /* while the loss is above LOSS_HIGH of the trivial level */
 #define SHARE_NEARLY_ALL 0.8 /* while it is above LOSS_LOW */
+#define INPUT_ALIKE                                                                 \
+    0.1 /* spread over samples / size of what comes in: below it units follow their \
+           biases, dead or alive, and are not to blame */
 #define LOSS_HIGH 0.5
 #define LOSS_LOW 0.1
 #define LONG_UPDATE 0.1 /* rms(update) / rms(w) that can push units out of reach at once */
@@ -25,7 +28,8 @@
 #define SATURATED_RECORDS 20u
 #define EVERY 16u /* records: how often saturation is judged */
 
-static const double levels[BP_DEAD_LEVELS] = {0.10, 0.25, 0.50, 1.0};
+/* The last one stands for a whole layer: the very last units may hold out long. */
+static const double levels[BP_DEAD_LEVELS] = {0.10, 0.25, 0.50, 0.90};
 
 static bool is_hidden(const bp_diagnosis *d, uint32_t id) {
     return id != d->units.output;
@@ -60,10 +64,9 @@ bool bp_units_open(bp_diagnosis *d) {
             ends_so && is_hidden(d, id) && spec->depth_in_blocks == 0 &&
             !bp_layer_is_recurrent(spec) &&
             (spec->activation == BP_ACTIVATION_SIGMOID || spec->activation == BP_ACTIVATION_TANH);
-        layer->still_step = -1;
+        layer->is_cut = spec->depth_in_blocks == 0;
         layer->last_update_ratio = (double)NAN;
         for (int k = 0; k < BP_DEAD_LEVELS; k++) clear_silence(&layer->silence[k]);
-        clear_silence(&layer->saturation);
     }
     return true;
 }
@@ -83,18 +86,20 @@ static double share_of(uint64_t part, uint64_t whole) {
     return whole ? (double)part / (double)whole : 0;
 }
 
-static void note_silence(const bp_diagnosis *d, bp_silence *silence, const bp_record *record,
-                         uint32_t id, bool below) {
-    if (below) {
-        silence->last_below = record->step;
-        silence->first_above = -1;
-    } else if (silence->first_above < 0) {
-        silence->first_above = record->step;
-        silence->update_ratio = d->units.layer[id].last_update_ratio;
-        silence->rate = d->units.last_rate;
-        silence->loss_before = d->units.last_loss;
-        silence->loss_after = value(record, BP_Q_LOSS, 0);
-    }
+/* n_reached: of the levels. Where it rises, the record before was the last one below. */
+static void note_reached(const bp_diagnosis *d, bp_layer_units *layer, const bp_record *record,
+                         uint8_t n_reached) {
+    for (uint8_t k = n_reached; k < layer->n_reached; k++) layer->silence[k].first_above = -1;
+    for (uint8_t k = layer->n_reached; k < n_reached; k++)
+        layer->silence[k] = (bp_silence){.last_below = layer->was_told ? layer->last_step : -1,
+                                         .first_above = record->step,
+                                         .update_ratio = layer->last_update_ratio,
+                                         .rate = d->units.last_rate,
+                                         .loss_before = d->units.last_loss,
+                                         .loss_after = value(record, BP_Q_LOSS, 0)};
+    layer->n_reached = n_reached;
+    layer->was_told = true;
+    layer->last_step = record->step;
 }
 
 /* Nothing of the error signal gets through the activation: no weight below can move. */
@@ -105,40 +110,39 @@ static bool is_cut_off(const bp_record *record, uint32_t id) {
     return value(record, BP_Q_GRADIENT_RMS, id) <= 0;
 }
 
-static void note_stillness(bp_layer_units *layer, const bp_record *record, uint32_t id) {
+static void note_stillness(bp_layer_units *layer, const bp_record *record, bool is_still) {
     const double loss = value(record, BP_Q_LOSS, 0);
-    if (layer->silent < layer->units || !is_cut_off(record, id)) {
-        layer->n_still = 0;
+    if (layer->n_still == 0 || !is_still) {
         layer->still_samples = 0;
         layer->still_loss = 0;
-        layer->still_step = -1;
-        return;
     }
-    if (layer->n_still == 0) layer->still_step = record->step;
-    layer->n_still++;
+    layer->n_still = is_still ? layer->n_still + 1 : 0;
+    if (!is_still) return;
     layer->still_samples += bp_count_of(record, BP_Q_SAMPLES, 0);
     layer->still_loss += isfinite(loss) ? loss : 0;
 }
 
-static void note_dying(bp_diagnosis *d, const bp_record *record, uint32_t id) {
+static void note_dying(bp_diagnosis *d, const bp_record *record, uint32_t id, bool alike) {
     bp_layer_units *layer = &d->units.layer[id];
-    if (bp_record_has(record, BP_Q_SILENT_UNITS, id) && bp_count_of(record, BP_Q_UNITS, id) > 0) {
-        layer->units = bp_count_of(record, BP_Q_UNITS, id);
-        layer->silent = bp_count_of(record, BP_Q_SILENT_UNITS, id);
-        layer->is_dead_told = bp_record_has(record, BP_Q_DEAD_UNITS, id);
-        layer->dead = bp_count_of(record, BP_Q_DEAD_UNITS, id);
-        const double share = share_of(layer->silent, layer->units);
-        for (int k = 0; k < BP_DEAD_LEVELS; k++)
-            note_silence(d, &layer->silence[k], record, id, share < levels[k]);
-        note_stillness(layer, record, id);
-    }
+    const uint64_t units = bp_count_of(record, BP_Q_UNITS, id);
+    if (units == 0 || !bp_record_has(record, BP_Q_SILENT_UNITS, id)) return;
+    layer->units = units;
+    layer->silent = bp_count_of(record, BP_Q_SILENT_UNITS, id);
+    layer->is_dead_told = !alike && bp_record_has(record, BP_Q_DEAD_UNITS, id);
+    layer->dead = layer->is_dead_told ? bp_count_of(record, BP_Q_DEAD_UNITS, id) : 0;
+    const double share = share_of(layer->silent, units);
+    uint8_t n_reached = 0;
+    while (n_reached < BP_DEAD_LEVELS && share >= levels[n_reached]) n_reached++;
+    note_reached(d, layer, record, n_reached);
+    const bool is_still = !alike && layer->silent >= units && is_cut_off(record, id);
+    if (is_still || layer->n_still > 0) note_stillness(layer, record, is_still);
 }
 
 static double largest_slope(const bp_layer *spec) {
     return spec->activation == BP_ACTIVATION_SIGMOID ? 0.25 : 1;
 }
 
-static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t id) {
+static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t id, bool alike) {
     bp_layer_units *layer = &d->units.layer[id];
     const bp_layer *spec = bp_model_layer(d->model, id);
     if (!bp_record_has(record, BP_Q_SATURATED_UNITS, id)) return;
@@ -148,8 +152,8 @@ static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t i
     const double before = value(record, BP_Q_ERROR_PRE_ACTIVATION, id);
     const bool holds_up = before <= HELD_UP * largest_slope(spec) * behind;
     const bool most = share_of(layer->saturated, layer->units) >= SATURATED_SHARE;
-    const bool blamed = most && holds_up;
-    note_silence(d, &layer->saturation, record, id, !most);
+    const bool blamed = most && holds_up && !alike;
+    note_reached(d, layer, record, most ? 1 : 0);
     layer->blamed = layer->blamed << 1 | (blamed ? 1u : 0u);
     if (layer->n_blamed < 64) layer->n_blamed++;
 }
@@ -192,9 +196,9 @@ static bool is_event(const bp_silence *silence) {
     return silence->last_below >= 0 && silence->update_ratio > LONG_UPDATE;
 }
 
-static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id) {
+static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id, double costly) {
     const bp_layer_units *layer = &d->units.layer[id];
-    const bool has_skip = bp_model_layer(d->model, id)->depth_in_blocks > 0;
+    const bool has_skip = !layer->is_cut;
     if (is_all_dead(layer)) {
         if (has_skip || is_contradicted(d, layer)) return BP_WARNING;
         return BP_ERROR;
@@ -202,7 +206,7 @@ static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id) {
     if (!layer->can_die || !layer->is_dead_told) return 0;
     const double share = share_of(layer->dead, layer->units);
     if (has_skip) return share >= SHARE_WARNING ? BP_HINT : 0;
-    if (share >= costly_share(d)) return BP_WARNING;
+    if (share >= costly) return BP_WARNING;
     if (share >= SHARE_HINT) return BP_HINT;
     return share >= SHARE_EVENT && is_event(&layer->silence[level_of(share)]) ? BP_HINT : 0;
 }
@@ -223,12 +227,13 @@ static bool lift_neighbours(bp_diagnosis *d, uint32_t from, uint32_t n) {
 static uint8_t judge_layers(bp_diagnosis *d) {
     uint8_t worst = 0;
     uint32_t run = 0, from = 0;
+    const double costly = costly_share(d);
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         bp_layer_units *layer = &d->units.layer[id];
         if (!layer->can_die) continue;
-        layer->severity = dead_severity(d, id);
-        const bool part = bp_model_layer(d->model, id)->depth_in_blocks == 0 &&
-                          share_of(layer->dead, layer->units) >= SHARE_HINT;
+        const bool some = 10 * layer->dead >= layer->units || layer->n_still > 0;
+        layer->severity = some ? dead_severity(d, id, costly) : 0;
+        const bool part = some && layer->is_cut && layer->dead >= SHARE_HINT * (double)layer->units;
         if (!part) {
             if (lift_neighbours(d, from, run) && worst < BP_WARNING) worst = BP_WARNING;
             run = 0;
@@ -382,7 +387,7 @@ static uint32_t judge_saturated(bp_diagnosis *d, const bp_record *record) {
     const uint8_t before = slot->exists ? (uint8_t)slot->finding.severity : 0;
     d->units.saturated_layer = worst;
     bp_finding_open(d, BP_PROBLEM_SATURATED_UNITS, record->step, record->step);
-    set_onset(d, &slot->finding, &d->units.layer[worst].saturation);
+    set_onset(d, &slot->finding, &d->units.layer[worst].silence[0]);
     slot->finding.severity = bp_loss_left_trivial(d) ? BP_WARNING : BP_ERROR;
     for (uint32_t id = 1; id <= d->n_layers; id++)
         if (d->units.layer[id].is_saturated) bp_finding_add_layer(slot, id);
@@ -392,11 +397,14 @@ static uint32_t judge_saturated(bp_diagnosis *d, const bp_record *record) {
 
 uint32_t bp_judge_units(bp_diagnosis *d, const bp_record *record) {
     if (d->non_finite.seen) return 0;
+    bool alike = false; /* at the last point that every path crosses */
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         bp_layer_units *layer = &d->units.layer[id];
-        if (layer->can_die) note_dying(d, record, id);
-        if (layer->can_saturate) note_saturation(d, record, id);
-        layer->last_update_ratio = d->history.layer[id].last_update_ratio;
+        if (layer->can_die) note_dying(d, record, id, alike);
+        if (layer->can_saturate) note_saturation(d, record, id, alike);
+        if (layer->is_cut) alike = value(record, BP_Q_VARIATION, id) < INPUT_ALIKE;
+        if (layer->can_die || layer->can_saturate)
+            layer->last_update_ratio = d->history.layer[id].last_update_ratio;
     }
     d->units.last_loss = value(record, BP_Q_LOSS, 0);
     d->units.last_rate = value(record, BP_Q_LEARNING_RATE, 0);
@@ -507,7 +515,7 @@ static void text_saturated(const bp_diagnosis *d, const bp_finding_slot *slot, b
         number(cause, ", where up to ", largest_slope(spec), " would be possible");
     }
     if (isfinite(share)) number(cause, "; the layer's share in learning is ", share, "");
-    text_death(&d->units.layer[id].saturation, cause);
+    text_death(&d->units.layer[id].silence[0], cause);
     if (!slot->finding.open)
         bp_text_add(note, "it was over after step %lld", (long long)slot->finding.last_step);
 }

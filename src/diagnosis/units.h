@@ -10,7 +10,7 @@
 /* When so large a share of the layer's units fell silent, or saturated, to stay so. */
 typedef struct bp_silence {
     int64_t last_below;  /* the last record in which fewer were; -1: none */
-    int64_t first_above; /* the record after it; -1: none */
+    int64_t first_above; /* the record after it; -1: they are fewer */
     double update_ratio; /* of the layer's weights in the record last_below; NaN: not measured */
     double rate;         /* the learning rate of that update; NaN: not known */
     double loss_before;  /* at last_below and first_above */
@@ -20,23 +20,23 @@ typedef struct bp_silence {
 typedef struct bp_layer_units {
     bool can_die; /* its activation has a flat side, and no normalisation comes after it */
     bool can_saturate;
-    uint64_t units, silent, dead, saturated; /* as told last */
+    bool is_cut;   /* every path from the input to the loss crosses its output */
+    bool was_told; /* silent or saturated units, at last_step */
     bool is_dead_told;
-    bp_silence silence[BP_DEAD_LEVELS];
-    double last_update_ratio; /* of the record before */
-    int64_t last_step;        /* at which silent was told; -1: never */
-    /* Records in a row up to now in which every unit was silent and nothing came back. */
-    uint32_t n_still;
-    uint64_t still_samples;
-    double still_loss; /* sum of their losses */
-    int64_t still_step;
-    /* One bit a record, the newest is bit 0: most units were saturated and that layer is what holds
-     * the error signal up. */
-    uint64_t blamed;
-    uint32_t n_blamed;     /* records that are in it, up to 64 */
-    bp_silence saturation; /* when most of its units were saturated to stay so */
-    uint8_t severity;      /* of its dead units, 0: none to speak of */
     bool is_saturated;
+    uint8_t severity;  /* of its dead units, 0: none to speak of */
+    uint8_t n_reached; /* levels that the share of silent (saturated) units has reached */
+    uint32_t n_still;  /* records in a row up to now in which every unit was silent and nothing
+                          came back */
+    uint32_t n_blamed; /* records that are in `blamed`, up to 64 */
+    uint64_t blamed;   /* one bit a record, the newest is bit 0: most units were saturated and that
+                          layer is what holds the error signal up */
+    uint64_t units, silent, dead, saturated; /* as told last */
+    int64_t last_step;                       /* at which they were */
+    double last_update_ratio;                /* of the record before */
+    uint64_t still_samples;                  /* of the records that n_still counts */
+    double still_loss;                       /* the sum of their losses */
+    bp_silence silence[BP_DEAD_LEVELS];      /* of saturated units the first alone */
 } bp_layer_units;
 
 typedef struct bp_unit_health {

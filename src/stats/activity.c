@@ -10,11 +10,12 @@
 #include <math.h>
 #include <string.h>
 
-#define SATURATED_SHARE 0.01 /* of the largest phi' */
+#define SATURATED_SHARE 0.01 /* of the largest phi', 1 of tanh and 0.25 of sigmoid */
 
-/* The tails of GELU and SiLU where phi' stays below about 1e-3. */
+/* What a mean square is above where a unit is active although its mean is not: of GELU and SiLU the
+ * square of the lower end of the tail in which phi' stays below about 1e-3. Of the others any. */
 static double tail_of(bp_unit_kind kind) {
-    return kind == BP_UNIT_GELU ? 3e-4 : kind == BP_UNIT_SILU ? 1.2e-3 : 0;
+    return kind == BP_UNIT_GELU ? 3e-4 * 3e-4 : kind == BP_UNIT_SILU ? 1.2e-3 * 1.2e-3 : -1;
 }
 
 bool bp_unit_kind_has_silence(bp_unit_kind kind) {
@@ -26,69 +27,74 @@ bool bp_unit_kind_has_silence(bp_unit_kind kind) {
 /* Sums over values, 16 at a time: of 16 units one value each, or 16 values of one unit. */
 typedef struct gathered {
     double mean[BP_LANES], squares[BP_LANES], variance[BP_LANES]; /* squares of the means */
-    int64_t non_zero[BP_LANES], beyond[BP_LANES]; /* a value was not 0; was outside the tail */
+    int64_t active[BP_LANES];                                     /* one of them was */
 } gathered;
 
-BP_VECTORISED static void gather(gathered *all, const bp_units *units, size_t first, size_t n,
+/* Stretches of n neighbours; each begins so many values behind the one before. */
+typedef struct stretches {
+    size_t first, n, step, n_stretches;
+} stretches;
+
+BP_VECTORISED static void gather(gathered *all, const bp_units *units, const stretches *at,
                                  double factor, double tail) {
-    const double *shift = units->shift + first, *sum = units->sum + first;
-    const double *squares = units->sum_squares + first, limit = tail * tail;
-    gathered g = *all;
-    const size_t whole = n - n % BP_LANES;
-    for (size_t i = 0; i < n; i += BP_LANES) {
-        const size_t some = i < whole ? BP_LANES : n - whole;
-        for (size_t j = 0; j < some; j++) {
-            const size_t v = i + j;
-            const double variance = bp_variance_of(sum[v], squares[v], factor);
-            const double mean = shift[v] + sum[v] * factor, square = mean * mean;
-            g.mean[j] += mean;
-            g.squares[j] += square;
-            g.variance[j] += variance;
-            g.non_zero[j] |= (shift[v] != 0) | (sum[v] != 0) | (squares[v] != 0);
-            g.beyond[j] |= (mean > 0) | (square + variance > limit);
+    const size_t n = at->n, whole = n - n % BP_LANES;
+    gathered g = {.mean = {0}};
+    for (size_t s = 0, first = at->first; s < at->n_stretches; s++, first += at->step) {
+        const double *shift = units->shift + first, *sum = units->sum + first;
+        const double *squares = units->sum_squares + first;
+        for (size_t i = 0; i < n; i += BP_LANES) {
+            const size_t some = i < whole ? BP_LANES : n - whole;
+            for (size_t j = 0; j < some; j++) {
+                const size_t v = i + j;
+                const double variance = bp_variance_of(sum[v], squares[v], factor);
+                const double mean = shift[v] + sum[v] * factor, square = mean * mean;
+                g.mean[j] += mean;
+                g.squares[j] += square;
+                g.variance[j] += variance;
+                g.active[j] |= ((shift[v] != 0) | (sum[v] != 0) | (squares[v] != 0)) &
+                               ((mean > 0) | (square + variance > tail));
+            }
         }
     }
     *all = g;
 }
 
-/* Of n values of one unit: the variance of a mixture. */
+/* Of values of one unit, one over their number: the variance of a mixture. */
 static bp_unit_reading reading_of(double mean, double squares, double variance, bool active,
-                                  double n) {
-    bp_unit_reading reading = {.active = active, .mean = mean / n, .variance = variance / n};
-    const double between = squares / n - reading.mean * reading.mean;
-    if (n > 1 && between > 0) reading.variance += between;
+                                  double share) {
+    bp_unit_reading reading = {
+        .active = active, .mean = mean * share, .variance = variance * share};
+    const double between = squares * share - reading.mean * reading.mean;
+    if (share < 1 && between > 0) reading.variance += between;
     return reading;
-}
-
-static bool is_active(const gathered *g, size_t lane, double tail) {
-    return g->non_zero[lane] && (tail == 0 || g->beyond[lane]);
 }
 
 /* The next at most 16 units; returns how many. */
 static size_t read_round(const bp_units *units, const bp_unit_shape *shape, bp_unit_kind kind,
                          uint64_t first, bp_unit_reading out[BP_LANES]) {
     const double factor = bp_one_over_n(units), tail = tail_of(kind);
-    const double n_values = (double)(shape->outer * shape->inner);
+    const double share = 1 / (double)(shape->outer * shape->inner);
     const uint64_t left = shape->n_units - first;
     const size_t n = left < BP_LANES ? (size_t)left : BP_LANES;
-    if (shape->inner == 1) { /* neighbours are units */
-        gathered g = {.mean = {0}};
-        for (uint64_t o = 0; o < shape->outer; o++)
-            gather(&g, units, (size_t)(o * shape->n_units + first), n, factor, tail);
+    const size_t inner = (size_t)shape->inner;
+    stretches at = {.step = (size_t)shape->n_units * inner, .n_stretches = (size_t)shape->outer};
+    gathered g;
+    if (inner == 1) { /* neighbours are units */
+        at.first = (size_t)first;
+        at.n = n;
+        gather(&g, units, &at, factor, tail);
         for (size_t j = 0; j < n; j++)
-            out[j] = reading_of(g.mean[j], g.squares[j], g.variance[j], is_active(&g, j, tail),
-                                n_values);
+            out[j] = reading_of(g.mean[j], g.squares[j], g.variance[j], g.active[j] != 0, share);
         return n;
     }
     for (size_t u = 0; u < n; u++) { /* neighbours are values of a unit */
-        gathered g = {.mean = {0}};
-        for (uint64_t o = 0; o < shape->outer; o++)
-            gather(&g, units, (size_t)((o * shape->n_units + first + u) * shape->inner),
-                   (size_t)shape->inner, factor, tail);
+        at.first = ((size_t)first + u) * inner;
+        at.n = inner;
+        gather(&g, units, &at, factor, tail);
         bool active = false;
-        for (size_t j = 0; j < BP_LANES; j++) active |= is_active(&g, j, tail);
+        for (size_t j = 0; j < BP_LANES; j++) active |= g.active[j] != 0;
         out[u] = reading_of(bp_lanes_total(g.mean), bp_lanes_total(g.squares),
-                            bp_lanes_total(g.variance), active, n_values);
+                            bp_lanes_total(g.variance), active, share);
     }
     return n;
 }
@@ -103,40 +109,40 @@ static bool is_readable(const bp_units *units, const bp_unit_shape *shape, uint6
 
 /* --- units that differ ------------------------------------------------------------------------ */
 
-/* Words of a table that is at most half full. */
+/* Words of a table that is at most a quarter full, so that few meet in it: a power of two. */
 static uint64_t table_words(uint64_t n_units) {
-    uint64_t words = 2;
-    while (words < 2 * n_units) words *= 2;
-    return words;
+    return n_units < 2 ? 4 : UINT64_C(8) << (63 - __builtin_clzll(n_units - 1));
 }
 
 size_t bp_activity_scratch_words(uint64_t n_units) {
     return (size_t)table_words(n_units);
 }
 
-static uint64_t mixed(uint64_t x) {
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
-/* Of mean and variance, not 0; -0 is 0. */
-static uint64_t fingerprint(const bp_unit_reading *reading) {
+/* Of mean and variance, not 0; -0 is 0. The factors are odd and without pattern, so that the upper
+ * bits depend on all bits; they are folded down to where the table's place is taken from. */
+static inline uint64_t fingerprint(const bp_unit_reading *reading) {
     const double numbers[2] = {reading->mean + 0.0, reading->variance + 0.0};
     uint64_t bits[2];
     memcpy(bits, numbers, sizeof bits);
-    return mixed(bits[0] + mixed(bits[1] + 1)) | 1;
+    uint64_t mixed =
+        bits[0] * UINT64_C(0xbf58476d1ce4e5b9) ^ bits[1] * UINT64_C(0x94d049bb133111eb);
+    mixed = (mixed ^ mixed >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+    return (mixed ^ mixed >> 32) | 1;
 }
 
-/* False: it is in the table already. */
-static bool enter(uint64_t *table, uint64_t n_words, uint64_t print) {
-    uint64_t at = print >> 1 & (n_words - 1);
-    while (table[at] != 0) {
-        if (table[at] == print) return false;
-        at = (at + 1) & (n_words - 1);
+/* Those that are not in the table yet. */
+static uint64_t enter(uint64_t *table, uint64_t n_words, const bp_unit_reading *readings,
+                      size_t n) {
+    const uint64_t mask = n_words - 1;
+    uint64_t n_new = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t print = fingerprint(&readings[i]);
+        uint64_t at = print >> 1 & mask;
+        while (table[at] != 0 && table[at] != print) at = (at + 1) & mask;
+        n_new += table[at] == 0;
+        table[at] = print;
     }
-    table[at] = print;
-    return true;
+    return n_new;
 }
 
 /* --- counting --------------------------------------------------------------------------------- */
@@ -157,10 +163,32 @@ void bp_activity_reset(bp_activity *activity) {
         memset(activity->quiet, 0, (size_t)activity->n_units * sizeof *activity->quiet);
 }
 
-static bool is_saturated(bp_unit_kind kind, const bp_unit_reading *reading) {
-    const double square = reading->mean * reading->mean + reading->variance;
-    if (kind == BP_UNIT_SIGMOID) return reading->mean - square < SATURATED_SHARE * 0.25;
-    return kind == BP_UNIT_TANH && 1 - square < SATURATED_SHARE;
+static uint64_t count_silent(const bp_unit_reading *readings, size_t n) {
+    uint64_t silent = 0;
+    for (size_t i = 0; i < n; i++) silent += !readings[i].active;
+    return silent;
+}
+
+static uint64_t count_saturated(bp_unit_kind kind, const bp_unit_reading *readings, size_t n) {
+    uint64_t saturated = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double mean = readings[i].mean, square = mean * mean + readings[i].variance;
+        const double slope = kind == BP_UNIT_SIGMOID ? 4 * (mean - square) : 1 - square;
+        saturated += slope < SATURATED_SHARE;
+    }
+    return saturated;
+}
+
+/* How many have been quiet for so long. */
+static uint64_t note_quiet(uint64_t *quiet, const bp_unit_reading *readings, size_t n,
+                           uint64_t samples, uint64_t long_ago) {
+    uint64_t dead = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t kept = (uint64_t)readings[i].active - 1; /* all bits, or none */
+        quiet[i] = (quiet[i] + samples) & kept;
+        dead += quiet[i] >= long_ago;
+    }
+    return dead;
 }
 
 static void begin_count(bp_activity *activity, uint64_t samples, bp_unit_counts *counts) {
@@ -179,18 +207,14 @@ static void begin_count(bp_activity *activity, uint64_t samples, bp_unit_counts 
 
 static void count_units(bp_activity *activity, const bp_unit_reading *readings, uint64_t first,
                         size_t n, uint64_t samples, bp_unit_counts *counts) {
-    const uint64_t n_words = table_words(activity->n_units);
-    for (size_t i = 0; i < n; i++) {
-        const bp_unit_reading *reading = &readings[i];
-        counts->silent += counts->has_silent && !reading->active;
-        counts->saturated += is_saturated(activity->kind, reading);
-        if (activity->scratch)
-            counts->distinct += enter(activity->scratch, n_words, fingerprint(reading));
-        if (!activity->quiet) continue;
-        uint64_t *quiet = &activity->quiet[first + i];
-        *quiet = reading->active ? 0 : *quiet + samples;
-        counts->dead += counts->has_dead && *quiet >= activity->dead_samples;
-    }
+    if (counts->has_silent) counts->silent += count_silent(readings, n);
+    if (counts->has_saturated) counts->saturated += count_saturated(activity->kind, readings, n);
+    if (activity->scratch)
+        counts->distinct += enter(activity->scratch, table_words(activity->n_units), readings, n);
+    if (!activity->quiet) return;
+    const uint64_t dead =
+        note_quiet(activity->quiet + first, readings, n, samples, activity->dead_samples);
+    if (counts->has_dead) counts->dead += dead;
 }
 
 BP_GUARDED void count_all(bp_activity *activity, const bp_unit_reading *readings, uint64_t samples,

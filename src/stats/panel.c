@@ -4,7 +4,7 @@
 #include "base/vectorised.h"
 #include "stats/blocks.h"
 #include "stats/float_guard.h"
-#include "stats/kernels/kernel.h"
+#include "stats/products.h"
 #include "stats/stats.h"
 
 #include <float.h>
@@ -150,27 +150,6 @@ static bp_tensor view(const bp_panel *panel, const bp_panel_values *values) {
     return bp_tensor_matrix(values->words, values->dtype, (int64_t)panel->n, 0);
 }
 
-typedef struct products {
-    double ab[BP_LANES], aa[BP_LANES], bb[BP_LANES];
-} products;
-
-/* Pairs of which one is not finite are left out. */
-BP_VECTORISED static void add_products(products *sums, const double *a, const double *b, size_t n) {
-    products s = *sums;
-    const size_t whole = n - n % BP_LANES;
-    for (size_t i = 0; i < n; i += BP_LANES) {
-        const size_t some = i < whole ? BP_LANES : n - whole;
-        for (size_t j = 0; j < some; j++) {
-            const bool finite = fabs(a[i + j]) <= DBL_MAX && fabs(b[i + j]) <= DBL_MAX;
-            const double x = finite ? a[i + j] : 0, y = finite ? b[i + j] : 0;
-            s.ab[j] += x * y;
-            s.aa[j] += x * x;
-            s.bb[j] += y * y;
-        }
-    }
-    *sums = s;
-}
-
 /* The exponent that takes the largest to [1, 2); 0 where squares are at home in f64 anyway. */
 static int exponent_of(const bp_tensor *tensor) {
     bp_summary summary;
@@ -187,20 +166,16 @@ static void scale(double *values, size_t n, int exponent) {
 BP_GUARDED bool cosine_of(const bp_tensor *a, const bp_tensor *b, double *cosine) {
     const int exponents[2] = {exponent_of(a), exponent_of(b)};
     double values[2][BP_BLOCK_ELEMENTS];
-    products sums = {.ab = {0}};
+    bp_products sums = {.ab = {0}};
     bp_blocks blocks[2];
     bp_blocks_init(&blocks[0], a);
     bp_blocks_init(&blocks[1], b);
     for (size_t n; (n = bp_blocks_next_f64(&blocks[0], values[0])) > 0;) {
         bp_blocks_next_f64(&blocks[1], values[1]);
         for (int t = 0; t < 2; t++) scale(values[t], n, exponents[t]);
-        add_products(&sums, values[0], values[1], n);
+        bp_products_add(&sums, values[0], values[1], n);
     }
-    const double aa = bp_lanes_total(sums.aa), bb = bp_lanes_total(sums.bb);
-    if (aa == 0 || bb == 0) return false;
-    const double result = bp_lanes_total(sums.ab) / (sqrt(aa) * sqrt(bb));
-    *cosine = fmin(fmax(result, -1), 1);
-    return true;
+    return bp_products_cosine(&sums, cosine);
 }
 
 BP_GUARDED void estimate(bp_panel_reading *reading, uint64_t count) {

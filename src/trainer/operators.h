@@ -129,12 +129,11 @@ int64_t bp_loss_terms(bp_loss loss, int64_t n, int64_t m);
 
 /* --- clip.c --------------------------------------------------------------------------------- */
 
-/* L2, in f64, so that finite gradients have a finite norm. */
-double bp_gradient_norm(int64_t count, const bp_real *gradient);
 /* Whether the recipe clips at all. */
 bool bp_clips(const bp_recipe *recipe);
-/* All gradients of the network, by value, then by norm, as the recipe says. */
-void bp_clip_gradients(const bp_recipe *recipe, int64_t count, bp_real *gradient);
+/* All gradients of the network, by value, then by norm, as the recipe says. norm: theirs before,
+ * NULL where nobody asks. */
+void bp_clip_gradients(const bp_recipe *recipe, int64_t count, bp_real *gradient, double *norm);
 
 /* --- optimiser.c: one update of one parameter ----------------------------------------------- */
 

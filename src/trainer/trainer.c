@@ -157,10 +157,14 @@ static void tell_targets(const bp_trainer *trainer, const bp_part *batch, const 
     bp_tell_scalar(teller, BP_METRIC_TARGET_MAX, most);
 }
 
-static void tell_norm(const bp_trainer *trainer, const bp_teller *teller, bp_metric metric) {
+static void clip_gradients(const bp_trainer *trainer, const bp_teller *teller) {
     const bp_network *network = &trainer->network;
-    if (wants_scalars(teller))
-        bp_tell_scalar(teller, metric, bp_gradient_norm(network->n_values, network->gradients));
+    double norm;
+    const bool asked = wants_scalars(teller);
+    if (!bp_clips(&trainer->recipe)) return;
+    bp_clip_gradients(&trainer->recipe, network->n_values, network->gradients,
+                      asked ? &norm : NULL);
+    if (asked) bp_tell_scalar(teller, BP_METRIC_UNCLIPPED_NORM, norm);
 }
 
 /* The losses of this process's rows; their derivative goes to where the backward pass begins. */
@@ -212,9 +216,7 @@ double bp_trainer_step(bp_trainer *trainer) {
     const double loss = share_loss(trainer, &own, &teller);
     if (batch.n > 0) bp_network_backward(network, &pass, batch.n, &teller);
     share_gradients(trainer, &share);
-    if (bp_clips(&trainer->recipe)) tell_norm(trainer, &teller, BP_METRIC_UNCLIPPED_NORM);
-    bp_clip_gradients(&trainer->recipe, network->n_values, network->gradients);
-    tell_norm(trainer, &teller, BP_METRIC_GRADIENT_NORM);
+    clip_gradients(trainer, &teller);
     tell_gradients(trainer, &teller);
     const bp_update update = {.recipe = &trainer->recipe,
                               .learning_rate =

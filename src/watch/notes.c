@@ -181,10 +181,21 @@ static void note_through_time(bp_watch *watch, uint32_t layer, const bp_tensor *
     set(watch, BP_Q_ERROR_THROUGH_TIME, layer, first / last);
 }
 
+/* Of all gradients that were given as tensors: their norms are sides of a box. */
+static void add_gradient_norm(bp_watch *watch, const bp_summary *summary) {
+    double norm = bp_summary_norm(summary);
+    if (bp_summary_non_finite(summary)) norm = summary->nan ? (double)NAN : (double)INFINITY;
+    const double before = bp_record_has(&watch->record, BP_Q_GRADIENT_NORM, 0)
+                              ? bp_record_get(&watch->record, BP_Q_GRADIENT_NORM, 0)
+                              : 0;
+    set(watch, BP_Q_GRADIENT_NORM, 0, hypot(before, norm));
+}
+
 BP_GUARDED void take_tensor(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
                             const bp_tensor *tensor, const bp_summary *summary) {
     note_format(watch, layer, role, slot, tensor->dtype, summary);
     if (role == BP_ROLE_ACTIVATION) bp_note_units(watch, layer, tensor);
+    if (role == BP_ROLE_GRADIENT) add_gradient_norm(watch, summary);
     /* What comes out of the layer before is this one's input. */
     const bool before = role == BP_ROLE_ERROR_OUTPUT;
     const bp_layer *reader = bp_model_layer(watch->model, before ? layer + 1 : layer);

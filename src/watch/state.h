@@ -36,6 +36,7 @@ struct bp_watch {
     uint64_t *unit_words;
     size_t n_unit_numbers, n_unit_words;
     double *features;         /* scratch: a number for each feature of the input */
+    uint64_t n_inputs;        /* readings of the input so far */
     bp_direction *directions; /* [n_layers + 1]: of the weights' gradients */
     double *direction_numbers;
     size_t n_direction_numbers;

@@ -4,6 +4,8 @@
 
 #define ENOUGH_SAMPLES 32 /* fewer do not tell how much an activation varies */
 
+#define INPUTS_EVERY 16 /* readings of the input, of which one tells its scales */
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* Numbers of what is kept of the layers, and of what they share. */
@@ -87,6 +89,7 @@ static void note_counts(bp_watch *watch, uint32_t layer, const bp_unit_counts *c
 static void note_features(bp_watch *watch) {
     const bp_layer_units *input = &watch->units[0];
     double scales;
+    if (watch->n_inputs++ % INPUTS_EVERY != 0) return; /* a data set is what it is */
     if (bp_units_scales(&input->sums, &input->shape, ENOUGH_SAMPLES, watch->features, &scales))
         bp_record_set(&watch->record, BP_Q_FEATURE_SCALES, 0, scales);
 }

@@ -118,16 +118,19 @@ static void a_blocked_path_explains_what_lies_before_it(void **state) {
     chain_close(&c);
 }
 
-static void raw_inputs_explain_the_start_only(void **state) {
+static void raw_inputs_explain_what_they_may(void **state) {
     (void)state;
     chain c;
     open_seen(&c);
     put(&c, BP_PROBLEM_INPUT_NOT_NORMALISED, 0, BP_WARNING);
-    bp_finding_slot *high = put(&c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH, 2, BP_ERROR);
+    put(&c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH, 90, BP_ERROR);
     assert_int_equal(cause_of(&c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH),
                      BP_PROBLEM_INPUT_NOT_NORMALISED);
-    high->finding.since_earliest = 90;
-    assert_int_equal(cause_of(&c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH), 0);
+    bp_finding_slot *dead = put(&c, BP_PROBLEM_DEAD_UNITS, 2, BP_ERROR);
+    c.diagnosis->slots[BP_PROBLEM_LEARNING_RATE_TOO_HIGH].exists = false;
+    assert_int_equal(cause_of(&c, BP_PROBLEM_DEAD_UNITS), BP_PROBLEM_INPUT_NOT_NORMALISED);
+    dead->finding.since_earliest = 90; /* large inputs kill at once or not at all */
+    assert_int_equal(cause_of(&c, BP_PROBLEM_DEAD_UNITS), 0);
     chain_close(&c);
 }
 
@@ -187,7 +190,7 @@ int main(void) {
         cmocka_unit_test(symptoms_of_the_loss_explain_no_mechanism),
         cmocka_unit_test(a_plateau_hangs_under_what_holds),
         cmocka_unit_test(a_blocked_path_explains_what_lies_before_it),
-        cmocka_unit_test(raw_inputs_explain_the_start_only),
+        cmocka_unit_test(raw_inputs_explain_what_they_may),
         cmocka_unit_test(a_chain_of_three_has_one_root),
         cmocka_unit_test(bad_data_are_no_explosions_fault),
         cmocka_unit_test(short_steps_stall_full_precision_only),

@@ -26,16 +26,14 @@ static void death_after_a_jump_hangs_under_it(void **state) {
     jump(&c, 30, 100);
     die(&c);
     chain_run(&c, 31, 120);
-    for (uint32_t i = 0; i < 2; i++) { /* the step was too long, and so it exploded */
-        const bp_finding *f = bp_diagnosis_finding(c.diagnosis, i);
-        assert_int_equal(f->problem,
-                         i ? BP_PROBLEM_EXPLODING_GRADIENT : BP_PROBLEM_LEARNING_RATE_TOO_HIGH);
-        assert_int_equal(f->parent, (int32_t)i - 1);
-        assert_int_equal(f->since_step, 30);
-        assert_int_equal(f->last_step, 119);
-        assert_int_equal(f->severity, BP_ERROR);
-    }
-    assert_int_equal(chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT)->parent, 1);
+    const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
+    assert_int_equal(root->problem, BP_PROBLEM_EXPLODING_GRADIENT);
+    assert_int_equal(root->since_step, 30);
+    assert_int_equal(root->last_step, 119);
+    assert_int_equal(root->severity, BP_ERROR);
+    assert_int_equal(chain_find(&c, BP_PROBLEM_VANISHING_GRADIENT)->parent, 0);
+    /* the loss was thrown before the step was taken: a batch did it, not the rate */
+    assert_null(chain_find(&c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH));
     chain_close(&c);
 }
 

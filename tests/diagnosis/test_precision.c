@@ -32,6 +32,13 @@ static void tell_formats(const chain *c, bp_record *record) {
     }
 }
 
+/* Of these problems: what other detectors say of such a run is their tests' matter. */
+static uint32_t n_found(chain *c) {
+    return (chain_find(c, BP_PROBLEM_CLIP_TO_ZERO) != NULL) +
+           (chain_find(c, BP_PROBLEM_LOW_PRECISION_UNDERFLOW) != NULL) +
+           (chain_find(c, BP_PROBLEM_LOW_PRECISION_OVERFLOW) != NULL);
+}
+
 static void open(chain *c, uint32_t n_layers) {
     chain_open(c, n_layers, BP_ACTIVATION_TANH, BP_NORM_NONE);
     memset(&now, 0, sizeof now);
@@ -54,7 +61,7 @@ static void clipping_is_healthy(void **state) {
         now.unclipped = step % 10 ? 5 : 1e30;
         chain_step(&c, step);
     }
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_close(&c);
 }
 
@@ -100,7 +107,7 @@ static void seen_by_the_updates(void **state) {
         for (uint32_t id = 1; id <= 4; id++) c.update_rms[id] = 0;
         if (moves) c.update_rms[3] = 1e-4;
         chain_run(&c, 10, 20);
-        assert_int_equal(chain_n_findings(&c), moves ? 0 : 1);
+        assert_int_equal(n_found(&c), moves ? 0 : 1);
         chain_close(&c);
     }
 }
@@ -117,7 +124,7 @@ static void a_skipped_step_is_no_clipping(void **state) {
         if (step % 10) bp_record_set(&c.record, BP_Q_UNCLIPPED_NORM, 0, 1);
         bp_diagnosis_step(c.diagnosis, &c.record);
     }
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_close(&c);
 }
 
@@ -147,10 +154,10 @@ static void too_small_for_half(void **state) {
     chain_assert_says(f->cause, "there is no loss scale");
     chain_close(&c);
     half_without_a_scale(&c, 1.5);
-    assert_int_equal(chain_find(&c, BP_PROBLEM_LOW_PRECISION_UNDERFLOW)->severity, BP_WARNING);
+    assert_int_equal(chain_find(&c, BP_PROBLEM_LOW_PRECISION_UNDERFLOW)->severity, BP_HINT);
     chain_close(&c);
     half_without_a_scale(&c, 0.05); /* nothing is missed */
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_close(&c);
 }
 
@@ -166,7 +173,7 @@ static void a_stretch_of_layers(void **state) {
         if (way == 0) now.tiny_error[4] = 0.5;
         if (way == 1) now.tiny_error[6] = 0.5;
         chain_run(&c, 0, 60);
-        assert_int_equal(chain_n_findings(&c), way == 0 ? 1 : 0);
+        assert_int_equal(n_found(&c), way == 0 ? 1 : 0);
         chain_close(&c);
     }
 }
@@ -181,7 +188,7 @@ static void formats_with_a_wide_range(void **state) {
         for (uint32_t id = 1; id <= 6; id++) now.tiny_error[id] = now.tiny_gradient[id] = 0.9;
         c.loss = CHAIN_TRIVIAL;
         chain_run(&c, 0, 100);
-        assert_int_equal(chain_n_findings(&c), 0);
+        assert_int_equal(n_found(&c), 0);
         chain_close(&c);
     }
 }
@@ -295,7 +302,7 @@ static void a_scaler_that_finds_its_scale(void **state) {
     chain c;
     open(&c, 6);
     for (int64_t step = 0; step < 300; step++) skipped_step(&c, step, step < 10 || step % 50 == 0);
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_close(&c);
 }
 
@@ -305,7 +312,7 @@ static void eleven_in_a_row(void **state) {
     open(&c, 6);
     for (int64_t step = 0; step < 20; step++) skipped_step(&c, step, false);
     for (int64_t step = 20; step < 31; step++) {
-        assert_int_equal(chain_n_findings(&c), 0);
+        assert_int_equal(n_found(&c), 0);
         skipped_step(&c, step, true);
     }
     const bp_finding *f = chain_find(&c, BP_PROBLEM_LOW_PRECISION_OVERFLOW);
@@ -313,11 +320,13 @@ static void eleven_in_a_row(void **state) {
     assert_int_equal(f->severity, BP_ERROR);
     assert_int_equal(f->since_step, 20);
     assert_int_equal(f->layers[0], 4);
-    chain_assert_says(f->title, "skipped 11 of the last 31 steps");
+    chain_assert_says(f->title, "gradients overflow: the loss scaler skipped 11 of 31 steps");
     chain_assert_says(f->cause, "begins in layer 4; the loss scale is 1020");
     skipped_step(&c, 31, false);
     assert_false(f->open);
     assert_int_equal(f->severity, BP_HINT);
+    chain_find(&c, BP_PROBLEM_LOW_PRECISION_OVERFLOW);
+    chain_assert_says(f->title, "overflowed for a while: the loss scaler skipped 11 of 31 steps");
     chain_close(&c);
 }
 
@@ -326,7 +335,7 @@ static void more_than_a_tenth(void **state) {
     chain c;
     open(&c, 6);
     for (int64_t step = 0; step < 99; step++) skipped_step(&c, step, step % 8 == 7);
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     skipped_step(&c, 99, false);
     const bp_finding *f = chain_find(&c, BP_PROBLEM_LOW_PRECISION_OVERFLOW);
     assert_non_null(f);

@@ -25,6 +25,13 @@ static void tell_units(const chain *c, bp_record *record) {
     }
 }
 
+/* Of these problems: what other detectors say of such a run is their tests' matter. */
+static uint32_t n_found(chain *c) {
+    return (chain_find(c, BP_PROBLEM_SYMMETRIC_UNITS) != NULL) +
+           (chain_find(c, BP_PROBLEM_CONSTANT_INIT) != NULL) +
+           (chain_find(c, BP_PROBLEM_ZERO_INIT) != NULL);
+}
+
 static void open(chain *c, uint32_t n_layers, bp_activation activation) {
     chain_open(c, n_layers, activation, BP_NORM_NONE);
     memset(&now, 0, sizeof now);
@@ -44,7 +51,7 @@ static void different_units_are_healthy(void **state) {
     now.distinct[2] = 7; /* 57 are dead and count as one, 6 of 7 differ */
     now.silent[2] = 57;
     chain_run(&c, 0, 100);
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_close(&c);
 }
 
@@ -60,7 +67,7 @@ static void constant_weights(void **state) {
     chain_run(&c, 0, 2);
     for (uint32_t id = 2; id <= 3; id++) now.spread[id] = 0.1; /* by inputs, not by units */
     chain_run(&c, 2, 4);
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_run(&c, 4, 5);
     const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
     assert_non_null(root);
@@ -94,7 +101,7 @@ static void copied_rows(void **state) {
     const bp_finding *f = chain_find(&c, BP_PROBLEM_SYMMETRIC_UNITS);
     assert_non_null(f);
     assert_int_equal(f->severity, BP_WARNING); /* six are more than one */
-    assert_int_equal(chain_n_findings(&c), 1);
+    assert_int_equal(n_found(&c), 1);
     now.distinct[2] = CHAIN_UNITS;
     chain_run(&c, 60, 61);
     assert_false(f->open);
@@ -127,7 +134,7 @@ static void other_equal_outputs(void **state) {
         if (why == 4)
             now.distinct[2] = CHAIN_UNITS, now.distinct[4] = 1; /* outputs, unused classes */
         chain_run(&c, 0, 60);
-        assert_int_equal(chain_n_findings(&c), 0);
+        assert_int_equal(n_found(&c), 0);
         chain_close(&c);
     }
 }
@@ -156,7 +163,7 @@ static void zeros_that_an_update_ends(void **state) {
     now.spread[5] = now.spread[3] = 1;
     now.gradient_rms[3] = 0.1;
     chain_run(&c, 2, 100);
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_close(&c);
 }
 
@@ -171,7 +178,7 @@ static void one_layer_of_relu(void **state) {
     c.activation_part[3] = 0;
     c.loss = CHAIN_TRIVIAL;
     chain_run(&c, 0, 4);
-    assert_int_equal(chain_n_findings(&c), 0);
+    assert_int_equal(n_found(&c), 0);
     chain_run(&c, 4, 5);
     const bp_finding *f = chain_find(&c, BP_PROBLEM_ZERO_INIT);
     assert_non_null(f);
@@ -238,7 +245,7 @@ static void zeros_cut_off_by_others(void **state) {
         if (way == 1) now.error_rms[3] = 0;
         if (way == 2) now.gradient_rms[3] = 0.1; /* a rate of 0 alone keeps it so */
         chain_run(&c, 0, 60);
-        assert_int_equal(chain_n_findings(&c), 0);
+        assert_int_equal(n_found(&c), 0);
         chain_close(&c);
     }
 }

@@ -10,6 +10,12 @@ static void tell_ratios(const chain *c, bp_record *record) {
         if (!isnan(ratio[id])) bp_record_set(record, BP_Q_ERROR_THROUGH_TIME, id, ratio[id]);
 }
 
+/* Of these problems: what other detectors say of such a run is their tests' matter. */
+static uint32_t n_found(chain *c) {
+    return (chain_find(c, BP_PROBLEM_VANISHING_GRADIENT) != NULL) +
+           (chain_find(c, BP_PROBLEM_EXPLODING_GRADIENT) != NULL);
+}
+
 static void open(chain *c, uint32_t n_layers, double loss) {
     chain_open_of(c, n_layers, BP_LAYER_RNN, BP_ACTIVATION_TANH, BP_NORM_NONE);
     for (uint32_t id = 0; id <= CHAIN_MAX; id++) ratio[id] = 1;
@@ -80,6 +86,32 @@ static void it_began_later(void **state) {
     assert_int_equal(f->n_layers, 2);
     assert_string_equal(f->title, "layers 1, 2 of 4 do not learn from early time steps");
     chain_close(&c);
+}
+
+/* Gates can open: what costs steps is no error, and what is on its way there is not told. */
+static void gates_may_open(void **state) {
+    (void)state;
+    for (int opening = 0; opening < 2; opening++) {
+        chain c;
+        chain_open_of(&c, 3, BP_LAYER_GRU, BP_ACTIVATION_LINEAR, BP_NORM_NONE);
+        c.loss = CHAIN_TRIVIAL;
+        c.more = tell_ratios;
+        for (uint32_t id = 0; id <= CHAIN_MAX; id++) ratio[id] = 1;
+        ratio[1] = 1e-10;
+        for (int64_t step = 0; step < 400; step++) {
+            if (opening) ratio[1] *= 1.06;
+            chain_step(&c, step);
+        }
+        const bp_finding *f = vanishing(&c);
+        if (opening) assert_null(f);
+        if (!opening) {
+            assert_non_null(f);
+            assert_int_equal(f->severity, BP_WARNING);
+            chain_assert_says(f->cause, "here through the gates, at every step back");
+            chain_assert_says(f->note, "gates may open yet");
+        }
+        chain_close(&c);
+    }
 }
 
 /* Half of the records is not most of them. */
@@ -156,6 +188,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_learnt_and_nothing_arrives),
         cmocka_unit_test(either_alone),
         cmocka_unit_test(it_began_later),
+        cmocka_unit_test(gates_may_open),
         cmocka_unit_test(a_median_is_judged),
         cmocka_unit_test(it_healed),
         cmocka_unit_test(depth_comes_first),

@@ -124,11 +124,12 @@ class Stages(unittest.TestCase):
                 count = check.check_pytorch()
         return count, said.getvalue()
 
-    def test_pytorch_runs_each_file_and_the_bench(self):
+    def test_pytorch_runs_each_file_and_the_benches(self):
         good, bad = "def test_a(self): pass", "def test_a(self): import no_such_framework"
         count, said = self.pytorch_of(("tests/pytorch/test_a.py", good), ("tests/pytorch/test_b.py", bad),
-                                      ("tests/pytorch/support.py", bad), ("bench/test_watch.py", good))
-        self.assertEqual(count, Count(2, 1))
+                                      ("tests/pytorch/support.py", bad), ("bench/test_watch.py", good),
+                                      ("bench/test_accuracy_torch.py", good))
+        self.assertEqual(count, Count(3, 1))
         self.assertRegex(said, r"(?m)^tests/pytorch/test_b.py +0 passed, 1 failed, \d+\.\d s$")
 
     def test_pytorch_without_a_test_is_nothing(self):

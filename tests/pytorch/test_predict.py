@@ -261,6 +261,71 @@ class Gains(unittest.TestCase):
         self.assertEqual(prediction.problem, "non-finite")
 
 
+class Theory(unittest.TestCase):
+    """Predicted beside measured: means over seeds."""
+
+    def mean_off(self, build, *, seeds=4, n=64):
+        """For each layer: mean over seeds of predicted / measured."""
+        ratios = collections.defaultdict(list)
+        for seed in range(seeds):
+            torch.manual_seed(seed)
+            prediction = backprobe.predict(build(), data.digits(n), nn.CrossEntropyLoss())
+            self.assertEqual(prediction.not_predicted, "")
+            self.assertIsNone(prediction.layers[0].predicted)
+            for layer in prediction.layers[1:]:
+                ratios[layer.layer].append(layer.predicted / layer.backward)
+        return [sum(r) / len(r) for r in ratios.values()]
+
+    def mlp(self, activation, norm=None):
+        layers = [nn.Flatten()]
+        for _ in range(8):
+            layers += [nn.Linear(64, 64), *([norm(64)] if norm else []), activation()]
+        return nn.Sequential(*layers, nn.Linear(64, 10))
+
+    def test_plain_and_normalised(self):
+        for activation in (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.Softplus):
+            for norm in (None, nn.BatchNorm1d, nn.LayerNorm):
+                with self.subTest(activation=activation.__name__, norm=norm):
+                    off = self.mean_off(lambda: self.mlp(activation, norm))
+                    self.assertEqual(len(off), 8)
+                    for ratio in off:
+                        self.assertLess(abs(ratio - 1), 0.16)
+                    self.assertLess(abs(sum(off) / len(off) - 1), 0.04)
+
+    def test_residual(self):
+        class Block(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.a, self.norm, self.b = nn.Linear(64, 64), nn.LayerNorm(64), nn.Linear(64, 64)
+
+            def forward(self, x):
+                return x + self.b(torch.relu(self.a(self.norm(x))))
+
+        off = self.mean_off(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 64), *(Block() for _ in range(5)), nn.Linear(64, 10)))
+        self.assertEqual(len(off), 6)
+        for ratio in off:
+            self.assertLess(abs(ratio - 1), 0.1)
+
+    def test_depth_and_critical_weights(self):
+        torch.manual_seed(1)
+        prediction = backprobe.predict(self.mlp(nn.ReLU), data.digits(64), nn.CrossEntropyLoss())
+        self.assertLess(abs(prediction.trainable_layers / 3.35 - 1), 0.15)  # 6 / ln 6
+        self.assertLess(abs(prediction.layers[2].critical_std / (2 / 64) ** 0.5 - 1), 0.01)
+        self.assertRegex(prediction.critical, r"^relu layers of this depth .* std 0\.18, that is 1\.41 ")
+
+    def test_where_theory_ends(self):
+        prediction = backprobe.predict(Everything(), data.digits(24), nn.CrossEntropyLoss())
+        self.assertRegex(prediction.not_predicted, r"^from layer \d \(lstm.*recurrent")
+        self.assertIn("not predicted:", str(prediction))
+        self.assertTrue(all(layer.predicted is None for layer in prediction.layers))
+
+    def test_tokens_tell_nothing_of_the_size_of_inputs(self):
+        model = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(40, 32), nn.Tanh(), nn.Linear(32, 3))
+        prediction = backprobe.predict(model, torch.randint(0, 20, (16, 5)))
+        self.assertEqual(prediction.not_predicted, "")
+        self.assertIsNotNone(prediction.layers[-1].predicted)
+
+
 class Calls(unittest.TestCase):
     def setUp(self):
         torch.manual_seed(1)
@@ -323,8 +388,11 @@ class Calls(unittest.TestCase):
         lines = text.splitlines()
         self.assertRegex(lines[0], "^prediction from one batch: the error signal keeps within ×")
         self.assertRegex(lines[1], r"^  loss 2\.\d+$")
-        self.assertRegex(lines[2], r"^  layer (\(log scale\))? +error signal +gain +forward +variation$")
-        self.assertRegex(lines[3], r"^  1 1   █+[▏▎▍▌▋▊▉]? +[\d.]+ +– +[\d.]+ +[\d.]+$")
+        self.assertRegex(lines[2], r"^  layer (\(log scale\))? +error signal +gain +predicted +forward +variation$")
+        self.assertRegex(lines[3], r"^  1 1   █+[▏▎▍▌▋▊▉]? +[\d.]+ +– +– +[\d.]+ +[\d.]+$")
+        self.assertRegex(lines[4], r"^  2 3   █+[▏▎▍▌▋▊▉]? +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$")
+        self.assertRegex(text, r"\n  depth: about \d+ such layers can be trained, the network has 2\n")
+        self.assertRegex(text, r"\n  critical: tanh layers of this depth pass the error signal on with weights of\s+std 0\.2")
         self.assertLessEqual(max(map(len, lines)), 100)
 
 

@@ -22,7 +22,7 @@ typedef struct layer {
     bp_activity activity;
     bp_unit_shape shape;
     double numbers[3 * MOST];
-    uint64_t quiet[MOST], scratch[4 * MOST];
+    uint64_t quiet[MOST], scratch[8 * MOST];
     float values[SAMPLES * MOST];
 } layer;
 

@@ -27,7 +27,8 @@ typedef struct host {
 
 static host h; /* large */
 
-static void open_host(const bp_layer *layers, const int64_t input[3], int64_t train_samples) {
+static void open_host_every(int64_t every, const bp_layer *layers, const int64_t input[3],
+                            int64_t train_samples) {
     memset(&h, 0, sizeof h);
     assert_int_equal(bp_model_open(&h.model, NULL), BP_OK);
     for (; layers->kind; layers++)
@@ -41,9 +42,13 @@ static void open_host(const bp_layer *layers, const int64_t input[3], int64_t tr
                               .trivial_loss = 1};
     bp_model_set_recipe(h.model, &recipe);
     bp_watch_options options = BP_WATCH_OPTIONS_INIT;
-    options.every = 1;
+    options.every = every;
     assert_int_equal(bp_watch_open(&h.watch, h.model, &options, NULL), BP_OK);
     h.observer = bp_watch_observer(h.watch);
+}
+
+static void open_host(const bp_layer *layers, const int64_t input[3], int64_t train_samples) {
+    open_host_every(1, layers, input, train_samples);
 }
 
 static void close_host(void) {
@@ -397,6 +402,29 @@ static void gradients_that_turn(void **state) {
     close_host();
 }
 
+static void the_norm_of_all_gradients(void **state) {
+    (void)state;
+    const bp_layer layers[] = {dense(4, BP_ACTIVATION_LINEAR), dense(4, BP_ACTIVATION_LINEAR), {0}};
+    const int64_t input[3] = {4, 1, 1};
+    float first[4] = {2, 0, 0, 0}, second[4] = {0, 3, 0, 6};
+    const bp_tensor a = bp_tensor_matrix(first, BP_F32, 4, 0);
+    const bp_tensor b = bp_tensor_matrix(second, BP_F32, 4, 0);
+    open_host(layers, input, 0);
+    const float planted[3] = {6, INFINITY, NAN};
+    for (int i = 0; i < 3; i++) {
+        second[3] = planted[i];
+        begin(1);
+        tell(1, BP_ROLE_GRADIENT, &a);
+        tell(2, BP_ROLE_GRADIENT, &b);
+        const bp_record *r = end();
+        if (i == 0) assert_true(is_near(r, BP_Q_GRADIENT_NORM, 0, 7));
+        if (i == 1) assert_true(isinf(bp_record_get(r, BP_Q_GRADIENT_NORM, 0)));
+        if (i == 2) assert_true(isnan(bp_record_get(r, BP_Q_GRADIENT_NORM, 0)));
+        assert_true(bp_record_has(r, BP_Q_GRADIENT_NORM, 0));
+    }
+    close_host();
+}
+
 /* --- through time ----------------------------------------------------------------------------- */
 
 /* Of a layer's input [8, steps, 3]: `first` in the first steps, `last` in the last, 5 between. */
@@ -487,7 +515,6 @@ static void scalars_of_a_step(void **state) {
     } told[] = {{BP_METRIC_TARGET_MIN, BP_Q_TARGET_MIN, -3},
                 {BP_METRIC_TARGET_MAX, BP_Q_TARGET_MAX, 9.5},
                 {BP_METRIC_TRAIN_ACCURACY, BP_Q_TRAIN_ACCURACY, 0.75},
-                {BP_METRIC_GRADIENT_NORM, BP_Q_GRADIENT_NORM, 2},
                 {BP_METRIC_UNCLIPPED_NORM, BP_Q_UNCLIPPED_NORM, 64}};
     open_host(layers, input, 0);
     begin(1);
@@ -496,6 +523,34 @@ static void scalars_of_a_step(void **state) {
     const bp_record *r = end();
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
         assert_true(is(r, told[i].quantity, 0, told[i].value));
+    close_host();
+}
+
+/* A light step tells its loss alone; a validation behind it makes it a record, with the accuracy
+ * that was told before. */
+static void a_validation_behind_a_light_step(void **state) {
+    (void)state;
+    const bp_layer layers[] = {dense(4, BP_ACTIVATION_LINEAR), {0}};
+    const int64_t input[3] = {4, 1, 1};
+    open_host_every(4, layers, input, 0);
+    for (int step = 0; step < 4; step++) {
+        begin(1);
+        h.observer->scalar(h.observer->context, BP_METRIC_TRAIN_ACCURACY, 0.25 * step);
+        h.observer->scalar(h.observer->context, BP_METRIC_TARGET_MAX, 7);
+        h.observer->step_end(h.observer->context);
+        if (step == 2) {
+            h.observer->scalar(h.observer->context, BP_METRIC_VALIDATION_LOSS, 0.75);
+            h.observer->scalar(h.observer->context, BP_METRIC_VALIDATION_ACCURACY, 0.625);
+        }
+        const bp_record *r = bp_watch_record(h.watch);
+        assert_int_equal(r->step, step < 2 ? 0 : 2); /* the last one that is more than a loss */
+        if (step < 2) assert_true(is(r, BP_Q_TARGET_MAX, 0, 7));
+        if (step < 2) continue;
+        assert_true(is(r, BP_Q_LOSS, 0, 0.5) && is(r, BP_Q_TRAIN_ACCURACY, 0, 0.5));
+        assert_true(is(r, BP_Q_VALIDATION_LOSS, 0, 0.75));
+        assert_true(is(r, BP_Q_VALIDATION_ACCURACY, 0, 0.625));
+        assert_false(bp_record_has(r, BP_Q_TARGET_MAX, 0));
+    }
     close_host();
 }
 
@@ -511,9 +566,11 @@ int main(void) {
         cmocka_unit_test(formats),
         cmocka_unit_test(spread_of_weights),
         cmocka_unit_test(gradients_that_turn),
+        cmocka_unit_test(the_norm_of_all_gradients),
         cmocka_unit_test(error_signals_through_time),
         cmocka_unit_test(a_skip_around_a_recurrent_layer),
         cmocka_unit_test(scalars_of_a_step),
+        cmocka_unit_test(a_validation_behind_a_light_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
