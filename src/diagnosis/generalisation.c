@@ -45,6 +45,18 @@ void bp_generalisation_rewind(bp_generalisation *g, int64_t step) {
     bp_curve_rewind(&g->accuracy.train, step);
 }
 
+void bp_generalisation_overview(const bp_generalisation *g, bp_diagnosis_overview *overview) {
+    const bool by_accuracy = g->accuracy.n > 0;
+    const bp_metric_history *metric = by_accuracy ? &g->accuracy : &g->loss;
+    overview->n_validations = metric->n;
+    overview->best_is_accuracy = by_accuracy;
+    overview->best_validation = (double)NAN;
+    overview->best_validation_step = -1;
+    if (metric->n == 0) return;
+    overview->best_validation = by_accuracy ? -metric->best : metric->best;
+    overview->best_validation_step = metric->best_step;
+}
+
 /* True when there is something new to judge: after many evaluations each 1/64 more is enough. */
 static bool note_evaluation(bp_metric_history *metric, int64_t step, double value) {
     if (!isfinite(value)) return false;
@@ -157,6 +169,14 @@ static double guessing(const bp_diagnosis *d) {
     return level > 0 && isfinite(level) ? level : (double)NAN;
 }
 
+/* The accuracy of guessing: of equal shares where no more is known; NaN without any classes. */
+static double chance_of(const bp_diagnosis *d) {
+    const bp_recipe *recipe = bp_model_recipe(d->model);
+    if (recipe->chance_accuracy > 0 && recipe->chance_accuracy < 1) return recipe->chance_accuracy;
+    if (recipe->n_outputs < 1) return (double)NAN;
+    return recipe->n_outputs > 1 ? 1.0 / (double)recipe->n_outputs : 0.5;
+}
+
 /* A size for losses: that of guessing, or the first one. */
 static double level_of(const bp_diagnosis *d) {
     const double level = bp_trivial_level(d);
@@ -252,7 +272,7 @@ typedef struct gap {
 static double shortfall(const bp_diagnosis *d, bool by_accuracy) {
     const bp_generalisation *all = &d->generalisation;
     const bp_curve *loss = &all->loss.value, *accuracy = &all->accuracy.value;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double chance = chance_of(d);
     if (by_accuracy) {
         const double best = -smoothed(accuracy, best_of(accuracy));
         if (best <= 1) return (1 - best) / (chance > 0 && chance < 1 ? 1 - chance : 1);
@@ -266,7 +286,7 @@ static bool was_never_better(const bp_diagnosis *d, bool by_accuracy) {
     const bp_curve *accuracy = &d->generalisation.accuracy.value;
     if (!(smoothed(loss, best_of(loss)) > 0.98 * guessing(d))) return false;
     if (!by_accuracy) return true;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double chance = chance_of(d);
     const double best = -smoothed(accuracy, best_of(accuracy));
     return chance > 0 && best < chance + WON * (1 - chance);
 }
@@ -353,7 +373,7 @@ static uint32_t judge_overconfident(bp_diagnosis *d, int64_t step) {
 
 static uint32_t judge(bp_diagnosis *d, int64_t step) {
     bp_generalisation *g = &d->generalisation;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double chance = chance_of(d);
     const double level = guessing(d);
     const bool by_accuracy = g->accuracy.value.n >= MIN_EVALUATIONS;
     measure_decline(d, &g->accuracy, chance > 0 ? -chance : (double)NAN, 1 - chance, BY_IMPROVEMENT,

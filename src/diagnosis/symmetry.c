@@ -128,7 +128,6 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
         layer->gets_input = !(value(record, BP_Q_ACTIVATION_RMS, id - 1) <= 0);
         layer->gives_nothing = value(record, BP_Q_ACTIVATION_RMS, id) <= 0;
         layer->gets_error = value(record, BP_Q_ERROR_RMS, id) > 0;
-        layer->blocks_error = value(record, BP_Q_ERROR_PRE_ACTIVATION, id) <= 0;
     }
     if (layer->n_updates < 2 && value(record, BP_Q_UPDATE_RMS, id) > 0) layer->n_updates++;
 }
@@ -139,9 +138,9 @@ static bool is_stuck(const bp_layer_symmetry *layer) {
     return layer->is_trained && layer->n_stuck >= RECORDS;
 }
 
-/* A layer of zeros is to blame when something comes in and nothing goes out of a hidden one, or
- * when its own activation, flat at 0, stops an error signal. Two are when each is in the way of the
- * other. One that gets nothing for another reason is not. */
+/* A layer of zeros is to blame when something comes in and nothing goes out of a hidden one: what
+ * comes after it learns nothing of the input, or its own activation, flat at 0, stops the error
+ * signal. Two are when each is in the way of the other. One that gets nothing is not. */
 static bool zeros_hold_up(const bp_diagnosis *d) {
     const bp_layer_symmetry *first = NULL, *last = NULL;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
@@ -149,7 +148,6 @@ static bool zeros_hold_up(const bp_diagnosis *d) {
         if (!is_stuck(layer)) continue;
         if (!first) first = layer;
         last = layer;
-        if (layer->gets_error && layer->blocks_error) return true;
     }
     if (!first || !first->gets_input) return false;
     return first == last ? first->is_hidden && first->gives_nothing : last->gets_error;

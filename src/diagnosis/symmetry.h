@@ -19,7 +19,7 @@ typedef struct bp_layer_symmetry {
     bool is_equal;                  /* units are copies, for long enough and after updates */
     bool was_told, began_as_copies; /* units, and that they were equal when they first were */
     /* Of weights that are zeros still, in the last record: */
-    bool gets_input, gets_error, gives_nothing, blocks_error;
+    bool gets_input, gets_error, gives_nothing;
     bp_beginning began;
     uint32_t n_updates;        /* records in which its weights moved, up to 2 */
     uint32_t n_equal, n_stuck; /* records in a row up to now: units equal; weights still all 0 */

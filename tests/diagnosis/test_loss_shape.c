@@ -26,8 +26,6 @@ static void healthy_curves_say_nothing(void **state) {
                           bp_severity_name(finding->severity), bp_problem_name(finding->problem),
                           finding->title);
         }
-        if (chain_n_findings(&c))
-            print_message("   steps %d, epoch %d, validated every %d by %g samples, trivial %g, floor %g, gap %g, time %g, power %g, batch %g\n", (int)run.steps, (int)run.epoch, (int)run.validation_every, run.validation_samples, run.trivial, run.floor, run.gap, run.time, run.power, run.batch);
         chain_close(&c);
     }
     print_message("%u healthy curves: %u warnings, %u hints\n", (unsigned)N_HEALTHY, n_warnings,

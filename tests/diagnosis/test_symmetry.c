@@ -51,6 +51,7 @@ static void different_units_are_healthy(void **state) {
     open(&c, 5, BP_ACTIVATION_RELU);
     now.distinct[2] = 7; /* 57 are dead and count as one, 6 of 7 differ */
     now.silent[2] = 57;
+    now.distinct[3] = 7; /* more than a tenth */
     chain_run(&c, 0, 100);
     assert_int_equal(n_found(&c), 0);
     chain_close(&c);
@@ -174,6 +175,20 @@ static void copied_rows(void **state) {
     chain_close(&c);
 }
 
+/* 57 are dead and count as one, the other seven are copies of each other. */
+static void copies_beside_dead_units(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 4, BP_ACTIVATION_RELU);
+    now.distinct[2] = 2;
+    now.silent[2] = 57;
+    chain_run(&c, 0, 30);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_SYMMETRIC_UNITS);
+    assert_non_null(f);
+    chain_assert_says(f->cause, "the 7 units of layer 2 (dense_2) give only 1 different output:");
+    chain_close(&c);
+}
+
 static void what_is_learnt_all_the_same_is_a_warning(void **state) {
     (void)state;
     chain c;
@@ -241,6 +256,7 @@ static void one_layer_of_relu(void **state) {
     now.distinct[3] = 1;
     now.activation_rms[3] = 0;
     c.activation_part[3] = 0;
+    now.silent[3] = CHAIN_UNITS;
     c.loss = CHAIN_TRIVIAL;
     chain_run(&c, 0, 4);
     assert_int_equal(n_found(&c), 0);
@@ -339,7 +355,10 @@ static void zeros_cut_off_by_others(void **state) {
         const uint32_t layer = way == 0 ? 5 : 3;
         zeros(&c, layer);
         if (way == 1) now.error_rms[3] = 0;
-        if (way == 2) now.gradient_rms[3] = 0.1; /* a rate of 0 alone keeps it so */
+        if (way == 2) { /* a rate that is 0 alone keeps it so */
+            now.gradient_rms[3] = 0.1;
+            now.activation_rms[3] = 0;
+        }
         chain_run(&c, 0, 60);
         assert_int_equal(n_found(&c), 0);
         chain_close(&c);
@@ -354,6 +373,7 @@ int main(void) {
         cmocka_unit_test(copied_rows_that_died),
         cmocka_unit_test(constants_that_saturate),
         cmocka_unit_test(copied_rows),
+        cmocka_unit_test(copies_beside_dead_units),
         cmocka_unit_test(what_is_learnt_all_the_same_is_a_warning),
         cmocka_unit_test(other_equal_outputs),
         cmocka_unit_test(zeros_that_an_update_ends),
