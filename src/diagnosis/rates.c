@@ -58,8 +58,8 @@ static void note_schedule(bp_rates *rates, const bp_record *record) {
         rates->risen_at = rates->n_records;
     rates->lr = lr;
     rates->lr_max = fmax(rates->lr_max, lr);
-    rates->is_rising = rates->risen_at && rates->n_records - rates->risen_at < SETTLED_AFTER;
-    rates->is_settled = !rates->is_rising && lr >= 0.5 * rates->lr_max;
+    const bool warm = !rates->risen_at || rates->n_records - rates->risen_at >= SETTLED_AFTER;
+    rates->is_settled = warm && lr >= 0.5 * rates->lr_max;
 }
 
 static void average(float *mean, uint16_t *n, double value) {
@@ -265,7 +265,6 @@ static uint32_t tell(bp_diagnosis *d, const bp_onset *since, int64_t step, bp_se
 /* The network was well when it began: error signals kept their size over depth, and no layer began
  * with weights that are far too large. What is wrong since, steps have made so. */
 static bool has_large_weights(const bp_diagnosis *d) {
-    if (d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists) return true;
     for (uint32_t id = 1; id <= d->n_layers; id++)
         if (bp_weight_scale(d, id, d->history.layer[id].first_weight_rms) > TOO_LARGE) return true;
     return false;

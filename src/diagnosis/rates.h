@@ -33,7 +33,6 @@ typedef struct bp_rates {
     uint64_t risen_at;  /* the last record at which the learning rate rose */
     bool is_settled;    /* no warm-up, and not yet decayed to half of the largest */
     double calm;        /* the loss at the full record before; NaN: none */
-    bool is_rising;     /* warm-up */
     double loudest;     /* the largest loss since the last full record */
     bp_throw long_step; /* the last series of them, whatever the loss did */
     int64_t long_until; /* its last step */
