@@ -95,8 +95,8 @@ const char bp_page_plateau[] =
 
 const char bp_page_slow_convergence[] =
     "What it is\n"
-    "  The loss falls steadily, and so slowly that it would take many times the run to\n"
-    "  get anywhere.\n"
+    "  The gradients keep pointing the same way, and the loss falls so slowly that it\n"
+    "  would take many times the run to get anywhere.\n"
     "\n"
     "Why it happens\n"
     "  The loss falls by about eta |g|^2 a step. As long as gradients in a row point the\n"
@@ -162,8 +162,8 @@ const char bp_page_underfitting[] =
     "  or creeps (after 10 epochs it would take 3 times as many steps again until half of\n"
     "  the loss is gone), after 5 epochs and 400 steps, with the learning rate at its\n"
     "  height, and the training accuracy is less than 35% of the way from chance to 1\n"
-    "  (where there is none: the loss is above 0.8 of guessing). A hint; a warning below\n"
-    "  20% of the way.\n"
+    "  (where there is none: the loss is above 0.8 of guessing, after 20 epochs). A hint;\n"
+    "  a warning below 20% of the way.\n"
     "\n"
     "What helps\n"
     "  A wider or deeper network, less weight decay or dropout, features that tell more,\n"

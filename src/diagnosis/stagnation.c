@@ -294,8 +294,10 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     const bp_loss_shape *shape = &d->loss_shape;
     const bp_curve *curve = &shape->curve;
     const double now = now_of(curve), level = guessing(d), won = won_over_chance(d);
+    /* Without an accuracy there is only the loss, and long flat stretches are known to end. */
+    const int64_t enough = isnan(won) ? long_enough(d, 20) : long_enough(d, 5);
     const bool low = isnan(won) ? now > 0.8 * level : now > 0.6 * level && won < 0.35;
-    const bool holds = low && now < LEFT * level && run_of(d, step) >= long_enough(d, 5) &&
+    const bool holds = low && now < LEFT * level && run_of(d, step) >= enough &&
                        run_of(d, step) >= 2 * MIN_STEPS && hardly_moves(d, step, won) &&
                        rate_is_at_its_height(shape) &&
                        (!is_explained(d) || d->slots[BP_PROBLEM_UNDERFITTING].exists);
