@@ -44,10 +44,11 @@ typedef struct bp_rates {
     bp_layer_rate *layer; /* [n_layers + 1] */
     double *scratch;      /* [n_layers + 1] */
     /* of the last judgement */
-    double ratio, cosine;     /* medians over layers; NaN: not told */
-    double scaled_ratio;      /* of layers without a norm alone */
-    double level;             /* median loss of the window */
-    double fall;              /* of the loss a step, over the window */
+    double ratio, cosine;        /* medians over layers; NaN: not told */
+    double scaled_ratio;         /* of layers without a norm alone */
+    double level;                /* median loss of the window */
+    double first_at, first_mean; /* middle and loss of the first window */
+    double fall; /* of the loss a step since then: what it may be within its standard errors */
     bool output_is_saturated; /* the last activation passes on next to nothing */
     bool is_falling;          /* by more than 2% between the window's halves */
     double horizon;           /* steps that the run has, or may be expected to have */
