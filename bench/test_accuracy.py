@@ -104,6 +104,14 @@ class Truth(unittest.TestCase):
         self.assertTrue(truth.has_gap(outcome([0.1], [0.7], [1.0]), outcome([0.1], [0.9])))
         self.assertFalse(truth.has_gap(outcome([0.1], [0.7], [0.75]), outcome([0.1], [0.9])))
 
+    def test_the_onset_of_overfitting_is_its_best_step(self):
+        known = outcome([0.1], [0.5, 0.8, 0.7])
+        for number, epoch in enumerate(known["epochs"]):
+            epoch["step"] = 40 * (number + 1)
+        self.assertEqual(truth.onset_of(a_run(harm="overfitting"), known), 80)
+        self.assertEqual(truth.onset_of(a_run(), known), 40)
+        self.assertEqual(truth.onset_of(a_run(onset=-1), outcome([1.0, math.inf])), 1)
+
     def test_a_spike_that_heals(self):
         spiked = outcome([2.0] * 10 + [0.2] * 30 + [40.0] * 3 + [0.2] * 57)
         self.assertTrue(truth.spikes(spiked, self.good, 40))
@@ -139,7 +147,7 @@ class Rivals(unittest.TestCase):
 
     def test_silent_on_a_run_that_learns(self):
         learns = [0.3 + 0.06 * i for i in range(10)]
-        self.assertEqual(self.say(learns), {"AutoTrainer": [], "DeepDiagnosis": [], "SageMaker": []})
+        self.assertEqual(self.say(learns), dict.fromkeys(rivals.RULES, []))
 
     def test_vanishing(self):
         """In AutoTrainer's words by the ratio of norms, in the others' by the mean magnitude."""

@@ -18,6 +18,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import plan  # noqa: E402
 import record  # noqa: E402
 import rivals  # noqa: E402
 import score  # noqa: E402
@@ -29,7 +30,8 @@ def read_runs(folder, part, only):
     """Entries of the manifest, those without an outcome left out."""
     with open(folder / "manifest.jsonl", encoding="utf-8") as file:
         runs = [json.loads(line) for line in file]
-    return [run for run in runs if part in ("", run["part"]) and only in run["id"]]
+    return [run for run in runs
+            if part in ("", run["part"]) and plan.is_named(run, only) and (folder / run["id"] / "outcome.json").is_file()]
 
 
 def check(program, folder, runs):
@@ -111,7 +113,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--runs", type=pathlib.Path, required=True)
     parser.add_argument("--part", choices=("tune", "report"), default="")
-    parser.add_argument("--only", default="", help="part of a run's id")
+    parser.add_argument("--only", default="", help="as record.py's")
     parser.add_argument("--wrong", action="store_true", help="only what is wrong, a line each")
     parser.add_argument("--json", type=pathlib.Path, help="all figures, into this file")
     arguments = parser.parse_args()

@@ -103,6 +103,10 @@ def with_twins(names):
     return [by_id[name] for name in wanted]
 
 
+def is_named(run, only):
+    """Whether a part of its id begins so, or with one of several words with commas between."""
+    return any(f"-{word}" in f"-{run['id']}" for word in only.split(","))
+
+
 def chosen(part="", only=""):
-    return [run for run in all_runs()
-            if part in ("", run["part"]) and any(word in run["id"] for word in only.split(","))]
+    return [run for run in all_runs() if part in ("", run["part"]) and is_named(run, only)]

@@ -95,7 +95,7 @@ def main():
     parser.add_argument("--runs", type=pathlib.Path, required=True)
     parser.add_argument("--python", default="", help="records PyTorch runs")
     parser.add_argument("--part", choices=("tune", "report"), default="")
-    parser.add_argument("--only", default="", help="part of a run's id; several: with commas")
+    parser.add_argument("--only", default="", help="what a part of a run's id begins with: t, relu_12-small, c-relu_4,c-tanh_10")
     parser.add_argument("--again", action="store_true", help="also what is recorded already")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()

@@ -29,7 +29,7 @@ def of_part(judged, said):
         kinds[j["kind"]].append(j)
     faulty = kinds["faulty"]
     return {
-        "runs": {kind: len(some) for kind, some in sorted(kinds.items())},
+        "runs": {kind: len(some) for kind, some in sorted(kinds.items()) if some},
         "healthy": of_healthy(kinds["healthy"]),
         "styles": {style: of_healthy([j for j in kinds["healthy"] if j["run"]["style"] == style])
                    for style in sorted({j["run"]["style"] for j in kinds["healthy"]})},

@@ -99,10 +99,22 @@ def spikes(own, twin, onset):
     return harms_learning(own, twin) or loses(own, twin, steps)
 
 
+def onset_of(run, own):
+    """The step since when the fault shows; None where no step can be named. Overfitting begins where
+    the held-out metric is best."""
+    if run["harm"] == "gap":
+        return None
+    if run["harm"] == "overfitting":
+        classes = not math.isnan(ended(own, "validation_accuracy"))
+        key, of_ = ("validation_accuracy", max) if classes else ("validation_loss", min)
+        return of_(own["epochs"], key=lambda epoch: epoch[key])["step"]
+    return run["onset"] if run["onset"] >= 0 else first_not_finite(own)
+
+
 def of(run, folder):
     """{"kind": healthy, faulty, harmless or unknown (no twin was recorded); "onset"}"""
     own = outcome(folder, run["id"])
-    onset = run["onset"] if run["onset"] >= 0 else first_not_finite(own)
+    onset = onset_of(run, own)
     if not run["fault"]:
         return {"kind": "healthy", "onset": None}
     twin = outcome(folder, run["twin"])

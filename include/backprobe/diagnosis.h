@@ -133,9 +133,17 @@ typedef struct bp_diagnosis_overview {
     double best_loss;              /* the lowest window mean */
     double backward_span_log;      /* largest D so far, ln; NaN when never measured */
     const char *not_observed;      /* what would have been looked at and was not there; may be "" */
+    uint64_t n_validations;        /* 0: none was told */
+    double best_validation; /* the best single one: an accuracy where there is one, else a loss */
+    int64_t best_validation_step;
+    bool best_is_accuracy;
 } bp_diagnosis_overview;
 BP_API void bp_diagnosis_overview_of(const bp_diagnosis *diagnosis,
                                      bp_diagnosis_overview *overview);
+
+/* Which evidence the problem needs and was never there: it was not judged, and silence is no health.
+ * NULL when it was judged, or concerns no such network. Static. */
+BP_API const char *bp_diagnosis_unjudged(const bp_diagnosis *diagnosis, bp_problem problem);
 
 /* The gains over depth of the last record, from the input to the loss; borrowed until the next
  * step. Returns how many; 0 where an error signal at a cut point was not measured, or not finite.

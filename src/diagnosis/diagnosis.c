@@ -216,4 +216,5 @@ void bp_diagnosis_overview_of(const bp_diagnosis *d, bp_diagnosis_overview *over
         .backward_span_log = d->first.measured ? history->largest_span : (double)NAN,
         .not_observed = bp_not_observed(d),
     };
+    bp_generalisation_overview(&d->generalisation, overview);
 }

@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#define FEW_WEIGHTS 64
 #define EVERY 16 /* records between two judgements of the whole curve */
 
 bool bp_loss_shape_open(bp_diagnosis *d) {
@@ -60,7 +61,10 @@ static double cosine_of(const bp_diagnosis *d, const bp_record *record) {
     double sum = 0;
     uint32_t n = 0;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bp_layer *layer = bp_model_layer(d->model, id);
         if (!bp_record_has(record, BP_Q_GRADIENT_COSINE, id)) continue;
+        /* In few dimensions any two directions are near each other. */
+        if (layer->fan_in > 0 && layer->fan_in * layer->fan_out < FEW_WEIGHTS) continue;
         const double cosine = bp_record_get(record, BP_Q_GRADIENT_COSINE, id);
         if (!isfinite(cosine)) continue;
         sum += cosine;

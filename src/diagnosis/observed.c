@@ -73,6 +73,60 @@ bool bp_was_observed(const bp_diagnosis *d, bp_problem problem) {
     return true;
 }
 
+/* Problems that rest on the same evidence as one of the table. */
+static bp_problem like(bp_problem problem) {
+    static const struct {
+        bp_problem problem, as;
+    } likes[] = {
+        {BP_PROBLEM_MEMORISING, BP_PROBLEM_OVERFITTING},
+        {BP_PROBLEM_OVERCONFIDENT, BP_PROBLEM_OVERFITTING},
+        {BP_PROBLEM_CONSTANT_INIT, BP_PROBLEM_SYMMETRIC_UNITS},
+        {BP_PROBLEM_ZERO_INIT, BP_PROBLEM_SYMMETRIC_UNITS},
+        {BP_PROBLEM_UNUSED_PARAMETER, BP_PROBLEM_FROZEN_PARAMETER},
+        {BP_PROBLEM_LOW_PRECISION_OVERFLOW, BP_PROBLEM_LOW_PRECISION_UNDERFLOW},
+        {BP_PROBLEM_OSCILLATING_LOSS, BP_PROBLEM_PLATEAU},
+        {BP_PROBLEM_LOSS_SPIKE, BP_PROBLEM_PLATEAU},
+        {BP_PROBLEM_SLOW_CONVERGENCE, BP_PROBLEM_PLATEAU},
+        {BP_PROBLEM_UNDERFITTING, BP_PROBLEM_PLATEAU},
+    };
+    for (size_t i = 0; i < sizeof likes / sizeof *likes; i++)
+        if (likes[i].problem == problem) return likes[i].as;
+    return problem;
+}
+
+/* What is no quantity but a state of the whole. */
+static const char *missing_as_a_whole(const bp_diagnosis *d, bp_problem problem) {
+    switch (problem) {
+    case BP_PROBLEM_VANISHING_GRADIENT:
+        if (d->window.n_total < WINDOW_MIN) return "whether layers learn (it takes 20 records)";
+        return d->first.measured ? NULL : "error signals over depth";
+    case BP_PROBLEM_EXPLODING_GRADIENT:
+    case BP_PROBLEM_WEIGHTS_TOO_SMALL:
+    case BP_PROBLEM_WEIGHTS_TOO_LARGE:
+        return d->first.measured ? NULL : "error signals over depth";
+    case BP_PROBLEM_LEARNING_RATE_TOO_HIGH:
+    case BP_PROBLEM_LEARNING_RATE_TOO_LOW:
+    case BP_PROBLEM_STALLED_UPDATE:
+    case BP_PROBLEM_UPDATE_IMBALANCE:
+        return d->window.n_total > 0 ? NULL : "updates of the parameters";
+    case BP_PROBLEM_RANK_MISMATCH:
+        return d->n_ranks > 0 ? NULL : "copies of several processes";
+    default:
+        return NULL;
+    }
+}
+
+const char *bp_diagnosis_unjudged(const bp_diagnosis *d, bp_problem problem) {
+    if (problem < 1 || problem >= BP_N_PROBLEMS || d->slots[problem].exists) return NULL;
+    if (d->history.n_records == 0) return "any step";
+    const char *missing = missing_as_a_whole(d, problem);
+    if (missing) return missing;
+    if (bp_was_observed(d, like(problem))) return NULL;
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (needs[i].problem == like(problem)) return needs[i].words;
+    return NULL;
+}
+
 static void add_once(bp_text *text, const char *words) {
     const char *told = strstr(text->bytes, words);
     if (text->length && told) return;

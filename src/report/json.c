@@ -53,6 +53,20 @@ static json_object *loss_of(bp_json_builder *b, const bp_diagnosis_overview *ove
     return loss;
 }
 
+/* What silence does not say. */
+static json_object *not_judged_of(bp_json_builder *b, const bp_diagnosis *diagnosis) {
+    json_object *array = bp_json_checked(b, json_object_new_array());
+    for (int problem = 1; problem < BP_N_PROBLEMS; problem++) {
+        const char *missing = bp_diagnosis_unjudged(diagnosis, (bp_problem)problem);
+        if (!missing) continue;
+        json_object *object = bp_json_checked(b, json_object_new_object());
+        bp_json_add(b, object, "problem", bp_json_text(b, bp_problem_name((bp_problem)problem)));
+        bp_json_add(b, object, "missing", bp_json_text(b, missing));
+        bp_json_append(b, array, object);
+    }
+    return array;
+}
+
 static json_object *damage_of(bp_json_builder *b, const bp_runlog_damage *damage) {
     if (!damage) return NULL;
     json_object *object = bp_json_checked(b, json_object_new_object());
@@ -260,6 +274,7 @@ bp_status bp_report_json(char **text, const bp_report_run *run, bool pretty, bp_
                 bp_json_measured(&b, overview.backward_span_log));
     bp_json_add(&b, document, "not_observed",
                 bp_json_text(&b, overview.not_observed ? overview.not_observed : ""));
+    bp_json_add(&b, document, "not_judged", not_judged_of(&b, run->diagnosis));
     bp_json_add(&b, document, "damage", damage_of(&b, run->damage));
     bp_json_add(&b, document, "watching", watching_of(&b, run->watching));
     bp_json_add(&b, document, "ranks", ranks_of(&b, run));

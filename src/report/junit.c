@@ -89,9 +89,14 @@ static bool is_ignored(const bp_report_run *run, bp_problem problem) {
     return false;
 }
 
+static const char *why_skipped(const bp_report_run *run, bp_problem problem) {
+    if (is_ignored(run, problem)) return "a finding of it is ignored";
+    return bp_diagnosis_unjudged(run->diagnosis, problem);
+}
+
 static verdict judge(const bp_report_run *run, const bp_findings *findings, bp_problem problem) {
     const bp_finding *finding = finding_of(findings, problem);
-    if (!finding) return is_ignored(run, problem) ? SKIPPED : PASSED;
+    if (!finding) return why_skipped(run, problem) ? SKIPPED : PASSED;
     return run->fail_on && (int)finding->severity >= run->fail_on ? FAILED : MILD;
 }
 
@@ -102,7 +107,12 @@ static void put_case(FILE *out, const bp_report_run *run, const bp_findings *fin
     fprintf(out, "    <testcase name=\"%s\" classname=\"", bp_problem_name(problem));
     put(out, run->name);
     fputs(is == PASSED ? "\"/>\n" : "\">", out);
-    if (is == SKIPPED) fputs("<skipped message=\"a finding of it is ignored\"/>", out);
+    if (is == SKIPPED) {
+        const bool ignored = is_ignored(run, problem);
+        fprintf(out, "<skipped message=\"%s", ignored ? "" : "not judged, not there: ");
+        put(out, why_skipped(run, problem));
+        fputs("\"/>", out);
+    }
     if (is == FAILED) {
         fprintf(out, "<failure type=\"%s\" message=\"", bp_severity_name(finding->severity));
         put(out, finding->title);

@@ -103,11 +103,11 @@ class Check(CommandTest):
         self.train("deep", VANISHING, 1)
         result = self.command("check", "net", "deep", code=1)
         self.assertIn("net: no findings", result.stdout)
-        self.assertIn("deep: 1 finding ", result.stdout)
+        self.assertRegex(result.stdout, r"(?m)^deep: \d findings? ")
         self.assertEqual([d["run"] for d in self.document("net", "deep", code=1)],
                          ["net", "deep"])
         result = self.command("check", "deep", "none", "net", code=2)
-        self.assertIn("deep: 1 finding ", result.stdout)
+        self.assertRegex(result.stdout, r"(?m)^deep: \d findings? ")
         self.assertIn("net: no findings", result.stdout)
         self.assertIn("cannot open none", result.stderr)
 

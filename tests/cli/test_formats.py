@@ -195,7 +195,7 @@ class Chosen(CommandTest):
             self.command("train", "deep.yaml", "--quiet", "--every", "1", "--run", f"d{number}",
                          "--fail-on", severity, code=code)
         self.command("train", "deep.yaml", "--quiet", "--every", "1", "--run", "d2",
-                     "--ignore", "vanishing-gradient:dense_*")
+                     "--ignore", "vanishing-gradient:dense_*,stalled-*")
 
     def test_unknown_problems(self):
         self.fails("check", "big", "--ignore", "dead-unit", message=[

@@ -11,6 +11,12 @@ bp_status __wrap_bp_remedy_open(bp_remedy **remedy, const bp_model *model,
                                 const bp_finding *finding, const bp_allocator *allocator,
                                 bp_error *error);
 void __wrap_bp_remedy_close(bp_remedy *remedy);
+const char *__wrap_bp_diagnosis_unjudged(const bp_diagnosis *diagnosis, bp_problem problem);
+
+const char *__wrap_bp_diagnosis_unjudged(const bp_diagnosis *diagnosis, bp_problem problem) {
+    (void)diagnosis;
+    return problem == fixture_now->unjudged ? "validation" : NULL;
+}
 
 uint32_t __wrap_bp_diagnosis_n_findings(const bp_diagnosis *diagnosis) {
     (void)diagnosis;

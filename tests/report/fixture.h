@@ -23,6 +23,7 @@ typedef struct fixture {
     bp_finding findings[4];
     uint32_t n_findings;
     bp_diagnosis_overview overview;
+    bp_problem unjudged; /* for want of "validation"; 0: none */
     bp_remedy remedy;
     bool has_remedy;
     bp_report_run run;

@@ -104,6 +104,7 @@ static void test_junit(void **state) {
     fixture_open(&f, NULL);
     f.run.name = "a<b>&\"c\"\x01\xef\xbf\xbe\xef\xbf\xbf";
     f.run.fail_on = BP_ERROR;
+    f.unjudged = BP_PROBLEM_OVERFITTING;
     bp_choice choice = {0};
     f.findings[2] = f.findings[1];
     f.findings[2].problem = BP_PROBLEM_PLATEAU;
@@ -111,17 +112,20 @@ static void test_junit(void **state) {
     assert_int_equal(bp_choice_add(&choice, "plateau", true, NULL), BP_OK);
     f.run.choice = &choice;
     char *text = printed_as("junit");
-    expect_in(text, "<testsuite name=\"a&lt;b&gt;&amp;&quot;c&quot;\\x01\\ufffe\\uffff\" tests=\"32\" "
-                    "failures=\"1\" errors=\"0\" skipped=\"1\">");
-    expect_in(text, "<testcase name=\"vanishing-gradient\" classname=\"a&lt;b&gt;&amp;&quot;c&quot;"
-                    "\\x01\\ufffe\\uffff\"><failure type=\"error\" message=\"layers 1–4 of 20 do not "
-                    "learn\">layers 1–4");
+    expect_in(text,
+              "<testsuite name=\"a&lt;b&gt;&amp;&quot;c&quot;\\x01\\ufffe\\uffff\" tests=\"32\" "
+              "failures=\"1\" errors=\"0\" skipped=\"2\">");
+    expect_in(text,
+              "<testcase name=\"vanishing-gradient\" classname=\"a&lt;b&gt;&amp;&quot;c&quot;"
+              "\\x01\\ufffe\\uffff\"><failure type=\"error\" message=\"layers 1–4 of 20 do not "
+              "learn\">layers 1–4");
     expect_in(text, "help: use tanh with Xavier initialisation\npredicted gain 0.94 a layer "
                     "instead of 0.14\nnet[0].activation: tanh\ninit: xavier\n</failure>");
     expect_in(text, "<system-out>warning: NaN first in the loss\nfrom step 7 to step 9 · over\n"
                     "cause: what went in was finite\nconsequence of: vanishing-gradient\n"
                     "</system-out>");
     expect_in(text, "<skipped message=\"a finding of it is ignored\"/></testcase>");
+    expect_in(text, "<skipped message=\"not judged, not there: validation\"/></testcase>");
     free(text);
     f.run.fail_on = 0;
     text = printed_as("junit");

@@ -42,6 +42,7 @@ static void test_document(void **state) {
     damage.first = (bp_error){.status = BP_ERROR_INPUT, .offset = 77};
     strcpy(damage.first.text, "log-000001.bplog: bad checksum at 77");
     fixture_open(&f, NULL);
+    f.unjudged = BP_PROBLEM_MEMORISING;
     f.run.damage = &damage;
     json_object *document = parsed(&f);
     expect_text(document, "schema", "backprobe.findings/1");
@@ -49,6 +50,9 @@ static void test_document(void **state) {
     expect_text(document, "end", "finished");
     expect_text(document, "steps.records", "341");
     expect_text(document, "loss.last", "2.3034");
+    expect_text(document, "not_judged.0.problem", "memorising");
+    expect_text(document, "not_judged.0.missing", "validation");
+    assert_int_equal(json_object_array_length(at(document, "not_judged")), 1);
     expect_text(document, "damage.lost_records", "2");
     expect_text(document, "damage.first", "log-000001.bplog: bad checksum at 77");
     assert_int_equal(json_object_array_length(at(document, "network.layers")), FIXTURE_LAYERS);
