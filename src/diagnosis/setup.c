@@ -389,7 +389,7 @@ static void note_gradient(bp_diagnosis *d, const bp_record *record, uint32_t id)
     bp_no_gradient *layer = &d->setup.layer[id];
     layer->was_used = layer->was_used || bp_record_has(record, BP_Q_ACTIVATION_RMS, id) ||
                       bp_record_has(record, BP_Q_ACTIVATION_NORM, id);
-    if (!d->history.layer[id].is_trained) return;
+    if (!d->history.layer[id].is_trained || bp_model_layer(d->model, id)->frozen) return;
     const bool has = bp_record_has(record, BP_Q_GRADIENT_RMS, id);
     /* Some of its parameters may lack one on purpose; the layer lacks one when it has none. */
     const bool missing = !has && bp_count_of(record, BP_Q_MISSING_GRADIENTS, id) > 0;
