@@ -84,7 +84,9 @@ def all_runs():
 SAMPLE = (
     "c-relu_12-strangled_middle-1", "c-relu_12-sigmoid-1", "c-relu_12-large_all-1", "c-tanh_10-small_stretch-1",
     "c-relu_4-rate_high-1", "c-relu_4-nan_in_data-1", "c-conv_6-small_all-1", "c-gelu_8-strangled_late-1",
-    "c-leaky_15-large_early-1", "c-residual_12-unscaled_branches-1",
+    "c-leaky_15-large_early-1", "c-residual_12-unscaled_branches-1", "c-relu_12-dead_middle_240-1",
+    "c-relu_12-rate_rises-1", "c-relu_4-zeros-1", "c-tanh_10-rate_low-1", "c-relu_4-softmax_twice-1",
+    "c-relu_4-inputs_raw-1", "c-gelu_8-one_feature-1",
     "c-tanh_20_adam-healthy-1", "c-residual_norm_16-healthy-1", "c-pooled_vector-healthy-1",
     "c-gru_adding-healthy-1", "c-autoencoder_relu-healthy-1", "c-spirals_noisy-healthy-1", "c-warm_up-healthy-1",
     "c-sparse-healthy-1", "c-short_batch-healthy-1", "c-by_budget-healthy-1", "c-lenet-healthy-1",

@@ -26,6 +26,8 @@ sys.path.insert(0, str(HERE))
 import plan  # noqa: E402
 
 
+TOGETHER = 16  # PyTorch runs in one process
+
 # What a recording depends on; what is expected of a run is not among them.
 MADE_OF = ("origin", "architecture", "seed", "every", "network", "options", "version")
 
@@ -74,19 +76,28 @@ def record_torch(python, folder, runs, detectors):
     return f"{', '.join(missing)}: {done.stderr.strip()[-2000:]}" if missing or done.returncode else ""
 
 
+def mixed(runs):
+    """The part that is reported first; in it an order that mixes all kinds and is the same each time,
+    so that a recording that is cut off is no biased choice. A fault and its twin stand together."""
+    def place(run):
+        return hashlib.sha256(f"{run['architecture']} {run['seed']}".encode()).hexdigest()
+    return sorted(runs, key=lambda run: (run["part"] != "report", place(run), run["fault"]))
+
+
 def jobs_of(arguments, runs):
-    """Functions that each record one C run, or some PyTorch runs."""
+    """[(how many, function that records a C run or some PyTorch runs)], of both origins in turns."""
     program, detectors = arguments.build / "bench/accuracy_record", detectors_of(arguments.build)
-    for run in runs:
-        if run["origin"] == "c":
-            yield 1, lambda run=run: record_c(program, arguments.runs / run["id"], run, detectors)
     ours = [run for run in runs if run["origin"] == "pytorch"]
+    plain = [(1, lambda run=run: record_c(program, arguments.runs / run["id"], run, detectors))
+             for run in runs if run["origin"] == "c"]
     if ours and not arguments.python:
         print(f"without --python {len(ours)} PyTorch runs are left out")
-        return
-    for first in range(0, len(ours), 12):
-        some = ours[first : first + 12]
-        yield len(some), lambda some=some: record_torch(arguments.python, arguments.runs, some, detectors)
+        return plain
+    several = [ours[first : first + TOGETHER] for first in range(0, len(ours), TOGETHER)]
+    torch = [(len(some), lambda some=some: record_torch(arguments.python, arguments.runs, some, detectors))
+             for some in several]
+    jobs = [((i + 0.5) / len(some), job) for some in (plain, torch) for i, job in enumerate(some)]
+    return [job for _, job in sorted(jobs, key=lambda placed: placed[0])]
 
 
 def main():
@@ -102,7 +113,7 @@ def main():
     runs = plan.chosen(arguments.part, arguments.only)
     if not runs:
         raise SystemExit("no run matches")
-    wanted = [run for run in runs if arguments.again or not is_recorded(arguments.runs / run["id"], run)]
+    wanted = mixed(run for run in runs if arguments.again or not is_recorded(arguments.runs / run["id"], run))
     began, done, failed = time.monotonic(), 0, []
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         futures = {pool.submit(job): n for n, job in jobs_of(arguments, wanted)}

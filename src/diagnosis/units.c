@@ -168,7 +168,8 @@ static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t i
  * 1 when nothing is left to learn. */
 static double costly_share(const bp_diagnosis *d) {
     const double level = bp_trivial_level(d), loss = d->history.last_mean;
-    if (isnan(level) || isnan(loss)) return SHARE_NEARLY_ALL;
+    if (isnan(level)) return SHARE_NEARLY_ALL;
+    if (isnan(loss)) return 3; /* too early to tell */
     if (loss > LOSS_HIGH * level) return SHARE_WARNING;
     return loss > LOSS_LOW * level ? SHARE_NEARLY_ALL : 2;
 }
@@ -211,6 +212,7 @@ static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id, double costly) 
     const double share = share_of(layer->dead, layer->units);
     if (has_skip) return share >= SHARE_WARNING ? BP_HINT : 0;
     if (share >= costly) return BP_WARNING;
+    if (costly > 2) return 0;
     if (costly > 1) return share >= SHARE_WARNING ? BP_HINT : 0; /* all is learnt without them */
     if (share >= SHARE_HINT) return BP_HINT;
     return share >= SHARE_EVENT && is_event(&layer->silence[level_of(share)]) ? BP_HINT : 0;
@@ -316,9 +318,27 @@ static uint32_t close(bp_finding_slot *slot) {
     return changed;
 }
 
+/* What it said still is there, and costs nothing any more. */
+static bool is_remembered(const bp_diagnosis *d, const bp_finding_slot *slot) {
+    for (uint32_t i = 0; i < slot->finding.n_layers; i++) {
+        const bp_layer_units *layer = &d->units.layer[slot->layers[i]];
+        if (layer->units && share_of(layer->dead, layer->units) >= SHARE_EVENT) return true;
+    }
+    return false;
+}
+
+static uint32_t soften(bp_finding_slot *slot, int64_t step) {
+    const bool changed = slot->finding.severity != BP_HINT;
+    slot->finding.severity = BP_HINT;
+    slot->finding.last_step = step;
+    return changed;
+}
+
 static uint32_t judge_dead(bp_diagnosis *d, const bp_record *record) {
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_DEAD_UNITS];
     const uint8_t severity = judge_layers(d);
+    if (severity == 0 && slot->exists && slot->finding.open && is_remembered(d, slot))
+        return soften(slot, record->step);
     if (severity == 0) return close(slot);
     const uint8_t before = slot->exists ? (uint8_t)slot->finding.severity : 0;
     d->units.dead_layer = worst_layer(d);

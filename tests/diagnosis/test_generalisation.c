@@ -59,7 +59,7 @@ static void overfitting_is_found_with_its_best_step(void **state) {
     (void)state;
     uint32_t n_found = 0, n_covered = 0;
     double errors[N_PLANTED];
-    for (uint64_t seed = 0; seed < N_PLANTED; seed++) {
+    for (uint64_t seed = 0; seed < curves_of(N_PLANTED); seed++) {
         curve_run run;
         chain c;
         draw_validated(&run, seed);
@@ -85,9 +85,9 @@ static void overfitting_is_found_with_its_best_step(void **state) {
     qsort(errors, n_found, sizeof *errors, compare);
     print_message("overfitting: %u of %u found, onset off by %.3f of the run (median), %.3f (90%%),"
                   " interval holds it in %u\n",
-                  n_found, (unsigned)N_PLANTED, errors[n_found / 2], errors[n_found * 9 / 10],
-                  n_covered);
-    assert_true(n_found * 100 >= N_PLANTED * 97);
+                  n_found, (unsigned)curves_of(N_PLANTED), errors[n_found / 2],
+                  errors[n_found * 9 / 10], n_covered);
+    assert_true(n_found * 100 >= curves_of(N_PLANTED) * 97);
     assert_true(n_covered * 100 >= n_found * 90);
     assert_true(errors[n_found / 2] < 0.05 && errors[n_found * 9 / 10] < 0.15);
 }

@@ -10,7 +10,7 @@
 static void healthy_curves_say_nothing(void **state) {
     (void)state;
     uint32_t n_warnings = 0, n_hints = 0;
-    for (uint64_t seed = 0; seed < N_HEALTHY; seed++) {
+    for (uint64_t seed = 0; seed < curves_of(N_HEALTHY); seed++) {
         curve_run run;
         chain c;
         curve_draw(&run, seed);
@@ -28,10 +28,10 @@ static void healthy_curves_say_nothing(void **state) {
         }
         chain_close(&c);
     }
-    print_message("%u healthy curves: %u warnings, %u hints\n", (unsigned)N_HEALTHY, n_warnings,
-                  n_hints);
+    print_message("%u healthy curves: %u warnings, %u hints\n", (unsigned)curves_of(N_HEALTHY),
+                  n_warnings, n_hints);
     assert_int_equal(n_warnings, 0);
-    assert_true(n_hints * 100 <= N_HEALTHY);
+    assert_true(n_hints * 100 <= curves_of(N_HEALTHY));
 }
 
 /* --- spikes ----------------------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ static void spiked_step(chain *c, curve_run *run, const spike *fault, int64_t st
 static void spikes_are_found_at_their_first_step(void **state) {
     (void)state;
     uint32_t n_found = 0, n_exact = 0, n_blamed = 0;
-    for (uint64_t seed = 0; seed < N_PLANTED; seed++) {
+    for (uint64_t seed = 0; seed < curves_of(N_PLANTED); seed++) {
         curve_run run;
         chain c;
         draw_quiet(&run, seed);
@@ -99,8 +99,8 @@ static void spikes_are_found_at_their_first_step(void **state) {
         chain_close(&c);
     }
     print_message("spikes: %u of %u found, %u at their first step, %u with the right layer\n",
-                  n_found, (unsigned)N_PLANTED, n_exact, n_blamed);
-    assert_true(n_found * 100 >= N_PLANTED * 95);
+                  n_found, (unsigned)curves_of(N_PLANTED), n_exact, n_blamed);
+    assert_true(n_found * 100 >= curves_of(N_PLANTED) * 95);
     assert_true(n_exact * 100 >= n_found * 95);
     assert_true(n_blamed * 100 >= n_found * 95);
 }
