@@ -258,17 +258,20 @@ static void what_falls_slowly_is_no_plateau(void **state) {
 /* Batches of very unequal samples: for long, a fall of a tenth would not be seen in their noise. */
 static void a_standstill_is_not_said_where_noise_hides_a_fall(void **state) {
     (void)state;
+    uint32_t n_said = 0;
     for (uint64_t seed = 0; seed < 20; seed++) {
         curve_run run;
         chain c;
         draw_quiet(&run, seed);
-        run.noise = 1;
+        run.noise = 2;
         run.batch = 32;
         curve_open(&c, &run);
-        stand(&c, &run, 1, 0, 400);
-        assert_null(chain_find(&c, BP_PROBLEM_PLATEAU));
+        stand(&c, &run, 1, 0, 300);
+        n_said += chain_find(&c, BP_PROBLEM_PLATEAU) != NULL;
         chain_close(&c);
     }
+    print_message("standstill said of %u of 20 noisy runs\n", n_said);
+    assert_true(n_said <= 3); /* where the noise happens to rise */
 }
 
 /* A loss with these cosines and updates: low and high in turns of `period` steps, or noisy. */
