@@ -144,7 +144,8 @@ static void measure_decline(const bp_diagnosis *d, const bp_metric_history *metr
     /* Few differences tell their own spread badly, and too small more often than not. */
     decline->noise = noise_of(curve, best) * (1 + 5.0 / curve->n);
     decline->improvement = fmax(start - decline->best, 0.1 * fabs(start));
-    const double averaged = sqrt(1.0 / (1 + curve->n / 40)); /* of medians of more than 3 */
+    const uint32_t threes = 1 + curve->n / 40; /* that a smoothed entry is the median of, about */
+    const double averaged = sqrt(1.0 / threes);
     decline->limit =
         fmax(BY_NOISE * averaged * decline->noise, by_improvement * decline->improvement);
     uint32_t from = curve->n;

@@ -172,7 +172,8 @@ static double smoothed(const bp_curve *curve, uint32_t i) {
 static uint32_t guessing_since(const bp_curve *curve, double level) {
     double scratch[CURVE_BLOCKS];
     const double noise = bp_noise_of(curve->mean, curve->n, scratch);
-    const double low = LEFT * level - 2.5 * noise / sqrt(5 + curve->n / 10); /* of a median */
+    const uint32_t n_smoothed = 5 + curve->n / 10;
+    const double low = LEFT * level - 2.5 * noise / sqrt(n_smoothed);
     uint32_t from = curve->n;
     while (from > 0) {
         const double loss = smoothed(curve, from - 1);
@@ -190,7 +191,8 @@ static motion motion_since(const bp_curve *curve, uint32_t from, double level) {
     const uint32_t n = curve->n - from, tail = curve->n - (n + 9) / 10;
     double by_error, scratch[CURVE_BLOCKS];
     const double slope = bp_curve_slope(curve, from + n / 2, curve->n, &by_error);
-    const double fall = -slope * (n - n / 2);
+    const uint32_t n_half = n - n / 2;
+    const double fall = -slope * n_half;
     if (by_error < -CLEAR && fall > MOVED * level) return FALLS;
     const double noise = bp_noise_of(curve->mean + from, n, scratch) / sqrt(curve->n - tail);
     const double before = bp_curve_mean(curve, from + n / 2, tail);

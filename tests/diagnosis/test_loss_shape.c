@@ -255,6 +255,25 @@ static void what_falls_slowly_is_no_plateau(void **state) {
     }
 }
 
+/* Batches of very unequal samples: for long, a fall of a tenth would not be seen in their noise. */
+static void a_standstill_is_not_said_where_noise_hides_a_fall(void **state) {
+    (void)state;
+    uint32_t n_said = 0;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        curve_run run;
+        chain c;
+        draw_quiet(&run, seed);
+        run.noise = 2;
+        run.batch = 32;
+        curve_open(&c, &run);
+        stand(&c, &run, 1, 0, 300);
+        n_said += chain_find(&c, BP_PROBLEM_PLATEAU) != NULL;
+        chain_close(&c);
+    }
+    print_message("standstill said of %u of 20 noisy runs\n", n_said);
+    assert_true(n_said <= 3); /* where the noise happens to rise */
+}
+
 /* A loss with these cosines and updates: low and high in turns of `period` steps, or noisy. */
 typedef struct bounce {
     double level, swing, fall; /* of the level over the run */
@@ -415,6 +434,7 @@ int main(void) {
         cmocka_unit_test(a_late_start_closes_the_plateau),
         cmocka_unit_test(a_run_that_falls_back_to_guessing_is_a_plateau_since_then),
         cmocka_unit_test(what_falls_slowly_is_no_plateau),
+        cmocka_unit_test(a_standstill_is_not_said_where_noise_hides_a_fall),
         cmocka_unit_test(a_loss_that_bounces_high_is_oscillating),
         cmocka_unit_test(a_fall_without_end_is_slow),
         cmocka_unit_test(an_output_that_never_varies_is_an_error),
