@@ -101,8 +101,9 @@ static void what_it_costs_shows_in_the_loss(void **state) {
         double loss;
         uint64_t dead;
         bp_severity severity;
-    } cases[] = {{0.9, 31, BP_HINT},    {0.9, 33, BP_WARNING}, {0.3, 33, BP_HINT},
-                 {0.3, 52, BP_WARNING}, {0.05, 52, BP_HINT},   {0.05, 31, (bp_severity)0}};
+    } cases[] = {{0.9, 31, BP_HINT},        {0.9, 33, BP_WARNING}, {0.3, 31, (bp_severity)0},
+                 {0.3, 33, BP_HINT},        {0.3, 52, BP_WARNING}, {0.05, 52, BP_HINT},
+                 {0.05, 31, (bp_severity)0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         chain c;
         open(&c, 4, BP_ACTIVATION_GELU);
