@@ -229,11 +229,11 @@ def terms_of(loss_fn: object | None, args: tuple[Any, ...], loss: Tensor) -> int
     return terms_in(read(loss_fn, args, loss))
 
 
-def terms_in(known: Loss | None) -> int:
-    """Of a loss that was read."""
+def terms_in(known: Loss | None, classes: int = 0) -> int:
+    """Of a loss that was read. classes: targets that are not ignored, where somebody has counted them."""
     if known is None or known.reduction == "none":
         return 0
-    terms = 1 if known.reduction == "sum" else _count(known)
+    terms = 1 if known.reduction == "sum" else classes or _count(known)
     if known.factor == 1:
         return terms
     whole = terms / known.factor if known.factor > 0 else 0.0
@@ -265,10 +265,11 @@ _MOST_GUESSES = 1 << 20  # numbers that are looked at for the accuracy of a batc
 
 @dataclass
 class Met:
-    """Of the targets of a batch: numbers, each a tensor where they lie."""
+    """Of the targets of a batch; numbers of a device are tensors that lie there."""
 
-    extremes: tuple[Tensor, Tensor] | None = None
-    guesses: tuple[Tensor, Tensor] | None = None  # of classes: how many are right, of how many
+    extremes: tuple[Tensor, Tensor] | tuple[float, float] | None = None
+    guesses: tuple[Tensor, Tensor] | tuple[int, int] | None = None  # of classes: how many are right, of how many
+    classes: int = 0  # targets that are not ignored; 0: not known here
 
 
 def met(known: Loss | None) -> Met:
@@ -288,12 +289,34 @@ def _met(known: Loss) -> Met:
     target = target.detach()
     if known.kind != "cross_entropy" or _is_soft(target, output):
         return Met(tuple(torch.aminmax(target)))
+    if output is None or not _is_plain(output) or output.numel() > _MOST_GUESSES:
+        right = None
+    else:
+        right = output.detach().argmax(1 if output.dim() > 1 else 0) == target
+    there = target.device.type != "cpu"
+    return _met_there(known, target, right) if there else _met_here(known, target, right)
+
+
+def _met_here(known: Loss, target: Tensor, right: Tensor | None) -> Met:
+    """With as few operations as can be: this is done in each full step."""
+    low, high = (int(extreme) for extreme in torch.aminmax(target))
+    n = target.numel()
+    if low <= known.ignore_index <= high:
+        kept = target != known.ignore_index
+        n = int(torch.count_nonzero(kept))
+        if n == 0:
+            return Met()
+        low, high = (int(extreme) for extreme in torch.aminmax(target[kept]))
+        right = None if right is None else right & kept
+    guesses = None if right is None else (int(torch.count_nonzero(right)), n)
+    return Met((low, high), guesses, n)
+
+
+def _met_there(known: Loss, target: Tensor, right: Tensor | None) -> Met:
     kept, limits = target != known.ignore_index, torch.iinfo(target.dtype)
     found = Met((torch.where(kept, target, limits.max).min(), torch.where(kept, target, limits.min).max()))
-    if output is None or not _is_plain(output) or output.numel() > _MOST_GUESSES:
-        return found
-    guesses = output.detach().argmax(1 if output.dim() > 1 else 0)
-    found.guesses = ((guesses == target) & kept).sum(), kept.sum()
+    if right is not None:
+        found.guesses = (right & kept).sum(), kept.sum()
     return found
 
 

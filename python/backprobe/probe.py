@@ -186,9 +186,9 @@ class Probe:
             self._samples.append(self._model_samples or _rows(tensor_in(args)))
             self._full_losses += 1
             known = losses.read(loss_fn, args, loss)
-            if self._may_ask or not self._native.is_capturing():
-                self._met.append(losses.met(known))
-            self._native.loss(loss, losses.terms_in(known) if terms is None else terms)
+            met = losses.met(known) if self._may_ask or not self._native.is_capturing() else losses.Met()
+            self._met.append(met)
+            self._native.loss(loss, losses.terms_in(known, met.classes) if terms is None else terms)
             return
         self._look_for_skip()
         self._light_losses += 1

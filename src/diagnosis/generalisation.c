@@ -144,7 +144,8 @@ static void measure_decline(const bp_diagnosis *d, const bp_metric_history *metr
     /* Few differences tell their own spread badly, and too small more often than not. */
     decline->noise = noise_of(curve, best) * (1 + 5.0 / curve->n);
     decline->improvement = fmax(start - decline->best, 0.1 * fabs(start));
-    const double averaged = sqrt(1.0 / (1 + curve->n / 40)); /* of medians of more than 3 */
+    const uint32_t threes = 1 + curve->n / 40; /* that a smoothed entry is the median of, about */
+    const double averaged = sqrt(1.0 / threes);
     decline->limit =
         fmax(BY_NOISE * averaged * decline->noise, by_improvement * decline->improvement);
     uint32_t from = curve->n;
@@ -295,9 +296,9 @@ static bool measure_gap(const bp_diagnosis *d, gap *g) {
     const bp_generalisation *all = &d->generalisation;
     const bp_curve *loss = &all->loss.value, *train = &all->loss.train;
     const bp_curve *accuracy = &all->accuracy.value;
-    const uint32_t n = loss->n, last = n - n / 4, second = n / 4, half = n / 2;
-    if (n < 2 * MIN_EVALUATIONS) return false;
-    const bool by_accuracy = accuracy->n >= 2 * MIN_EVALUATIONS;
+    const uint32_t n = loss->n, last = n - (n < 8 ? 2 : n / 4), second = n / 4, half = n / 2;
+    if (n <= MIN_EVALUATIONS) return false;
+    const bool by_accuracy = accuracy->n > MIN_EVALUATIONS;
     const bp_curve *judged = by_accuracy ? accuracy : loss;
     const uint32_t m = judged->n;
     *g = (gap){.validation = bp_curve_median(loss, last, n),
@@ -308,7 +309,7 @@ static bool measure_gap(const bp_diagnosis *d, gap *g) {
     const double before = bp_curve_median(judged, m / 4, m / 2);
     const double now = bp_curve_median(judged, m - m / 4, m);
     const double start = by_accuracy ? 1 : level_of(d);
-    g->flat = before - now < 0.5 * BY_IMPROVEMENT * start;
+    g->flat = n >= 2 * MIN_EVALUATIONS && before - now < 0.5 * BY_IMPROVEMENT * start;
     g->far = shortfall(d, by_accuracy) > FAR;
     double scratch[CURVE_BLOCKS];
     const double guess = guessing(d);

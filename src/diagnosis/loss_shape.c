@@ -162,6 +162,12 @@ static void title_plateau(const bp_finding_slot *slot, bp_text *text) {
 }
 
 static void title_slow(const bp_finding_slot *slot, bp_text *text) {
+    if (!isfinite(of(slot, "steps_to_half"))) {
+        number(text, "the loss stands at ", of(slot, "loss"), "");
+        number(text, " where guessing is ", of(slot, "trivial_loss"),
+               ", although there is a way down");
+        return;
+    }
     number(text, "at this pace it takes ", of(slot, "steps_to_half"),
            " steps more to halve the loss");
 }
@@ -250,8 +256,8 @@ void bp_loss_shape_words(const bp_diagnosis *d, const bp_finding_slot *slot, bp_
         words_of_plateau(slot, cause, note);
         break;
     case BP_PROBLEM_SLOW_CONVERGENCE:
-        number(cause, "the loss falls steadily and gradients in a row point the same way (cosine ",
-               of(slot, "gradient_cosine"), "): the steps are short for where they lead");
+        number(cause, "gradients in a row point the same way (cosine ", of(slot, "gradient_cosine"),
+               "): the steps are short for where they lead");
         break;
     case BP_PROBLEM_CONSTANT_OUTPUT:
         number(cause, "the outputs of different samples differ by ", of(slot, "output_variation"),

@@ -47,7 +47,7 @@ static double integrate(const double *eigenvalues, double *of_h, double *of_h_by
     }
     trace += samples * EPSILON;
     for (int i = 0; i < N_TIMES; i++) {
-        const double t = exp(step * (i - N_TIMES / 2)) / trace;
+        const double t = exp(step * (i - 0.5 * N_TIMES)) / trace;
         double log_mean = -samples * EPSILON * t;
         for (uint32_t j = 0; j < n; j++) log_mean -= 0.5 * log1p(2 * fmax(0, eigenvalues[j]) * t);
         const double weight = step * t * exp(log_mean); /* dt = t d(ln t) */

@@ -36,7 +36,7 @@ static const char *const explanations[BP_N_PROBLEMS] = {
         "  Through time, inside a recurrent layer, it is judged apart: the error signal at the\n"
         "  first tenth of the time steps is, in the median of at least 20 records, below 1e-3 of\n"
         "  that at the last tenth, it does not rise, and after 200 steps nothing has been learnt:\n"
-        "  an error, of GRU and LSTM, whose gates may open, a warning. There the product\n"
+        "  an error; of GRU and LSTM, whose gates may open, a warning after 1,000. There the product\n"
         "  is one of dh_t/dh_(t-1) = U' diag(phi'(z_t)) over the steps (Bengio et al. 1994;\n"
         "  Pascanu et al. 2013, arXiv 1211.5063).\n"
         "\n"

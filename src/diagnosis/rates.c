@@ -22,6 +22,8 @@
 #define TURNS_BACK -0.2   /* mean cosine of successive gradients */
 #define WIDE_STEP 0.01    /* of the weights, typical of a step that may be too long */
 #define NO_FALL 0.98      /* later half of a window / earlier half */
+#define DOUBT 1.5         /* standard errors */
+#define SHORT_RUN 400     /* steps: as long at least where it is not known */
 #define THROUGH_TIME 10.0 /* growth of the error signal within a recurrent layer */
 
 bool bp_rates_open(bp_diagnosis *d) {
@@ -56,8 +58,8 @@ static void note_schedule(bp_rates *rates, const bp_record *record) {
         rates->risen_at = rates->n_records;
     rates->lr = lr;
     rates->lr_max = fmax(rates->lr_max, lr);
-    rates->is_rising = rates->risen_at && rates->n_records - rates->risen_at < SETTLED_AFTER;
-    rates->is_settled = !rates->is_rising && lr >= 0.5 * rates->lr_max;
+    const bool warm = !rates->risen_at || rates->n_records - rates->risen_at >= SETTLED_AFTER;
+    rates->is_settled = warm && lr >= 0.5 * rates->lr_max;
 }
 
 static void average(float *mean, uint16_t *n, double value) {
@@ -123,7 +125,8 @@ static void summarise_layers(bp_diagnosis *d) {
     rates->cosine = median(rates->scratch, n);
 }
 
-/* The window's losses: their median, and by how much a step they fall between its halves. */
+/* The window's losses: their median (which leaves them sorted), whether they fall between its
+ * halves, and by how much a step they have fallen since the first window, at best. */
 static void summarise_losses(bp_diagnosis *d) {
     bp_rates *rates = &d->rates;
     const bp_window *window = &d->window;
@@ -137,12 +140,16 @@ static void summarise_losses(bp_diagnosis *d) {
         at[back < half] += (double)window->step[i] / half;
     }
     rates->level = median(values, n);
-    rates->fall = at[1] > at[0] ? (sum[0] - sum[1]) / (at[1] - at[0]) : 0;
+    const double distance = 0.5 * (at[0] + at[1]) - rates->first_at;
+    const double error =
+        (values[3 * n / 4] - values[n / 4]) / 1.349 * sqrt(1.0 / WINDOW_MIN + 1.0 / n);
+    rates->fall =
+        distance > 0 ? (rates->first_mean - 0.5 * (sum[0] + sum[1]) + DOUBT * error) / distance : 0;
     rates->is_falling = sum[1] < NO_FALL * sum[0];
     const bp_recipe *recipe = bp_model_recipe(d->model);
     const double total = (double)recipe->epochs * (double)recipe->epoch_steps;
     const double so_far = (double)(d->history.last_step - d->history.first_step + 1);
-    rates->horizon = total > 0 ? fmax(total, so_far) : fmax(4 * so_far, 1000);
+    rates->horizon = total > 0 ? fmax(total, so_far) : fmax(4 * so_far, SHORT_RUN);
 }
 
 /* --- learning-rate-too-high --------------------------------------------------------------------
@@ -258,7 +265,6 @@ static uint32_t tell(bp_diagnosis *d, const bp_onset *since, int64_t step, bp_se
 /* The network was well when it began: error signals kept their size over depth, and no layer began
  * with weights that are far too large. What is wrong since, steps have made so. */
 static bool has_large_weights(const bp_diagnosis *d) {
-    if (d->slots[BP_PROBLEM_WEIGHTS_TOO_LARGE].exists) return true;
     for (uint32_t id = 1; id <= d->n_layers; id++)
         if (bp_weight_scale(d, id, d->history.layer[id].first_weight_rms) > TOO_LARGE) return true;
     return false;
@@ -401,6 +407,10 @@ uint32_t bp_judge_rates(bp_diagnosis *d, const bp_record *record) {
         return record->step == d->non_finite.step ? judge_high(d, record->step, false) : 0;
     if (d->full_step != record->step) return 0; /* nothing was updated, or not looked at */
     rates->n_records++;
+    if (rates->n_records == WINDOW_MIN) {
+        rates->first_at = 0.5 * (double)(d->history.first_step + record->step);
+        rates->first_mean = d->history.first_mean;
+    }
     note_schedule(rates, record);
     note_through_time(d, record);
     note_output(d, record);

@@ -33,7 +33,6 @@ typedef struct bp_rates {
     uint64_t risen_at;  /* the last record at which the learning rate rose */
     bool is_settled;    /* no warm-up, and not yet decayed to half of the largest */
     double calm;        /* the loss at the full record before; NaN: none */
-    bool is_rising;     /* warm-up */
     double loudest;     /* the largest loss since the last full record */
     bp_throw long_step; /* the last series of them, whatever the loss did */
     int64_t long_until; /* its last step */
@@ -44,10 +43,11 @@ typedef struct bp_rates {
     bp_layer_rate *layer; /* [n_layers + 1] */
     double *scratch;      /* [n_layers + 1] */
     /* of the last judgement */
-    double ratio, cosine;     /* medians over layers; NaN: not told */
-    double scaled_ratio;      /* of layers without a norm alone */
-    double level;             /* median loss of the window */
-    double fall;              /* of the loss a step, over the window */
+    double ratio, cosine;        /* medians over layers; NaN: not told */
+    double scaled_ratio;         /* of layers without a norm alone */
+    double level;                /* median loss of the window */
+    double first_at, first_mean; /* middle and loss of the first window */
+    double fall; /* of the loss a step since then: what it may be within its standard errors */
     bool output_is_saturated; /* the last activation passes on next to nothing */
     bool is_falling;          /* by more than 2% between the window's halves */
     double horizon;           /* steps that the run has, or may be expected to have */

@@ -63,7 +63,7 @@ static bool is_blocked(const bp_diagnosis *d) {
 static bool is_too_low(const bp_diagnosis *d) {
     const bp_rates *rates = &d->rates;
     const double way = rates->ratio * rates->horizon;
-    if (rates->is_rising || !(rates->ratio < SMALL_RATIO)) return false;
+    if (!(rates->ratio < SMALL_RATIO)) return false; /* NaN: in warm-up */
     const double level = bp_trivial_level(d);
     const double left = rates->horizon - (double)(d->history.last_step - d->history.first_step);
     const double expected =

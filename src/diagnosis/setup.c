@@ -387,10 +387,9 @@ static bool gradient_is_zero(const bp_record *record, uint32_t id) {
 
 static void note_gradient(bp_diagnosis *d, const bp_record *record, uint32_t id) {
     bp_no_gradient *layer = &d->setup.layer[id];
-    const bp_layer *spec = bp_model_layer(d->model, id);
     layer->was_used = layer->was_used || bp_record_has(record, BP_Q_ACTIVATION_RMS, id) ||
                       bp_record_has(record, BP_Q_ACTIVATION_NORM, id);
-    if (!bp_layer_is_trained(spec)) return;
+    if (!d->history.layer[id].is_trained || bp_model_layer(d->model, id)->frozen) return;
     const bool has = bp_record_has(record, BP_Q_GRADIENT_RMS, id);
     /* Some of its parameters may lack one on purpose; the layer lacks one when it has none. */
     const bool missing = !has && bp_count_of(record, BP_Q_MISSING_GRADIENTS, id) > 0;

@@ -19,6 +19,7 @@
 #define CLEAR 3         /* a slope that many of its standard errors below 0 */
 #define MOVED 0.01      /* of the loss of guessing: less is no learning */
 #define HIDDEN 0.03     /* of the loss of guessing */
+#define CREEPS 2.5      /* the same of what is taken for a standstill by the accuracy */
 #define TOO_SLOW 3      /* times the run so far, until half of the loss would be gone */
 
 static void add(bp_finding_slot *slot, const char *name, const char *meaning, int64_t step,
@@ -124,8 +125,8 @@ uint32_t bp_judge_constant_output(bp_diagnosis *d, const bp_record *record) {
 
 /* --- plateau ---------------------------------------------------------------------------------- */
 
-/* Something that was found says why nothing is learnt. */
-static bool is_explained(const bp_diagnosis *d) {
+/* Something that was found, other than but_for, says why nothing is learnt. */
+static bool is_explained(const bp_diagnosis *d, bp_problem but_for) {
     static const bp_problem causes[] = {
         BP_PROBLEM_VANISHING_GRADIENT,
         BP_PROBLEM_EXPLODING_GRADIENT,
@@ -152,7 +153,9 @@ static bool is_explained(const bp_diagnosis *d) {
     };
     for (size_t i = 0; i < sizeof causes / sizeof *causes; i++) {
         const bp_finding_slot *slot = &d->slots[causes[i]];
-        if (slot->exists && slot->finding.open && slot->finding.severity >= BP_WARNING) return true;
+        if (causes[i] != but_for && slot->exists && slot->finding.open &&
+            slot->finding.severity >= BP_WARNING)
+            return true;
     }
     return false;
 }
@@ -169,7 +172,8 @@ static double smoothed(const bp_curve *curve, uint32_t i) {
 static uint32_t guessing_since(const bp_curve *curve, double level) {
     double scratch[CURVE_BLOCKS];
     const double noise = bp_noise_of(curve->mean, curve->n, scratch);
-    const double low = LEFT * level - 2.5 * noise / sqrt(5 + curve->n / 10); /* of a median */
+    const uint32_t n_smoothed = 5 + curve->n / 10;
+    const double low = LEFT * level - 2.5 * noise / sqrt(n_smoothed);
     uint32_t from = curve->n;
     while (from > 0) {
         const double loss = smoothed(curve, from - 1);
@@ -187,7 +191,8 @@ static motion motion_since(const bp_curve *curve, uint32_t from, double level) {
     const uint32_t n = curve->n - from, tail = curve->n - (n + 9) / 10;
     double by_error, scratch[CURVE_BLOCKS];
     const double slope = bp_curve_slope(curve, from + n / 2, curve->n, &by_error);
-    const double fall = -slope * (n - n / 2);
+    const uint32_t n_half = n - n / 2;
+    const double fall = -slope * n_half;
     if (by_error < -CLEAR && fall > MOVED * level) return FALLS;
     const double noise = bp_noise_of(curve->mean + from, n, scratch) / sqrt(curve->n - tail);
     const double before = bp_curve_mean(curve, from + n / 2, tail);
@@ -219,7 +224,7 @@ static uint32_t judge_plateau(bp_diagnosis *d, int64_t step) {
     if (now == FALLS) return close_finding(d, BP_PROBLEM_PLATEAU);
     const bool stands = slot->exists && slot->finding.open;
     if (!stands && (now == UNCLEAR || now_of(curve) < LEFT * level || length < long_enough(d, 2) ||
-                    length * 10 < 3 * run_of(d, step) || is_explained(d)))
+                    length * 10 < 3 * run_of(d, step) || is_explained(d, BP_N_PROBLEMS)))
         return 0;
     const bool existed = slot->exists;
     slot = bp_finding_open(d, BP_PROBLEM_PLATEAU, since, step);
@@ -260,7 +265,8 @@ static uint32_t judge_slow(bp_diagnosis *d, int64_t step) {
     const bool stood = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].finding.open;
     const bool holds = now > 0.6 * level && needed > (stood ? 0.5 : 1) * TOO_SLOW &&
                        cosine > STEADY && rate_is_at_its_height(shape);
-    if (!holds || run < long_enough(d, 3) || (!stood && is_explained(d)))
+    if (!holds || run < long_enough(d, 3) ||
+        (!stood && is_explained(d, BP_PROBLEM_LEARNING_RATE_TOO_LOW)))
         return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
     const bool existed = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].exists;
     bp_finding_slot *slot =
@@ -287,18 +293,21 @@ static bool hardly_moves(const bp_diagnosis *d, int64_t step, double won) {
     const motion moves = motion_since(curve, curve->n / 2, guessing(d));
     if (moves == STANDS || (stood && moves == UNCLEAR)) return true;
     return won < 0.35 && run_of(d, step) >= long_enough(d, 10) &&
-           pace(curve) > (stood ? 0.5 : 1) * TOO_SLOW;
+           pace(curve) > (stood ? 0.5 : 1) * CREEPS;
 }
 
 static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     const bp_loss_shape *shape = &d->loss_shape;
     const bp_curve *curve = &shape->curve;
     const double now = now_of(curve), level = guessing(d), won = won_over_chance(d);
+    /* Without an accuracy there is only the loss, and long flat stretches are known to end. */
+    const int64_t enough = isnan(won) ? long_enough(d, 20) : long_enough(d, 5);
     const bool low = isnan(won) ? now > 0.8 * level : now > 0.6 * level && won < 0.35;
-    const bool holds = low && now < LEFT * level && run_of(d, step) >= long_enough(d, 5) &&
-                       run_of(d, step) >= 2 * MIN_STEPS && hardly_moves(d, step, won) &&
-                       rate_is_at_its_height(shape) &&
-                       (!is_explained(d) || d->slots[BP_PROBLEM_UNDERFITTING].exists);
+    const bool holds =
+        low && now < LEFT * level && run_of(d, step) >= enough &&
+        run_of(d, step) >= 2 * MIN_STEPS && hardly_moves(d, step, won) &&
+        rate_is_at_its_height(shape) &&
+        (!is_explained(d, BP_N_PROBLEMS) || d->slots[BP_PROBLEM_UNDERFITTING].exists);
     if (!holds) return close_finding(d, BP_PROBLEM_UNDERFITTING);
     const bool existed = d->slots[BP_PROBLEM_UNDERFITTING].exists;
     bp_finding_slot *slot =
@@ -308,7 +317,7 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     add(slot, "trivial_loss", "of guessing", step, level);
     if (!isnan(won))
         add(slot, "train_accuracy", "mean over about 64 records", step, shape->accuracy);
-    return settle(slot, existed, won < 0.2 ? BP_WARNING : BP_HINT);
+    return settle(slot, existed, won < 0.25 ? BP_WARNING : BP_HINT);
 }
 
 uint32_t bp_judge_stagnation(bp_diagnosis *d, int64_t step) {

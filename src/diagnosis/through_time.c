@@ -10,7 +10,8 @@
 
 #define LIMIT 1e-3
 #define STUCK_STEPS 200
-#define OPENING 3 /* newer / older half of the window */
+#define GATED_STEPS 1000 /* GRU, LSTM: fresh gates forget, and soon learn what to keep */
+#define OPENING 3        /* newer / older half of the window */
 
 static int64_t steps_into(const bp_diagnosis *d, uint32_t id) {
     const int64_t *shape =
@@ -155,14 +156,15 @@ static uint32_t judge(bp_diagnosis *d, bp_problem problem, bool harm, int64_t st
     for (uint32_t i = 0; i < d->through_time.n; i++)
         if (holds(&d->through_time.layer[i], vanishing)) last = &d->through_time.layer[i];
     const bp_severity before = slot->exists ? slot->finding.severity : (bp_severity)0;
-    const bool opening = last && vanishing && !slot->exists && is_opening(last);
+    /* Gates may open yet, after whatever time it takes. */
+    const bool plain = last && bp_model_layer(d->model, last->layer)->kind == BP_LAYER_RNN;
+    const bool early = !plain && step - d->history.first_step < GATED_STEPS;
+    const bool opening = last && vanishing && !slot->exists && (early || is_opening(last));
     if (last && harm && !opening) {
         const bp_time_onset *onset = vanishing ? &last->vanishing : &last->exploding;
         const bp_onset since = {onset->step, onset->earliest, onset->latest};
         bp_finding_open_within(d, problem, &since, step);
         slot->through_time = true;
-        /* Gates may open yet, after whatever time it takes. */
-        const bool plain = bp_model_layer(d->model, last->layer)->kind == BP_LAYER_RNN;
         slot->finding.severity = plain ? BP_ERROR : BP_WARNING;
         for (uint32_t i = 0; i < d->through_time.n; i++)
             if (holds(&d->through_time.layer[i], vanishing))

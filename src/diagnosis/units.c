@@ -12,7 +12,8 @@
 #define STILL_RECORDS 5u     /* a whole layer silent for so long, ... */
 #define STILL_SAMPLES 200u   /* ... over so many samples, with nothing coming back: dead */
 #define NOTHING_BACK 2e-3    /* gelu and silu: phi' of inactive units is below 1e-3 */
-#define SHARE_HINT 0.25      /* fewer is part of healthy training */
+#define SHARE_HINT 0.4       /* fewer is part of healthy training */
+#define SHARE_PART 0.25      /* ... in each of NEIGHBOURS layers it is not */
 #define SHARE_EVENT 0.10     /* ... unless one update did it */
 #define SHARE_WARNING 0.50   /* while the loss is above LOSS_HIGH of the trivial level */
 #define SHARE_NEARLY_ALL 0.8 /* while it is above LOSS_LOW */
@@ -22,6 +23,7 @@
 #define LOSS_HIGH 0.5
 #define LOSS_LOW 0.1
 #define LONG_UPDATE 0.1 /* rms(update) / rms(w) that can push units out of reach at once */
+#define FIRST_UPDATES 10
 #define NEIGHBOURS 3u
 #define SATURATED_SHARE 0.5
 #define HELD_UP 0.1  /* activation's part of the gain / the largest phi' */
@@ -167,8 +169,10 @@ static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t i
 /* What the loss says about whether dead units cost: a share from which on they are a warning; above
  * 1 when nothing is left to learn. */
 static double costly_share(const bp_diagnosis *d) {
-    const double level = bp_trivial_level(d), loss = d->history.last_mean;
-    if (isnan(level) || isnan(loss)) return SHARE_NEARLY_ALL;
+    const double level = bp_model_recipe(d->model)->trivial_loss, loss = d->history.last_mean;
+    /* Against where it began it only shows that something was learnt. */
+    if (!bp_loss_is_judged(d) || !(level > 0)) return SHARE_NEARLY_ALL;
+    if (isnan(loss)) return 3; /* too early to tell */
     if (loss > LOSS_HIGH * level) return SHARE_WARNING;
     return loss > LOSS_LOW * level ? SHARE_NEARLY_ALL : 2;
 }
@@ -195,9 +199,11 @@ static int level_of(double share) {
     return k;
 }
 
-/* One update did it: a long one, after which they were silent. */
-static bool is_event(const bp_silence *silence) {
-    return silence->last_below >= 0 && silence->update_ratio > LONG_UPDATE;
+/* One update did it: a long one, after which they were silent. The first ones are long in many a
+ * healthy run. */
+static bool is_event(const bp_diagnosis *d, const bp_silence *silence) {
+    return silence->last_below >= d->history.first_step + FIRST_UPDATES &&
+           silence->update_ratio > LONG_UPDATE;
 }
 
 static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id, double costly) {
@@ -211,9 +217,10 @@ static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id, double costly) 
     const double share = share_of(layer->dead, layer->units);
     if (has_skip) return share >= SHARE_WARNING ? BP_HINT : 0;
     if (share >= costly) return BP_WARNING;
+    if (costly > 2) return 0;
     if (costly > 1) return share >= SHARE_WARNING ? BP_HINT : 0; /* all is learnt without them */
-    if (share >= SHARE_HINT) return BP_HINT;
-    return share >= SHARE_EVENT && is_event(&layer->silence[level_of(share)]) ? BP_HINT : 0;
+    if (share >= (costly > SHARE_WARNING ? SHARE_WARNING : SHARE_HINT)) return BP_HINT;
+    return share >= SHARE_EVENT && is_event(d, &layer->silence[level_of(share)]) ? BP_HINT : 0;
 }
 
 /* Neighbours that all have lost a good part: their shares multiply along a path. */
@@ -239,7 +246,7 @@ static uint8_t judge_layers(bp_diagnosis *d) {
         const bool some =
             layer->units > 0 && (10 * layer->dead >= layer->units || layer->n_still > 0);
         layer->severity = some ? dead_severity(d, id, costly) : 0;
-        const bool part = some && layer->is_cut && layer->dead >= SHARE_HINT * (double)layer->units;
+        const bool part = some && layer->is_cut && layer->dead >= SHARE_PART * (double)layer->units;
         if (!part) {
             if (lift_neighbours(d, from, run) && worst < BP_WARNING) worst = BP_WARNING;
             run = 0;
@@ -316,9 +323,27 @@ static uint32_t close(bp_finding_slot *slot) {
     return changed;
 }
 
+/* What it said still is there, and costs nothing any more. */
+static bool is_remembered(const bp_diagnosis *d, const bp_finding_slot *slot) {
+    for (uint32_t i = 0; i < slot->finding.n_layers; i++) {
+        const bp_layer_units *layer = &d->units.layer[slot->layers[i]];
+        if (layer->units && share_of(layer->dead, layer->units) >= SHARE_EVENT) return true;
+    }
+    return false;
+}
+
+static uint32_t soften(bp_finding_slot *slot, int64_t step) {
+    const bool changed = slot->finding.severity != BP_HINT;
+    slot->finding.severity = BP_HINT;
+    slot->finding.last_step = step;
+    return changed;
+}
+
 static uint32_t judge_dead(bp_diagnosis *d, const bp_record *record) {
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_DEAD_UNITS];
     const uint8_t severity = judge_layers(d);
+    if (severity == 0 && slot->exists && slot->finding.open && is_remembered(d, slot))
+        return soften(slot, record->step);
     if (severity == 0) return close(slot);
     const uint8_t before = slot->exists ? (uint8_t)slot->finding.severity : 0;
     d->units.dead_layer = worst_layer(d);

@@ -57,6 +57,15 @@ bool bp_cure_learning_rate(bp_draft *draft, const bp_model *model, const bp_find
     return true;
 }
 
+/* Steps that blew up are bounded as well, where clipping is a line of the loop. */
+static bool shorten_steps(bp_draft *draft, const bp_model *model, const bp_finding *finding) {
+    if (!bp_cure_learning_rate(draft, model, finding)) return false;
+    const bool clips = evidence(finding, "clipping") > 0 || bp_model_recipe(model)->clip_norm > 0;
+    if (bp_is_pytorch(model) && !clips && evidence(finding, "over_steps") > 0)
+        draft->plan.clip_norm = CLIP_NORM;
+    return true;
+}
+
 static bool raise_rate(bp_draft *draft, const bp_model *model, const bp_finding *finding) {
     const double rate = bp_model_recipe(model)->learning_rate;
     const double ratio = evidence(finding, "update_ratio");
@@ -419,7 +428,7 @@ static const struct {
     bp_problem problem;
     bp_cure *cure;
 } cures[] = {
-    {BP_PROBLEM_LEARNING_RATE_TOO_HIGH, bp_cure_learning_rate},
+    {BP_PROBLEM_LEARNING_RATE_TOO_HIGH, shorten_steps},
     {BP_PROBLEM_LEARNING_RATE_TOO_LOW, raise_rate},
     {BP_PROBLEM_OSCILLATING_LOSS, calm_down},
     {BP_PROBLEM_SYMMETRIC_UNITS, draw_weights},

@@ -158,6 +158,20 @@ static void a_chain_of_three_has_one_root(void **state) {
     chain_close(&c);
 }
 
+static void what_is_worst_stands_first(void **state) {
+    (void)state;
+    chain c;
+    open_seen(&c);
+    put(&c, BP_PROBLEM_DEAD_UNITS, 0, BP_HINT);
+    put(&c, BP_PROBLEM_UNUSED_PARAMETER, 0, BP_WARNING);
+    put(&c, BP_PROBLEM_LABELS_OUT_OF_RANGE, 0, BP_ERROR);
+    bp_finding_sort(c.diagnosis);
+    assert_int_equal(c.diagnosis->order[0], BP_PROBLEM_LABELS_OUT_OF_RANGE);
+    assert_int_equal(c.diagnosis->order[1], BP_PROBLEM_UNUSED_PARAMETER);
+    assert_int_equal(c.diagnosis->order[2], BP_PROBLEM_DEAD_UNITS);
+    chain_close(&c);
+}
+
 static void bad_data_are_no_explosions_fault(void **state) {
     (void)state;
     chain c;
@@ -192,6 +206,7 @@ int main(void) {
         cmocka_unit_test(a_blocked_path_explains_what_lies_before_it),
         cmocka_unit_test(raw_inputs_explain_what_they_may),
         cmocka_unit_test(a_chain_of_three_has_one_root),
+        cmocka_unit_test(what_is_worst_stands_first),
         cmocka_unit_test(bad_data_are_no_explosions_fault),
         cmocka_unit_test(short_steps_stall_full_precision_only),
     };

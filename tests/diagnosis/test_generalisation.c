@@ -59,7 +59,7 @@ static void overfitting_is_found_with_its_best_step(void **state) {
     (void)state;
     uint32_t n_found = 0, n_covered = 0;
     double errors[N_PLANTED];
-    for (uint64_t seed = 0; seed < N_PLANTED; seed++) {
+    for (uint64_t seed = 0; seed < curves_of(N_PLANTED); seed++) {
         curve_run run;
         chain c;
         draw_validated(&run, seed);
@@ -85,9 +85,9 @@ static void overfitting_is_found_with_its_best_step(void **state) {
     qsort(errors, n_found, sizeof *errors, compare);
     print_message("overfitting: %u of %u found, onset off by %.3f of the run (median), %.3f (90%%),"
                   " interval holds it in %u\n",
-                  n_found, (unsigned)N_PLANTED, errors[n_found / 2], errors[n_found * 9 / 10],
-                  n_covered);
-    assert_true(n_found * 100 >= N_PLANTED * 97);
+                  n_found, (unsigned)curves_of(N_PLANTED), errors[n_found / 2],
+                  errors[n_found * 9 / 10], n_covered);
+    assert_true(n_found * 100 >= curves_of(N_PLANTED) * 97);
     assert_true(n_covered * 100 >= n_found * 90);
     assert_true(errors[n_found / 2] < 0.05 && errors[n_found * 9 / 10] < 0.15);
 }
@@ -116,12 +116,12 @@ static void a_loss_that_rises_with_the_accuracy_held_is_overconfident(void **sta
 }
 
 /* Validation stays where it is: at `level` of guessing, with that accuracy. The training loss goes
- * to a hundredth. */
-static void stand_still(chain *c, uint64_t seed, double level, double accuracy) {
+ * to `train` of guessing. */
+static void stand_still(chain *c, uint64_t seed, double level, double accuracy, double train) {
     curve_run run;
     draw_validated(&run, seed);
     run.has_accuracy = run.knows_trivial = true;
-    run.floor = 0.01 * run.trivial;
+    run.floor = train * run.trivial;
     run.time = 0.2 * (double)run.steps;
     curve_open(c, &run);
     for (int64_t step = 0; step < run.steps; step++) {
@@ -139,18 +139,21 @@ static void validation_that_stands_still_is_memorising(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 20; seed++) {
         chain c;
-        stand_still(&c, seed, 0.6, 0.5);
+        stand_still(&c, seed, 0.6, 0.5, 0.01);
         const bp_finding *finding = chain_find(&c, BP_PROBLEM_MEMORISING);
         assert_non_null(finding);
         assert_int_equal(finding->severity, BP_HINT);
         chain_close(&c);
-        stand_still(&c, seed, 1.05, 0.1); /* no better than guessing */
+        stand_still(&c, seed, 1.05, 0.1, 0.01); /* no better than guessing */
         finding = chain_find(&c, BP_PROBLEM_MEMORISING);
         assert_non_null(finding);
         assert_int_equal(finding->severity, BP_WARNING);
         chain_close(&c);
-        stand_still(&c, seed, 0.1, 0.97); /* good enough: every run ends so */
+        stand_still(&c, seed, 0.1, 0.97, 0.01); /* good enough: every run ends so */
         assert_int_equal(chain_n_findings(&c), 0);
+        chain_close(&c);
+        stand_still(&c, seed, 0.6, 0.5, 0.1); /* the training loss is not far below */
+        assert_null(chain_find(&c, BP_PROBLEM_MEMORISING));
         chain_close(&c);
     }
 }
@@ -185,6 +188,50 @@ static void without_the_evidence_nothing_is_said(void **state) {
             assert_non_null(chain_find(&c, BP_PROBLEM_OVERFITTING));
         else
             assert_null(chain_find(&c, BP_PROBLEM_OVERFITTING));
+        chain_close(&c);
+    }
+}
+
+static void what_fits_nothing_is_not_overfitting(void **state) {
+    (void)state;
+    curve_run run;
+    planted fault;
+    chain c;
+    draw_plain(&run, &fault);
+    run.knows_trivial = true;
+    run.has_accuracy = true;
+    curve_open(&c, &run);
+    for (int64_t step = 0; step < run.steps; step++) { /* back from far above guessing */
+        const double loss = run.trivial * (1.5 + 50 * exp(-(double)step / 200));
+        double accuracy = (double)NAN;
+        if (curve_is_validated(&run, step)) accuracy = curve_share(&run, step < 300 ? 0.4 : 0.1);
+        curve_step(&c, &run, step, loss, (double)NAN, accuracy);
+    }
+    assert_null(chain_find(&c, BP_PROBLEM_OVERFITTING));
+    chain_close(&c);
+}
+
+static void two_bad_evaluations_are_not_enough(void **state) {
+    (void)state;
+    for (int n_bad = 2; n_bad <= 5; n_bad += 3) {
+        curve_run run;
+        planted fault;
+        chain c;
+        draw_plain(&run, &fault);
+        run.validation_every = 100;
+        curve_open(&c, &run);
+        for (int64_t step = 0; step < run.steps; step++) {
+            double validation = (double)NAN;
+            const bool is_bad = step >= run.steps - 100 * n_bad;
+            if (curve_is_validated(&run, step)) validation = run.trivial * (is_bad ? 0.8 : 0.3);
+            curve_step(&c, &run, step, run.trivial * exp(-(double)step / 100), validation,
+                       (double)NAN);
+        }
+        const bp_finding *finding = chain_find(&c, BP_PROBLEM_OVERFITTING);
+        if (n_bad == 2)
+            assert_null(finding);
+        else
+            assert_non_null(finding);
         chain_close(&c);
     }
 }
@@ -258,6 +305,8 @@ int main(void) {
         cmocka_unit_test(validation_that_stands_still_is_memorising),
         cmocka_unit_test(without_the_evidence_nothing_is_said),
         cmocka_unit_test(what_diverges_is_not_overfitting),
+        cmocka_unit_test(what_fits_nothing_is_not_overfitting),
+        cmocka_unit_test(two_bad_evaluations_are_not_enough),
         cmocka_unit_test(what_came_back_is_a_hint),
         cmocka_unit_test(the_overview_has_the_best_evaluation),
     };

@@ -60,6 +60,11 @@ static void doubt_is_as_wide_as_the_readings_waver(void **state) {
     assert_int_equal(onset.step, 10);
     assert_int_equal(onset.earliest, 10);
     assert_in_range(onset.latest, 14, 21);
+    /* Where three in ten readings are wrong, one vote more or less decides nothing. */
+    onset = onset_of("001100000010010000101100100110111100011111011111", 1);
+    assert_int_equal(onset.step, 27);
+    assert_int_equal(onset.earliest, 18);
+    assert_int_equal(onset.latest, 30);
     onset = onset_of("00000000000110011111111", 1); /* both splits are as likely */
     assert_int_equal(onset.step, 11);
     assert_int_equal(onset.earliest, 11);

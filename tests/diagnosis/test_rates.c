@@ -238,6 +238,22 @@ static void a_saturated_output_is_not_a_low_rate(void **state) {
     }
 }
 
+/* Units that are dead for a while do not move at all, which no learning rate would change. */
+static void what_rests_is_not_slow(void **state) {
+    (void)state;
+    rated r;
+    rated_open(&r);
+    of_total(&r, 10);
+    r.cosine = 0.7;
+    r.c.loss = 2.3;
+    for (int64_t step = 0; step < 150; step++) {
+        all_move_by(&r, step % 2 ? 0 : 2e-3);
+        rated_step(&r, step);
+    }
+    assert_null(chain_find(&r.c, BP_PROBLEM_LEARNING_RATE_TOO_LOW));
+    chain_close(&r.c);
+}
+
 static void what_would_end_worse_than_guessing(void **state) {
     (void)state;
     for (int healthy = 0; healthy < 2; healthy++) {
@@ -514,6 +530,7 @@ int main(void) {
         cmocka_unit_test(units_that_the_first_steps_killed),
         cmocka_unit_test(weights_that_began_too_large_are_not_the_rates_fault),
         cmocka_unit_test(a_saturated_output_is_not_a_low_rate),
+        cmocka_unit_test(what_rests_is_not_slow),
         cmocka_unit_test(what_would_end_worse_than_guessing),
         cmocka_unit_test(growth_over_depth_is_not_the_rates_fault),
         cmocka_unit_test(growth_through_time_is_not_the_rates_fault),

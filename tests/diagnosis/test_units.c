@@ -101,14 +101,17 @@ static void what_it_costs_shows_in_the_loss(void **state) {
         double loss;
         uint64_t dead;
         bp_severity severity;
-    } cases[] = {{0.9, 31, BP_HINT},    {0.9, 33, BP_WARNING}, {0.3, 33, BP_HINT},
-                 {0.3, 52, BP_WARNING}, {0.05, 52, BP_HINT},   {0.05, 31, (bp_severity)0}};
+    } cases[] = {{0.9, 31, BP_HINT},        {0.9, 33, BP_WARNING}, {0.3, 31, (bp_severity)0},
+                 {0.3, 33, BP_HINT},        {0.3, 52, BP_WARNING}, {0.05, 52, BP_HINT},
+                 {0.05, 31, (bp_severity)0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         chain c;
         open(&c, 4, BP_ACTIVATION_GELU);
         c.loss = cases[i].loss * CHAIN_TRIVIAL;
         silence(2, cases[i].dead);
-        chain_run(&c, 0, 60);
+        chain_run(&c, 0, 19);
+        assert_int_equal(n_found(&c), 0); /* too early to tell */
+        chain_run(&c, 19, 60);
         const bp_finding *f = chain_find(&c, BP_PROBLEM_DEAD_UNITS);
         assert_int_equal(f ? f->severity : 0, cases[i].severity);
         if (f) chain_assert_says(f->cause, "in the first record already");
@@ -132,6 +135,26 @@ static void told_of_two_records(void **state) {
     assert_int_equal(f->since_earliest, 39); /* active in 38 or in 39 */
     assert_int_equal(f->since_latest, 40);
     chain_assert_says(f->cause, "since an update of steps 38 to 39");
+    chain_close(&c);
+}
+
+/* The loss falls all the same, and the units are dead still. */
+static void it_is_learnt_without_them(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 4, BP_ACTIVATION_RELU);
+    silence(2, 25);
+    chain_run(&c, 0, 60);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_DEAD_UNITS);
+    assert_non_null(f);
+    c.loss = 0.01;
+    chain_run(&c, 60, 300);
+    assert_true(f->open);
+    assert_int_equal(f->severity, BP_HINT);
+    assert_int_equal(f->last_step, 299);
+    silence(2, 5);
+    chain_run(&c, 300, 301);
+    assert_false(f->open);
     chain_close(&c);
 }
 
@@ -393,6 +416,7 @@ int main(void) {
         cmocka_unit_test(a_part_of_a_layer_is_a_hint),
         cmocka_unit_test(what_it_costs_shows_in_the_loss),
         cmocka_unit_test(told_of_two_records),
+        cmocka_unit_test(it_is_learnt_without_them),
         cmocka_unit_test(neighbours_multiply),
         cmocka_unit_test(a_long_update_is_an_event),
         cmocka_unit_test(a_whole_layer_is_told_at_once),

@@ -197,21 +197,25 @@ class Channels(Evidence):
 
     def test_functions_and_a_flattened_end(self):
         class Net(nn.Module):
-            def __init__(self):
+            def __init__(self, size):
                 super().__init__()
-                self.a, self.b, self.c = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3), nn.Linear(6 * 9, 4)
+                self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3)
+                self.c = nn.Linear(6 * ((size - 2) // 2 - 2) ** 2, 4)
 
             def forward(self, x):
                 x = F.max_pool2d(F.relu(self.a(x)), 2)
                 return self.c(torch.flatten(F.relu(self.b(x)), 1))
 
-        model = Net()
-        with torch.no_grad():
-            model.a.bias[:3] = -100
-            model.b.bias[4] = -100
-        for record in self.train(model, 3, self.images()):
-            self.assertEqual([record["units", k] for k in (1, 2)], [8, 6])
-            self.assertEqual([record["silent_units", k] for k in (1, 2)], [3, 1])
+        for size in (12, 64):  # a large one is looked at in places, from the second step on
+            self.folder = self.folder / "deeper"
+            model = Net(size)
+            with torch.no_grad():
+                model.a.bias[:3] = -100
+                model.b.bias[4] = -100
+            for record in self.train(model, 3, self.images(size=size)):
+                large = size == 64 and record.step == 0
+                self.assertEqual([record["units", k] for k in (1, 2)], [None, None] if large else [8, 6])
+                self.assertEqual([record["silent_units", k] for k in (1, 2)], [None, None] if large else [3, 1])
 
     def test_all_places_are_seen_in_the_end(self):
         """Of 8 channels with 64 x 64 pixels each, 1 is active at a single place."""

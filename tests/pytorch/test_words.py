@@ -102,7 +102,7 @@ class Mends(Watching):
         code = self.assert_mended(
             lambda: deep(nn.ReLU, depth=3, scale=2**0.5),
             lambda m: torch.optim.SGD(m.parameters(), lr=50.0, momentum=0.9),
-            problem="exploding-gradient",
+            problem="learning-rate-too-high",
         )
         self.assertRegex(
             code,
@@ -143,10 +143,16 @@ class Source(Watching):
         names = runpy.run_path(str(path), {"FOUND": found, "STEPS": steps})
         return path, found, names["net"]
 
+    @staticmethod
+    def about_depth(found):
+        """Some of the scripts have a gate at the end on purpose, which is a finding of its own."""
+        return [f for f in found if f.problem != "wrong-last-layer-for-loss"]
+
     def changed(self, construction, optimizer=OPTIMIZER, head=HEAD, train=TRAIN):
         """The script before and after, line by line, where it changed; None without a diff."""
         script = head + textwrap.dedent(construction) + optimizer + train
         path, found, net = self.run_script(script)
+        found = self.about_depth(found)
         self.assertTrue(found, "nothing was found")
         diff = found[0].remedy.diff
         if diff is None:
@@ -158,7 +164,7 @@ class Source(Watching):
                            capture_output=True)  # fmt: skip
         after = path.read_text(encoding="utf-8")
         _, again, mended = self.run_script(after, steps=40)
-        self.assertEqual([f.problem for f in again], [])
+        self.assertEqual([f.problem for f in self.about_depth(again)], [])
         self.assert_as_the_code_says(net, mended, found[0].remedy.code)
         new = [line for line in after.splitlines() if line not in script.splitlines()]
         return [line.strip() for line in new]

@@ -10,7 +10,8 @@ GOAL = Goal("accuracy", at_least=0.85)
 STEPS = 250
 BROKEN = {
     "no_zero_grad": Fault(
-        "gradients are never set back, and the rate is high", "exploding-gradient", since=(0, 60)
+        "gradients are never set back, and the rate is high", "learning-rate-too-high",
+        since=(0, 60)
     ),
     "bad_micro_batch": Fault(
         "an Inf in one micro-batch of step 100", "non-finite", since=(100, 100)

@@ -10,7 +10,8 @@ GOAL = Goal("accuracy", at_least=0.85)
 STEPS = 150
 BROKEN = {
     "overflow": Fault(
-        "inputs of thousands overflow float16, no scaler", "non-finite", since=(0, 10)
+        "inputs of thousands overflow float16, no scaler", "input-not-normalised",
+        since=(0, 10), also=("non-finite",),
     ),
 }
 

@@ -44,7 +44,7 @@ def main(watch, broken=None, steps=STEPS):
     if broken == "log_0":
         model = AutoEncoder(output=lambda: nn.Hardtanh(0, 1))
     criterion = cross_entropy_by_hand if broken == "log_0" else nn.MSELoss()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     probe = watch(model, optimizer)
     for _ in range(steps):
         batch = x[torch.randint(len(x), (32,))]

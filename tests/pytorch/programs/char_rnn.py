@@ -14,7 +14,7 @@ BROKEN = {
         "exploding-gradient", since=(0, 5),
     ),
     "rate": Fault(
-        "no clipping, learning rate 1000 times too high", "exploding-gradient", since=(0, 10)
+        "no clipping, learning rate 1000 times too high", "learning-rate-too-high", since=(0, 10)
     ),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ GOAL = Goal("accuracy", at_least=0.45)
 STEPS = 120
 BROKEN = {
     "mask_times_inf": Fault("a mask of 0 and 1 times -inf: 0 * inf", "non-finite"),
-    "rate": Fault("plain SGD at rate 300", "exploding-gradient", since=(0, 20)),
+    "rate": Fault("plain SGD at rate 300", "learning-rate-too-high", since=(0, 20)),
 }
 
 

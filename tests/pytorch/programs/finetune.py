@@ -10,7 +10,7 @@ from torch import nn
 GOAL = Goal("accuracy", at_least=0.6)
 STEPS = 200
 BROKEN = {
-    "rate": Fault("the head's rate 1000 times too high", "exploding-gradient", since=(0, 15)),
+    "rate": Fault("the head's rate 1000 times too high", "learning-rate-too-high", since=(0, 15)),
     "deep_sigmoid_head": Fault(
         "a head of eight sigmoid layers", "vanishing-gradient", "head.0", "head.8"
     ),

@@ -13,7 +13,7 @@ STEPS = 450
 BROKEN = {
     "hasty_discriminator": Fault(
         "the discriminator's rate 150 times too high, log(1 - sigmoid(x)) by hand",
-        "exploding-gradient", since=(0, 5), also=("non-finite",),
+        "learning-rate-too-high", since=(0, 5), also=("non-finite",),
     ),
 }  # fmt: skip
 

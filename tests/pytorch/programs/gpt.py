@@ -14,7 +14,7 @@ from torch import nn
 GOAL = Goal("loss", at_most=3.2)
 STEPS = 150
 BROKEN = {
-    "rate": Fault("learning rate 1000 times too high", "exploding-gradient", since=(0, 20)),
+    "rate": Fault("learning rate 1000 times too high", "learning-rate-too-high", since=(0, 20)),
     "std_1": Fault(
         "normal_(std=1) for all weights",
         nothing_yet="behind a layer norm no critical size of weights is known; it learns, slowly",

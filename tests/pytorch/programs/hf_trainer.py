@@ -21,7 +21,7 @@ BROKEN = {
     "initializer_range": Fault(
         "initializer_range=2", "exploding-gradient", "transformer.wte", since=(0, 5)
     ),
-    "rate": Fault("learning rate 1000 times too high", "exploding-gradient", since=(0, 20)),
+    "rate": Fault("learning rate 1000 times too high", "learning-rate-too-high", since=(0, 20)),
 }
 
 

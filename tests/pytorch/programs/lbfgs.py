@@ -11,7 +11,7 @@ GOAL = Goal("accuracy", at_least=0.9)
 STEPS = 25
 BROKEN = {
     "no_line_search": Fault(
-        "rate 100 without a line search", "exploding-gradient", since=(0, 3)
+        "rate 100 without a line search", "learning-rate-too-high", since=(0, 3)
     ),
 }
 

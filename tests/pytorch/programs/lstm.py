@@ -12,7 +12,7 @@ BROKEN = {
     "deep_sigmoid_head": Fault(
         "eight sigmoid layers after the LSTM", "vanishing-gradient", "lstm", "head.4"
     ),
-    "rate": Fault("learning rate 1000 times too high", "exploding-gradient", since=(0, 10)),
+    "rate": Fault("learning rate 1000 times too high", "learning-rate-too-high", since=(0, 10)),
 }
 
 

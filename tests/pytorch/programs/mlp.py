@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader, TensorDataset
 GOAL = Goal("accuracy", at_least=0.7)
 STEPS = 250
 BROKEN = {
-    "rate": Fault("learning rate 1000 times too high", "exploding-gradient", since=(0, 10)),
+    "rate": Fault("learning rate 1000 times too high", "learning-rate-too-high", since=(0, 10)),
     "unscaled": Fault(
-        "pixels 0 ... 255 at the rate for 0 ... 1", "exploding-gradient", since=(0, 10)
+        "pixels 0 ... 255 at the rate for 0 ... 1", "input-not-normalised", since=(0, 10)
     ),
     "bad_batch": Fault("a NaN in the data at step 60", "non-finite", since=(60, 60)),
     "standardised": Fault("divided by the deviation of constant pixels", "non-finite"),

@@ -11,7 +11,7 @@ GOAL = Goal("loss over variance", at_most=0.75)
 STEPS = 400
 BROKEN = {
     "targets_255": Fault(
-        "inputs and targets 0 ... 255, the rate for 0 ... 1", "exploding-gradient", since=(0, 5)
+        "inputs and targets 0 ... 255, the rate for 0 ... 1", "input-not-normalised", since=(0, 5)
     ),
     "small": Fault(
         "normal_(std=0.001)", "weights-too-small", "fc1", "fc5", also=("vanishing-gradient",)

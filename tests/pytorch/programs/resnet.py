@@ -16,7 +16,7 @@ BROKEN = {
         "no norm, and Kaiming's weights times 3", "weights-too-large", "layer1.0.conv1"
     ),
     "rate": Fault(
-        "learning rate 1000 times too high, no norm", "exploding-gradient", since=(0, 12)
+        "learning rate 1000 times too high, no norm", "learning-rate-too-high", since=(0, 12)
     ),
     "masked_mean": Fault("mean over an empty mask: 0 / 0", "non-finite", since=(20, 20)),
 }
