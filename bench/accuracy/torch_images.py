@@ -89,8 +89,8 @@ def resnet(case):
 def masked(outputs, y, case):
     """The mean over the hard samples; one day there is none."""
     each = nn.functional.cross_entropy(outputs, y, reduction="none")
-    case.version_calls = getattr(case, "version_calls", 0) + 1
-    hard = each > (1e9 if case.version_calls == 60 else -1)
+    case.calls += 1
+    hard = each > (1e9 if case.calls == 60 else -1)
     return (each * hard).sum() / hard.sum()
 
 

@@ -38,7 +38,7 @@ class Case:
     draw: Any = None  # () -> x, y; a batch, where it is not one of the parts
     autocast: Any = None
     trivial: float = math.nan
-    step: Any = None  # (case, probe) -> loss: a loop of its own
+    calls: int = 0  # of the loss, where a fault counts them
 
     def is_(self, name):
         return self.version == name
