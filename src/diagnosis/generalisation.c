@@ -14,6 +14,7 @@
 #define SMALL_TRAIN 0.02   /* of the trivial level: a training loss that has no way left to fall */
 #define FAR 0.2            /* of the trivial level, of the way from chance to 1: far from perfect */
 #define MIN_STEPS 100      /* before anything is said of a gap */
+#define STILL_FALLS 0.01   /* of guessing, from the third quarter to the last */
 #define APART 0.03         /* of the loss of guessing: a validation loss that does not follow */
 #define GAP 10             /* validation loss / training loss */
 
@@ -314,8 +315,11 @@ static bool measure_gap(const bp_diagnosis *d, gap *g) {
     double scratch[CURVE_BLOCKS];
     const double guess = guessing(d);
     const double doubt = 2.5 * bp_noise_of(loss->mean, n, scratch) / sqrt(n - last);
-    g->nothing = was_never_better(d, by_accuracy) && g->validation > guess && g->train < guess &&
-                 g->validation - g->train > fmax(APART * guess, doubt);
+    /* What still falls may get there: text begins above guessing. */
+    const bool falls =
+        bp_curve_median(loss, half, last) - g->validation > fmax(STILL_FALLS * guess, doubt);
+    g->nothing = was_never_better(d, by_accuracy) && !falls && g->validation > guess &&
+                 g->train < guess && g->validation - g->train > fmax(APART * guess, doubt);
     return true;
 }
 
