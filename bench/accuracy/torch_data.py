@@ -9,7 +9,7 @@ import sys
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/pytorch"))
+sys.path.append(str(ROOT / "tests/pytorch"))  # behind: it has a networks.py of its own
 
 import data  # noqa: E402  (the PyTorch tests' readers of digits, Fashion-MNIST, the documentation)
 
