@@ -141,8 +141,8 @@ typedef struct bp_diagnosis_overview {
 BP_API void bp_diagnosis_overview_of(const bp_diagnosis *diagnosis,
                                      bp_diagnosis_overview *overview);
 
-/* Which evidence the problem needs and was never there: it was not judged, and silence is no health.
- * NULL when it was judged, or concerns no such network. Static. */
+/* Which evidence the problem needs and was never there: it was not judged, and silence is no
+ * health. NULL when it was judged, or concerns no such network. Static. */
 BP_API const char *bp_diagnosis_unjudged(const bp_diagnosis *diagnosis, bp_problem problem);
 
 /* The gains over depth of the last record, from the input to the loss; borrowed until the next

@@ -37,6 +37,12 @@ bp_finding_slot *bp_finding_open_within(bp_diagnosis *d, bp_problem problem, con
     return slot;
 }
 
+bool bp_finding_still_costs(const bp_diagnosis *d, const bp_finding *finding, int64_t step) {
+    const double level = bp_trivial_level(d);
+    if (!(bp_window_mean_loss(&d->window) > 0.5 * level)) return false;
+    return 4 * (finding->last_step - finding->since_step) > step - d->history.first_step;
+}
+
 void bp_finding_add_layer(bp_finding_slot *slot, uint32_t layer) {
     bp_finding *finding = &slot->finding;
     if (finding->n_layers && slot->layers[finding->n_layers - 1] == layer) return;

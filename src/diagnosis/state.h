@@ -311,6 +311,9 @@ bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t si
 /* The same where the onset is known better than that: by a change point, or as an exact step. */
 bp_finding_slot *bp_finding_open_within(bp_diagnosis *d, bp_problem problem, const bp_onset *since,
                                         int64_t step);
+/* What has healed costs the steps until then, while the loss has not made up for them: it held for
+ * more than a quarter of the run, and half of what there is to learn is still to be learnt. */
+bool bp_finding_still_costs(const bp_diagnosis *d, const bp_finding *finding, int64_t step);
 void bp_finding_add_layer(bp_finding_slot *slot, uint32_t layer);
 void bp_finding_add_evidence(bp_finding_slot *slot, const char *name, const char *meaning,
                              uint32_t layer, int64_t step, double value, bool measured);

@@ -105,6 +105,20 @@ static void note_death(const bp_diagnosis *d, uint32_t id) {
     layer->distinct = layer->first_distinct;
 }
 
+/* Random weights behind copies part them; but an update has then gone into one direction alone, and
+ * it may take long until there is a second one. */
+static bool nothing_learnt(const bp_diagnosis *d) {
+    return bp_window_length(&d->window) == d->window.size && bp_loss_is_judged(d) &&
+           !bp_loss_left_trivial(d);
+}
+
+static void set_parted(const bp_diagnosis *d, bp_layer_symmetry *layer) {
+    layer->is_equal = true;
+    layer->equal_step = d->history.first_step;
+    layer->units = layer->first_units;
+    layer->distinct = layer->first_distinct;
+}
+
 static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
     bp_layer_symmetry *layer = &d->symmetry.layer[id];
     if (!layer->is_trained) return;
@@ -120,7 +134,10 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
         /* Equal weights that nothing moves stay equal, too. */
         const bool settled = layer->n_updates >= 2 || are_held(record, layer);
         layer->is_equal = layer->n_equal >= RECORDS && settled && late;
-        if (!layer->was_told) note_first(layer, equal);
+        if (!layer->was_told) note_first(layer, equal && layer->began == BP_BEGAN_APART);
+        layer->parted = !layer->is_equal && layer->began_as_copies &&
+                        d->units.layer[id].severity != BP_ERROR && nothing_learnt(d);
+        if (layer->parted) set_parted(d, layer);
     }
     if (layer->began == BP_BEGAN_ZERO && bp_record_has(record, BP_Q_WEIGHT_RMS, id)) {
         const bool stuck = late && are_stuck(record, id, layer);
@@ -159,13 +176,14 @@ static bool is_harmless(const bp_diagnosis *d) {
     return d->history.last_mean < LOSS_LOW * bp_trivial_level(d);
 }
 
-static uint32_t close(bp_diagnosis *d, bp_problem problem) {
+static uint32_t close(bp_diagnosis *d, bp_problem problem, int64_t step) {
     bp_finding_slot *slot = &d->slots[problem];
-    if (!slot->exists || !slot->finding.open) return 0;
-    const bool changed = slot->finding.severity != BP_HINT;
+    if (!slot->exists) return 0;
+    const bp_severity before = slot->finding.severity;
     slot->finding.open = false;
-    slot->finding.severity = BP_HINT;
-    return changed;
+    slot->finding.severity =
+        before > BP_HINT && bp_finding_still_costs(d, &slot->finding, step) ? BP_WARNING : BP_HINT;
+    return slot->finding.severity != before;
 }
 
 static void add_evidence(const bp_diagnosis *d, bp_finding_slot *slot, uint32_t id, int64_t step) {
@@ -247,15 +265,15 @@ uint32_t bp_judge_symmetry(bp_diagnosis *d, const bp_record *record) {
         severity = severity_of(d, symmetry->equal_layer);
         changed += judge_equal(d, record->step, severity);
     } else {
-        changed += close(d, BP_PROBLEM_SYMMETRIC_UNITS);
+        changed += close(d, BP_PROBLEM_SYMMETRIC_UNITS, record->step);
     }
     changed += constant ? judge_beginning(d, record->step, BP_PROBLEM_CONSTANT_INIT, BP_BEGAN_EQUAL,
                                           severity)
-                        : close(d, BP_PROBLEM_CONSTANT_INIT);
+                        : close(d, BP_PROBLEM_CONSTANT_INIT, record->step);
     if (stuck) severity = severity_of(d, symmetry->stuck_layer);
     changed += stuck || zero
                    ? judge_beginning(d, record->step, BP_PROBLEM_ZERO_INIT, BP_BEGAN_ZERO, severity)
-                   : close(d, BP_PROBLEM_ZERO_INIT);
+                   : close(d, BP_PROBLEM_ZERO_INIT, record->step);
     return changed;
 }
 
@@ -283,6 +301,12 @@ static void text_equal(const bp_diagnosis *d, const bp_finding_slot *slot, bp_te
     bp_text_add(text, "the %llu units of layer %u (%s) give only %llu different output%s: ",
                 (unsigned long long)units, id, bp_model_layer(d->model, id)->name,
                 (unsigned long long)distinct, distinct == 1 ? "" : "s");
+    if (d->symmetry.layer[id].parted || !slot->finding.open) {
+        bp_text_add(text,
+                    "so they began; the random weights behind them part them, but all weights "
+                    "have moved in one direction until then, and nothing was learnt in it");
+        return;
+    }
     bp_text_add(text, "they agree to the last bit over all samples; units with equal weights, in "
                       "and out, get equal gradients, and no number of steps tells them apart");
 }

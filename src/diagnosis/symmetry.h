@@ -16,7 +16,8 @@ typedef enum bp_beginning {
 typedef struct bp_layer_symmetry {
     bool is_trained; /* sums with weights that are trained */
     bool is_hidden;
-    bool is_equal;                  /* units are copies, for long enough and after updates */
+    bool is_equal; /* units are copies, for long enough and after updates */
+    bool parted;   /* they began as copies, and nothing is learnt although they part */
     bool was_told, began_as_copies; /* units, and that they were equal when they first were */
     /* Of weights that are zeros still, in the last record: */
     bool gets_input, gets_error, gives_nothing;

@@ -96,14 +96,6 @@ static bp_onset later(const bp_onset *a, const bp_onset *b) {
                       a->latest > b->latest ? a->latest : b->latest};
 }
 
-/* What has healed costs the steps until then, while the loss has not made up for them: it held for
- * more than a quarter of the run, and half of what there is to learn is still to be learnt. */
-static bool still_costs(const bp_diagnosis *d, const bp_finding *finding, int64_t step) {
-    const double level = bp_trivial_level(d);
-    if (!(bp_window_mean_loss(&d->window) > 0.5 * level)) return false;
-    return 4 * (finding->last_step - finding->since_step) > step - d->history.first_step;
-}
-
 uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_VANISHING_GRADIENT];
     if (d->non_finite.seen || bp_window_length(&d->window) < WINDOW_MIN) return 0;
@@ -127,6 +119,7 @@ uint32_t bp_judge_vanishing(bp_diagnosis *d, const bp_record *record) {
     if (!slot->exists || slot->through_time || !bp_loss_left_trivial(d)) return 0;
     const bp_severity before = slot->finding.severity;
     slot->finding.open = false;
-    slot->finding.severity = still_costs(d, &slot->finding, record->step) ? BP_WARNING : BP_HINT;
+    slot->finding.severity =
+        bp_finding_still_costs(d, &slot->finding, record->step) ? BP_WARNING : BP_HINT;
     return slot->finding.severity != before;
 }

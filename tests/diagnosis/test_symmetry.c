@@ -171,8 +171,34 @@ static void copied_rows(void **state) {
     now.distinct[2] = CHAIN_UNITS;
     chain_run(&c, 60, 61);
     assert_false(f->open);
+    assert_int_equal(f->severity, BP_WARNING); /* nearly all of the run, and most is to be learnt */
+    c.loss = 0.5;
+    chain_run(&c, 61, 120);
     assert_int_equal(f->severity, BP_HINT);
     chain_close(&c);
+}
+
+/* Copies that part at once have cost the run all the same when nothing is learnt for a window. */
+static void copies_that_part(void **state) {
+    (void)state;
+    for (int learns = 0; learns < 2; learns++) {
+        chain c;
+        open(&c, 4, BP_ACTIVATION_LEAKY_RELU);
+        now.distinct[2] = 1;
+        chain_run(&c, 0, 1);
+        now.distinct[2] = CHAIN_UNITS;
+        c.loss = learns ? 1.5 : CHAIN_TRIVIAL;
+        chain_run(&c, 1, 60);
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_SYMMETRIC_UNITS);
+        if (learns) assert_null(f);
+        if (!learns) {
+            assert_non_null(f);
+            assert_int_equal(f->since_step, 0);
+            assert_int_equal(f->layers[0], 2);
+            chain_assert_says(f->cause, "so they began");
+        }
+        chain_close(&c);
+    }
 }
 
 /* 57 are dead and count as one, the other seven are copies of each other. */
@@ -373,6 +399,7 @@ int main(void) {
         cmocka_unit_test(copied_rows_that_died),
         cmocka_unit_test(constants_that_saturate),
         cmocka_unit_test(copied_rows),
+        cmocka_unit_test(copies_that_part),
         cmocka_unit_test(copies_beside_dead_units),
         cmocka_unit_test(what_is_learnt_all_the_same_is_a_warning),
         cmocka_unit_test(other_equal_outputs),
