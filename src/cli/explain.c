@@ -17,7 +17,7 @@ static const bp_example examples[] = {
 };
 
 static void put_problem(bp_page *page, bp_problem problem) {
-    enum { NAME = 20 };
+    enum { NAME = 27 }; /* "wrong-last-layer-for-loss" */
     char bytes[1024];
     bp_text paragraph;
     bp_text_init(&paragraph, bytes, sizeof bytes);

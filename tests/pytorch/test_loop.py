@@ -58,7 +58,7 @@ print(resident() - before[0], objects() - before[1])
 
 
 class MemoryTest(LoopCase):
-    WARM_UP, STEPS = 15_000, 100_000
+    WARM_UP, STEPS = 10_000, 40_000  # 100,000 and more: docs/evidence/pytorch-robustness.md
 
     def test_it_does_not_grow(self):
         code, out, err = python("-c", GROWTH, self.run_folder, self.WARM_UP, self.STEPS, timeout=600)
