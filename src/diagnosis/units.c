@@ -246,7 +246,8 @@ static uint8_t judge_layers(bp_diagnosis *d) {
         const bool some =
             layer->units > 0 && (10 * layer->dead >= layer->units || layer->n_still > 0);
         layer->severity = some ? dead_severity(d, id, costly) : 0;
-        const bool part = some && layer->is_cut && layer->dead >= SHARE_PART * (double)layer->units;
+        const bool part =
+            some && layer->is_cut && (double)layer->dead >= SHARE_PART * (double)layer->units;
         if (!part) {
             if (lift_neighbours(d, from, run) && worst < BP_WARNING) worst = BP_WARNING;
             run = 0;

@@ -16,12 +16,9 @@
 
 /* A mention and a number of an issue are found in the finished page: a comment takes them apart. */
 static void put_character(FILE *out, char before, char c, char after) {
-    if (strchr("\\`*_[]<>|~#$&!", c))
-        fputc('\\', out);
-    else if (c == ':' && after == '/')
-        fputc('\\', out);
-    else if (c == '.' && (before == 'w' || before == 'W'))
-        fputc('\\', out);
+    const bool is_markup = strchr("\\`*_[]<>|~#$&!", c) != NULL;
+    const bool makes_link = (c == ':' && after == '/') || (c == '.' && (before | ' ') == 'w');
+    if (is_markup || makes_link) fputc('\\', out);
     fputc(c, out);
     if (c == '@' || (c == '#' && after >= '0' && after <= '9')) fputs("<!-- -->", out);
 }
