@@ -158,13 +158,20 @@ static void fill(bp_record *record, uint32_t i) {
     }
 }
 
-/* The loss falls from guessing to a tenth of it, with noise. */
+static void set_validation(bp_record *record, bp_quantity quantity, bool evaluated, double value) {
+    bp_record_set(record, quantity, 0, evaluated ? value : (double)NAN);
+    record->measured[bp_record_cell(record, quantity, 0)] = evaluated;
+}
+
+/* The loss falls from guessing to a tenth of it, with noise; there is an evaluation an epoch. */
 static void set_losses(bp_record *record, int64_t step, int64_t n_steps) {
     const double rest = exp(-5.0 * (double)step / (double)n_steps);
     const double loss = 4.158 * (0.1 + 0.9 * rest) * (1 + 0.1 * noise((uint32_t)step, 0, 0));
     record->step = step;
     bp_record_set(record, BP_Q_LOSS, 0, loss);
-    bp_record_set(record, BP_Q_VALIDATION_LOSS, 0, 1.05 * loss);
+    const bool evaluated = step % EPOCH_STEPS == EPOCH_STEPS - 1;
+    set_validation(record, BP_Q_VALIDATION_LOSS, evaluated, 1.05 * loss);
+    set_validation(record, BP_Q_VALIDATION_ACCURACY, evaluated, 0.8);
 }
 
 /* --- the rounds ---------------------------------------------------------------------------------
