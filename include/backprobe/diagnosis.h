@@ -133,6 +133,10 @@ typedef struct bp_diagnosis_overview {
     double best_loss;              /* the lowest window mean */
     double backward_span_log;      /* largest D so far, ln; NaN when never measured */
     const char *not_observed;      /* what would have been looked at and was not there; may be "" */
+    uint64_t n_validations;        /* 0: none was told */
+    double best_validation; /* the best single one: an accuracy where there is one, else a loss */
+    int64_t best_validation_step;
+    bool best_is_accuracy;
 } bp_diagnosis_overview;
 BP_API void bp_diagnosis_overview_of(const bp_diagnosis *diagnosis,
                                      bp_diagnosis_overview *overview);

@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from .finding import Finding
 from .probe import Probe
-from .watch import watch
+from .watch import samples_of, watch
 
 _STATE = "backprobe.json"  # in a checkpoint's folder: a training that is resumed from it is the same run
 
@@ -41,11 +41,13 @@ class BackprobeCallback(TrainerCallback):
         control: TrainerControl,
         model: Any = None,
         optimizer: Any = None,
+        train_dataloader: Any = None,
         **others: Any,
     ) -> None:
         self._close("interrupted")  # the trainer begins anew, after an exception or with a smaller batch
         resume = _state_of(_checkpoint(args, state)) if state.global_step > 0 else None
-        self.probe = watch(model, optimizer, **{"resume": resume, **self._options})
+        known = {"resume": resume, "train_samples": samples_of(train_dataloader)}
+        self.probe = watch(model, optimizer, **{**known, **self._options})
 
     def on_evaluate(
         self,

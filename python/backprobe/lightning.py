@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from .finding import Finding
 from .probe import Probe
-from .watch import watch
+from .watch import samples_of, watch
 
 
 def _bases() -> tuple[type, ...]:
@@ -68,11 +68,16 @@ class BackprobeCallback(*_bases()):  # type: ignore[misc]
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._close("interrupted")
         parts = _parts(pl_module, trainer.optimizers)
+        samples = samples_of(trainer.train_dataloader)
         self.probes = {
             name: watch(
                 pl_module.get_submodule(name),
                 optimizers,
-                **{"resume": self._resume.get(name), **_for_part(self._options, name)},
+                **{
+                    "resume": self._resume.get(name),
+                    "train_samples": samples,
+                    **_for_part(self._options, name),
+                },
             )
             for name, optimizers in parts.items()
         }

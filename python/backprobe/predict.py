@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 _LN_SPAN = math.log(1e3)  # as the diagnosis: a candidate for vanishing or exploding
+_LN_SPAN_NORMALISED = math.log(1e4)  # growth in front of normalisations, where it shortens the steps
 _FORWARD_LIMIT = 1e-3  # spread over samples / size: below it they look alike
 
 
@@ -328,7 +329,9 @@ def _prediction(
         before = own
     backward = _product([layer.backward for layer in layers[1:]])
     n = len(layers) - 1
-    verdict, problem = _verdict(layers, backward, quantities, overview, loss)
+    normalised = sum(_is_normalised(known.layers, layer.layer_id) for layer in layers[1:])
+    limit = _LN_SPAN_NORMALISED if backward and backward > 1 and 2 * normalised > n else _LN_SPAN
+    verdict, problem = _verdict(layers, backward, quantities, overview, loss, limit)
     return Prediction(
         layers=tuple(layers),
         loss=loss,
@@ -362,6 +365,10 @@ def _critical(
     )
 
 
+def _is_normalised(layers: Sequence[Mapping[str, Any]], layer_id: int) -> bool:
+    return layers[layer_id - 1].get("norm", "none") != "none"
+
+
 def _ratio(a: float | None, b: float | None) -> float | None:
     return a / b if a is not None and b else None
 
@@ -377,6 +384,7 @@ def _verdict(
     quantities: Mapping[str, Mapping[int, float]],
     overview: Mapping[str, Any],
     loss: float | None,
+    limit: float,
 ) -> tuple[str, str | None]:
     from .terminal import number
 
@@ -389,7 +397,7 @@ def _verdict(
     span = overview.get("backward_span_log", math.nan)
     each = number(backward ** (1 / max(1, len(layers) - 1)))
     first, last = layers[0].layer_id, layers[-1].layer_id
-    if not span > _LN_SPAN:
+    if not span > limit:
         if alike:
             return (
                 f"from layer {alike[0].layer_id} on samples look alike: their activations differ by only "

@@ -117,6 +117,14 @@ def watch(
     return probe
 
 
+def samples_of(loader: object) -> int | None:
+    """Samples of an epoch of a DataLoader; None where it does not know."""
+    try:
+        return len(loader.dataset) or None  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, NotImplementedError):
+        return None
+
+
 def _what(value: object) -> str:
     kind = type(value).__name__
     return f"{kind} {value!r:.60}" if isinstance(value, (str, int, float, bool)) else f"a {kind}"

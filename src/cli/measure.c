@@ -216,13 +216,51 @@ static bp_status begin(bp_measurement *m, const bp_model *model, int64_t n_seeds
 }
 
 /* sqrt(variance of the seeds / (n - 1)) */
-static void finish(bp_measurement *m) {
+static void find_errors(bp_measurement *m) {
     for (uint32_t k = 0; k < m->n_gains; k++) {
         bp_measured_gain *measured = &m->measured[k];
         const double variance = m->squares[k] - measured->gain * measured->gain;
         measured->standard_error =
             m->n_seeds > 1 ? sqrt(fmax(0, variance) / (double)(m->n_seeds - 1)) : (double)NAN;
     }
+}
+
+#define LN_SPAN 6.907755278982137 /* ln 1e3, as the diagnosis has it */
+
+/* Where theory says nothing, what the batch showed is judged by the same limit. */
+static void judge_batch(bp_measurement *m) {
+    double level = 0, lowest = 0, highest = 0, rise = 0, fall = 0;
+    bp_text text;
+    for (uint32_t k = 1; k < m->n_gains; k++) {
+        level -= log(m->measured[k].gain); /* towards the loss */
+        if (isnan(level)) return;
+        rise = fmax(rise, level - lowest);
+        fall = fmax(fall, highest - level);
+        lowest = fmin(lowest, level);
+        highest = fmax(highest, level);
+    }
+    if (m->n_gains < 2) return;
+    const double span = fmax(rise, fall);
+    if (span > LN_SPAN)
+        m->problem = rise >= fall ? BP_PROBLEM_VANISHING_GRADIENT : BP_PROBLEM_EXPLODING_GRADIENT;
+    bp_text_init(&text, m->by_batch, sizeof m->by_batch);
+    bp_text_add(&text, "as measured, the error signal ");
+    bp_text_add(&text,
+                span > LN_SPAN ? rise >= fall ? "falls by x" : "grows by x" : "keeps within x");
+    bp_text_add_number(&text, exp(span), 2);
+    bp_text_add(&text, " over %u layers", m->n_gains);
+    m->verdict = m->by_batch;
+}
+
+static void judge(bp_measurement *m, bool was_measured) {
+    const bp_prediction_overview *overview = bp_prediction_overview_of(m->prediction);
+    if (overview->n_gains == 0) {
+        if (was_measured) judge_batch(m);
+        return;
+    }
+    m->problem = overview->problem;
+    m->blamed_layer = overview->blamed_layer;
+    m->verdict = overview->verdict;
 }
 
 bp_status bp_measurement_open(bp_measurement *m, bp_model *model, const bp_dataset *dataset,
@@ -235,18 +273,23 @@ bp_status bp_measurement_open(bp_measurement *m, bp_model *model, const bp_datas
         bp_model_set_recipe(model, &recipe);
         status = measure_seed(m, model, dataset, error);
     }
-    if (status == BP_OK)
-        finish(m);
-    else
+    if (status != BP_OK) {
         bp_measurement_close(m);
-    return status;
+        return status;
+    }
+    find_errors(m);
+    judge(m, true);
+    return BP_OK;
 }
 
 bp_status bp_measurement_open_theory(bp_measurement *m, const bp_model *model, bp_error *error) {
     static const grams nothing;
     bp_status status = begin(m, model, 1, error);
     if (status == BP_OK) status = add_prediction(m, model, &nothing, error);
-    if (status != BP_OK) bp_measurement_close(m);
+    if (status == BP_OK)
+        judge(m, false);
+    else
+        bp_measurement_close(m);
     return status;
 }
 

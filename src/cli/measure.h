@@ -16,6 +16,11 @@ typedef struct bp_measurement {
     double *squares;            /* [n_gains] sum of squares, for the standard error */
     int64_t n_seeds, n_samples;
     double loss;
+    bp_problem
+        problem; /* that is to be expected, by theory or, where it says nothing, by the batch */
+    uint32_t blamed_layer;
+    const char *verdict; /* NULL: neither says anything */
+    char by_batch[200];
 } bp_measurement;
 
 /* model: complete; its recipe's seed is the first of n_seeds. */

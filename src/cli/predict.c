@@ -97,15 +97,17 @@ static int tell(const bp_measurement *m, bp_network *network, const bp_model *mo
                                  .why_not_measured = why_not,
                                  .n_seeds = m->n_seeds,
                                  .n_samples = m->n_samples,
-                                 .loss = m->loss};
+                                 .loss = m->loss,
+                                 .problem = m->problem,
+                                 .verdict = m->verdict,
+                                 .blamed_layer = m->blamed_layer};
     const bp_report_style style = bp_style_of(stdout, &given->common);
     if (given->json)
         bp_report_prediction_json(stdout, &report);
     else
         bp_report_prediction(stdout, &style, &report);
-    const bp_prediction_overview *overview = bp_prediction_overview_of(m->prediction);
-    if (overview->n_gains == 0) return BP_EXIT_FAILED;
-    return overview->problem ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
+    if (!m->verdict) return BP_EXIT_FAILED;
+    return m->problem ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
 }
 
 static int without_data(const char *path, const predict_options *given) {

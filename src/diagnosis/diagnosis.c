@@ -43,10 +43,11 @@ static bool open_all(bp_diagnosis *d) {
 }
 
 static void begin(bp_diagnosis *d) {
+    bp_history_begin(d);
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         bp_layer_history *layer = &d->history.layer[id];
         layer->first_weight_rms = layer->last_weight_rms = layer->last_update_ratio = (double)NAN;
-        if (bp_layer_is_trained(bp_model_layer(d->model, id))) d->n_learning++;
+        d->n_learning += layer->is_trained;
     }
     d->limit = 1e-3 / (d->n_learning ? d->n_learning : 1);
     d->history.first_loss = d->history.last_loss = d->history.largest_loss = (double)NAN;
@@ -122,7 +123,7 @@ static bool note_forward(bp_diagnosis *d, const bp_record *record) {
 }
 
 static void note_depth(bp_diagnosis *d, const bp_record *record) {
-    bp_profile_measure(&d->now, d->model, record);
+    bp_profile_measure(&d->now, record);
     if (!d->now.measured) return;
     if (!d->first.measured && !d->non_finite.seen) bp_profile_copy(&d->first, &d->now);
     d->history.largest_span =
@@ -215,4 +216,5 @@ void bp_diagnosis_overview_of(const bp_diagnosis *d, bp_diagnosis_overview *over
         .backward_span_log = d->first.measured ? history->largest_span : (double)NAN,
         .not_observed = bp_not_observed(d),
     };
+    bp_generalisation_overview(&d->generalisation, overview);
 }

@@ -11,9 +11,7 @@ bool bp_effect_shares(bp_diagnosis *d, const bp_record *record) {
     bool any = false;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         d->shares[id] = (double)NAN;
-        if (!bp_layer_is_trained(bp_model_layer(d->model, id)) ||
-            !bp_record_has(record, BP_Q_EFFECT, id))
-            continue;
+        if (!d->history.layer[id].is_trained || !bp_record_has(record, BP_Q_EFFECT, id)) continue;
         const double effect = fabs(bp_record_get(record, BP_Q_EFFECT, id));
         if (!isfinite(effect)) return false;
         d->shares[id] = effect;

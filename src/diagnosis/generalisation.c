@@ -12,7 +12,9 @@
 #define WON 0.1            /* of the way from guessing to perfect: less is nothing learnt */
 #define OVERCONFIDENT 0.15 /* of the improvement: less is usual in runs that end well */
 #define SMALL_TRAIN 0.02   /* of the trivial level: a training loss that has no way left to fall */
-#define FAR 0.25           /* of the trivial level, of the way from chance to 1: far from perfect */
+#define FAR 0.2            /* of the trivial level, of the way from chance to 1: far from perfect */
+#define MIN_STEPS 100      /* before anything is said of a gap */
+#define APART 0.03         /* of the loss of guessing: a validation loss that does not follow */
 #define GAP 10             /* validation loss / training loss */
 
 bool bp_generalisation_open(bp_diagnosis *d) {
@@ -43,6 +45,18 @@ void bp_generalisation_rewind(bp_generalisation *g, int64_t step) {
     bp_curve_rewind(&g->accuracy.train, step);
 }
 
+void bp_generalisation_overview(const bp_generalisation *g, bp_diagnosis_overview *overview) {
+    const bool by_accuracy = g->accuracy.n > 0;
+    const bp_metric_history *metric = by_accuracy ? &g->accuracy : &g->loss;
+    overview->n_validations = metric->n;
+    overview->best_is_accuracy = by_accuracy;
+    overview->best_validation = (double)NAN;
+    overview->best_validation_step = -1;
+    if (metric->n == 0) return;
+    overview->best_validation = by_accuracy ? -metric->best : metric->best;
+    overview->best_validation_step = metric->best_step;
+}
+
 /* True when there is something new to judge: after many evaluations each 1/64 more is enough. */
 static bool note_evaluation(bp_metric_history *metric, int64_t step, double value) {
     if (!isfinite(value)) return false;
@@ -67,20 +81,25 @@ static bool note_evaluation(bp_metric_history *metric, int64_t step, double valu
 
 /* --- whether a metric is worse than it was ---------------------------------------------------- */
 
-static double middle_of(double a, double b, double c) {
-    return fmax(fmin(a, b), fmin(fmax(a, b), c));
-}
-
-/* The median of an entry and its neighbours: one lucky evaluation is no best. */
+/* The median of an entry and its neighbours, 3 or a twentieth of all: one lucky evaluation is no
+ * best. */
 static double smoothed(const bp_curve *curve, uint32_t i) {
-    const uint32_t before = i ? i - 1 : 1, after = i + 1 < curve->n ? i + 1 : i - 1;
-    return middle_of(curve->mean[before], curve->mean[i], curve->mean[after]);
+    const uint32_t reach = 1 + curve->n / 40;
+    const uint32_t from = i > reach ? i - reach : 0;
+    const uint32_t to = i + reach + 1 < curve->n ? i + reach + 1 : curve->n;
+    return bp_curve_median(curve, from, to);
 }
 
 static uint32_t best_of(const bp_curve *curve) {
     uint32_t best = 0;
-    for (uint32_t i = 1; i < curve->n; i++)
-        if (smoothed(curve, i) < smoothed(curve, best)) best = i;
+    double lowest = smoothed(curve, 0);
+    for (uint32_t i = 1; i < curve->n; i++) {
+        const double value = smoothed(curve, i);
+        if (value < lowest) {
+            lowest = value;
+            best = i;
+        }
+    }
     return best;
 }
 
@@ -125,9 +144,11 @@ static void measure_decline(const bp_diagnosis *d, const bp_metric_history *metr
     /* Few differences tell their own spread badly, and too small more often than not. */
     decline->noise = noise_of(curve, best) * (1 + 5.0 / curve->n);
     decline->improvement = fmax(start - decline->best, 0.1 * fabs(start));
-    decline->limit = fmax(BY_NOISE * decline->noise, by_improvement * decline->improvement);
+    const double averaged = sqrt(1.0 / (1 + curve->n / 40)); /* of medians of more than 3 */
+    decline->limit =
+        fmax(BY_NOISE * averaged * decline->noise, by_improvement * decline->improvement);
     uint32_t from = curve->n;
-    while (from > best + 1 && curve->mean[from - 1] > decline->best + decline->limit) from--;
+    while (from > best + 1 && smoothed(curve, from - 1) > decline->best + decline->limit) from--;
     decline->n_worse = curve->n - from;
     place_onset(metric, best, decline);
     decline->now = bp_curve_median(curve, from < curve->n ? from : curve->n - 1, curve->n);
@@ -142,12 +163,28 @@ static void measure_decline(const bp_diagnosis *d, const bp_metric_history *metr
     decline->holds = true;
 }
 
+/* The loss of guessing where the recipe knows it; NaN else. */
+static double guessing(const bp_diagnosis *d) {
+    const double level = bp_model_recipe(d->model)->trivial_loss;
+    return level > 0 && isfinite(level) ? level : (double)NAN;
+}
+
+/* The accuracy of guessing: of equal shares where no more is known; NaN without any classes. */
+static double chance_of(const bp_diagnosis *d) {
+    const bp_recipe *recipe = bp_model_recipe(d->model);
+    if (recipe->chance_accuracy > 0 && recipe->chance_accuracy < 1) return recipe->chance_accuracy;
+    if (recipe->n_outputs < 1) return (double)NAN;
+    return recipe->n_outputs > 1 ? 1.0 / (double)recipe->n_outputs : 0.5;
+}
+
+/* A size for losses: that of guessing, or the first one. */
 static double level_of(const bp_diagnosis *d) {
     const double level = bp_trivial_level(d);
     return level > 0 ? level : fabs(d->generalisation.loss.first);
 }
 
 static bool training_goes_on(const bp_diagnosis *d, const bp_decline *decline) {
+    if (decline->train_now > 0.95 * guessing(d)) return false; /* nothing is fitted */
     return decline->train_now < decline->train_best - 0.02 * fabs(decline->train_best) ||
            decline->train_now < SMALL_TRAIN * level_of(d);
 }
@@ -231,23 +268,25 @@ typedef struct gap {
     bool flat, far, nothing; /* nothing: what was learnt holds for no other sample */
 } gap;
 
-/* How far from perfect the validation set is: 1 is guessing. */
-static double shortfall(const bp_diagnosis *d, const gap *g) {
+/* How far from perfect the validation set was at its best: 1 is guessing. */
+static double shortfall(const bp_diagnosis *d, bool by_accuracy) {
     const bp_generalisation *all = &d->generalisation;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
-    if (all->accuracy.value.n >= 2 * MIN_EVALUATIONS && chance > 0 && chance < 1 &&
-        g->accuracy <= 1)
-        return (1 - g->accuracy) / (1 - chance);
-    return g->validation / level_of(d);
+    const bp_curve *loss = &all->loss.value, *accuracy = &all->accuracy.value;
+    const double chance = chance_of(d);
+    if (by_accuracy) {
+        const double best = -smoothed(accuracy, best_of(accuracy));
+        if (best <= 1) return (1 - best) / (chance > 0 && chance < 1 ? 1 - chance : 1);
+    }
+    return smoothed(loss, best_of(loss)) / level_of(d);
 }
 
 /* Than guessing, at any time: by the loss and, where there is one, by the accuracy. */
 static bool was_never_better(const bp_diagnosis *d, bool by_accuracy) {
     const bp_curve *loss = &d->generalisation.loss.value;
     const bp_curve *accuracy = &d->generalisation.accuracy.value;
-    if (!(smoothed(loss, best_of(loss)) > 0.95 * bp_trivial_level(d))) return false;
+    if (!(smoothed(loss, best_of(loss)) > 0.98 * guessing(d))) return false;
     if (!by_accuracy) return true;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
+    const double chance = chance_of(d);
     const double best = -smoothed(accuracy, best_of(accuracy));
     return chance > 0 && best < chance + WON * (1 - chance);
 }
@@ -269,18 +308,22 @@ static bool measure_gap(const bp_diagnosis *d, gap *g) {
     const double before = bp_curve_median(judged, m / 4, m / 2);
     const double now = bp_curve_median(judged, m - m / 4, m);
     const double start = by_accuracy ? 1 : level_of(d);
-    g->flat = before - now < BY_IMPROVEMENT * start;
-    const double away = shortfall(d, g);
-    g->far = away > FAR;
-    g->nothing = was_never_better(d, by_accuracy) && g->train < 0.5 * bp_trivial_level(d);
+    g->flat = before - now < 0.5 * BY_IMPROVEMENT * start;
+    g->far = shortfall(d, by_accuracy) > FAR;
+    double scratch[CURVE_BLOCKS];
+    const double guess = guessing(d);
+    const double doubt = 2.5 * bp_noise_of(loss->mean, n, scratch) / sqrt(n - last);
+    g->nothing = was_never_better(d, by_accuracy) && g->validation > guess && g->train < guess &&
+                 g->validation - g->train > fmax(APART * guess, doubt);
     return true;
 }
 
 static uint32_t judge_memorising(bp_diagnosis *d, int64_t step, bool overfits, bool *holds) {
     gap g = {.validation = 0};
+    if (step - d->history.first_step < MIN_STEPS) return 0;
     *holds = measure_gap(d, &g) && g.train > 0 && !overfits &&
              (g.nothing ||
-              (g.flat && g.far && g.validation > GAP * g.train && g.train < 0.7 * g.train_before));
+              (g.flat && g.far && g.validation > GAP * g.train && g.train < 0.3 * g.train_before));
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_MEMORISING];
     const bool stands =
         slot->exists && slot->finding.open && !overfits && g.far && g.validation > GAP * g.train;
@@ -330,8 +373,8 @@ static uint32_t judge_overconfident(bp_diagnosis *d, int64_t step) {
 
 static uint32_t judge(bp_diagnosis *d, int64_t step) {
     bp_generalisation *g = &d->generalisation;
-    const double chance = bp_model_recipe(d->model)->chance_accuracy;
-    const double level = bp_trivial_level(d);
+    const double chance = chance_of(d);
+    const double level = guessing(d);
     const bool by_accuracy = g->accuracy.value.n >= MIN_EVALUATIONS;
     measure_decline(d, &g->accuracy, chance > 0 ? -chance : (double)NAN, 1 - chance, BY_IMPROVEMENT,
                     &g->by_accuracy);
@@ -398,8 +441,7 @@ static void words_of_memorising(const bp_diagnosis *d, const bp_finding *finding
            "");
     number(cause, " to ", bp_finding_evidence(finding, "train_loss"), ", the validation loss is ");
     bp_text_add_number(cause, bp_finding_evidence(finding, "validation"), 3);
-    if (isfinite(bp_trivial_level(d)))
-        number(cause, " where guessing is ", bp_trivial_level(d), "");
+    if (isfinite(guessing(d))) number(cause, " where guessing is ", guessing(d), "");
     if (isfinite(accuracy)) number(cause, ", the accuracy there ", accuracy, "");
     if (bp_finding_evidence(finding, "nothing_holds") > 0)
         bp_text_add(note, "the samples are learnt one by one: are labels and inputs in the same "

@@ -35,6 +35,7 @@ typedef struct bp_generalisation {
 
 /* Every finite training loss. */
 void bp_generalisation_note(bp_generalisation *g, double loss);
+void bp_generalisation_overview(const bp_generalisation *g, bp_diagnosis_overview *overview);
 /* The run goes on from an earlier state. */
 void bp_generalisation_rewind(bp_generalisation *g, int64_t step);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is remembered of the whole run: losses, growth of parameters, size of updates. */
+#include "base/vectorised.h"
 #include "diagnosis/state.h"
 
 #include <math.h>
@@ -7,31 +8,44 @@
 #define CLIPPED 1.01 /* more than a log's rounding */
 
 /* Column by column: a row that was not measured is NaN, which is above nothing. */
+BP_VECTORISED static bool any_above_zero(const double *value, size_t n) {
+    double above = 0;
+    for (size_t i = 0; i < n; i++) above = value[i] > above ? value[i] : above;
+    return above > 0;
+}
+
 bool bp_any_non_finite(const bp_record *record) {
     static const bp_quantity places[] = {
         BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF, BP_Q_ERROR_NAN,
         BP_Q_ERROR_INF,      BP_Q_PARAMETER_NAN,  BP_Q_PARAMETER_INF,
         BP_Q_GRADIENT_NAN,   BP_Q_GRADIENT_INF,   BP_Q_UPDATE_BAD};
-    unsigned any = 0;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        const double *value = record->value + bp_record_cell(record, places[i], 0);
-        if (!(record->columns >> (unsigned)places[i] & 1)) continue;
-        for (uint32_t row = 0; row <= record->n_layers; row++) any |= value[row] > 0;
-    }
-    return any != 0;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if ((record->columns >> (unsigned)places[i] & 1) &&
+            any_above_zero(record->value + bp_record_cell(record, places[i], 0),
+                           (size_t)record->n_layers + 1))
+            return true;
+    return false;
 }
 
-double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer) {
-    const bp_layer *spec = bp_model_layer(d->model, layer);
-    /* Weights before a normalisation have no scale: a long step there only shortens the next. */
-    if (!bp_layer_has_weights(spec) || spec->norm != BP_NORM_NONE ||
-        !bp_record_has(record, BP_Q_UPDATE_RMS, layer) ||
-        !bp_record_has(record, BP_Q_WEIGHT_RMS, layer) || spec->fan_in < 1)
-        return (double)NAN;
-    /* Weights near 0 (zeros, tiny initialisers) would make any first update look enormous. */
-    const double floor = 0.1 / sqrt((double)spec->fan_in);
-    return bp_record_get(record, BP_Q_UPDATE_RMS, layer) /
-           fmax(bp_record_get(record, BP_Q_WEIGHT_RMS, layer), floor);
+/* Weights before a normalisation have no scale: a long step there only shortens the next. Weights
+ * near 0 (zeros, tiny initialisers) would make any first update look enormous. */
+void bp_history_begin(bp_diagnosis *d) {
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bp_layer *spec = bp_model_layer(d->model, id);
+        bp_layer_history *layer = &d->history.layer[id];
+        const bool has_scale =
+            bp_layer_has_weights(spec) && spec->norm == BP_NORM_NONE && spec->fan_in > 0;
+        layer->weight_floor = has_scale ? 0.1 / sqrt((double)spec->fan_in) : (double)NAN;
+        layer->is_trained = bp_layer_is_trained(spec);
+        layer->own_update_ratio = (double)NAN;
+    }
+}
+
+/* What was not measured is NaN, and so is what is made of it. */
+static double update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t id) {
+    const double floor = d->history.layer[id].weight_floor;
+    const double rms = bp_record_get(record, BP_Q_WEIGHT_RMS, id);
+    return bp_record_get(record, BP_Q_UPDATE_RMS, id) / (rms < floor ? floor : rms + 0 * floor);
 }
 
 static void note_loss(bp_diagnosis *d, int64_t step, double loss) {
@@ -55,11 +69,10 @@ static void note_loss(bp_diagnosis *d, int64_t step, double loss) {
  * a jump among them shows in this alone. */
 static double unseen_growth(const bp_diagnosis *d, const bp_record *record, uint32_t id) {
     const double before = d->history.layer[id].last_weight_rms;
+    const double floor = d->history.layer[id].weight_floor;
     const int64_t distance = record->step - d->full_step;
-    if (d->full_step < 0 || distance < 2 || distance > RUN_UP ||
-        isnan(bp_update_ratio(d, record, id)))
+    if (d->full_step < 0 || distance < 2 || distance > RUN_UP || isnan(update_ratio(d, record, id)))
         return 0;
-    const double floor = 0.1 / sqrt((double)bp_model_layer(d->model, id)->fan_in);
     return (bp_record_get(record, BP_Q_WEIGHT_RMS, id) - before) / fmax(before, floor);
 }
 
@@ -73,8 +86,9 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
             layer->last_weight_rms = rms;
         }
     }
-    const double own = bp_update_ratio(d, record, id);
+    const double own = update_ratio(d, record, id);
     const double ratio = growth > own ? growth : own;
+    layer->own_update_ratio = own;
     layer->last_update_ratio = ratio;
     if (!isfinite(ratio)) return;
     layer->largest_update_ratio = fmax(layer->largest_update_ratio, ratio);

@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#define FEW_WEIGHTS 64
 #define EVERY 16 /* records between two judgements of the whole curve */
 
 bool bp_loss_shape_open(bp_diagnosis *d) {
@@ -60,7 +61,10 @@ static double cosine_of(const bp_diagnosis *d, const bp_record *record) {
     double sum = 0;
     uint32_t n = 0;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const bp_layer *layer = bp_model_layer(d->model, id);
         if (!bp_record_has(record, BP_Q_GRADIENT_COSINE, id)) continue;
+        /* In few dimensions any two directions are near each other. */
+        if (layer->fan_in > 0 && layer->fan_in * layer->fan_out < FEW_WEIGHTS) continue;
         const double cosine = bp_record_get(record, BP_Q_GRADIENT_COSINE, id);
         if (!isfinite(cosine)) continue;
         sum += cosine;
@@ -69,10 +73,12 @@ static double cosine_of(const bp_diagnosis *d, const bp_record *record) {
     return n ? sum / n : (double)NAN;
 }
 
-static double largest_ratio(const bp_diagnosis *d, const bp_record *record) {
+static double largest_ratio(const bp_diagnosis *d) {
     double largest = (double)NAN;
-    for (uint32_t id = 1; id <= d->n_layers; id++)
-        largest = fmax(largest, bp_update_ratio(d, record, id));
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        const double ratio = d->history.layer[id].own_update_ratio;
+        if (!(ratio <= largest) && !isnan(ratio)) largest = ratio;
+    }
     return largest;
 }
 
@@ -97,7 +103,7 @@ static void note_shape(bp_diagnosis *d, const bp_record *record) {
             shape->accuracy += (accuracy - shape->accuracy) / (double)shape->n_accuracy;
         }
     }
-    const float cosine = (float)cosine_of(d, record), ratio = (float)largest_ratio(d, record);
+    const float cosine = (float)cosine_of(d, record), ratio = (float)largest_ratio(d);
     if (isnan(cosine) && isnan(ratio)) return;
     const uint32_t at = (uint32_t)(shape->n_shapes++ % SHAPE_WINDOW);
     shape->cosine[at] = cosine;

@@ -7,10 +7,10 @@
 
 #define MIN_BLOCKS 50
 #define MIN_STEPS 200
-#define HIGH 0.25     /* of the loss at the start: the level */
-#define SWING 0.5     /* of the level: between the losses' 10% and 90% points */
-#define OVERSHOOT 0.1 /* update / weights, the largest layer's, median over records */
-#define OPPOSED -0.25 /* cosine of gradients in a row, median over records */
+#define HIGH 0.25      /* of the loss at the start: the level */
+#define SWING 0.5      /* of the level: between the losses' 10% and 90% points */
+#define OVERSHOOT 0.05 /* update / weights, the largest layer's, median over records */
+#define OPPOSED -0.25  /* cosine of gradients in a row, median over records */
 
 typedef struct swing {
     double low, middle, high; /* of the last losses */

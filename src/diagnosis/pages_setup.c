@@ -50,7 +50,7 @@ const char bp_page_labels_out_of_range[] =
     "  ... 1 for probabilities, and the range of the last activation for a regression. A\n"
     "  class or a probability out of range is an error. For a regression it is a hint below\n"
     "  5% of the targets' range, a warning above, an error above 50% or when nothing is\n"
-    "  learnt.\n"
+    "  learnt; and an error where the square of a target is beyond float32.\n"
     "\n"
     "What helps\n"
     "  Number classes from 0; give probabilities; scale targets into the last layer's range\n"

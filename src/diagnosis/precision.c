@@ -92,29 +92,51 @@ static bool nothing_moved(const bp_diagnosis *d, const bp_record *record) {
     return any;
 }
 
+/* An error signal reaches the output layer, whose biases it is summed in, and the optimiser gets
+ * zeros: they were made on the way from one to the other. */
+static bool set_to_zero(const bp_diagnosis *d, const bp_record *record) {
+    const uint32_t id = d->units.output;
+    if (!id || !bp_layer_is_trained(bp_model_layer(d->model, id))) return false;
+    return bp_model_layer(d->model, id)->has_bias && value(record, BP_Q_GRADIENT_NORM, 0) <= 0 &&
+           value(record, BP_Q_GRADIENT_RMS, id) <= 0 && value(record, BP_Q_ERROR_RMS, id) > 0 &&
+           !(value(record, BP_Q_ERROR_PRE_ACTIVATION, id) <= 0);
+}
+
+static void add_clipping_evidence(bp_diagnosis *d, bp_finding_slot *slot, const bp_record *record) {
+    const bp_precision *precision = &d->precision;
+    bp_finding_add_evidence(slot, "unclipped_norm", "of all gradients, by which they are divided",
+                            0, record->step, precision->unclipped, !isnan(precision->unclipped));
+    bp_finding_add_evidence(slot, "zeroed_steps", "at which all gradients were set to 0", 0,
+                            record->step, (double)precision->clipped.n_total, true);
+    bp_finding_add_evidence(slot, "loss", "of this step, finite", 0, record->step,
+                            value(record, BP_Q_LOSS, 0), bp_record_has(record, BP_Q_LOSS, 0));
+    bp_finding_add_evidence(slot, "error_rms", "of the error signal at the output layer",
+                            d->units.output, record->step,
+                            value(record, BP_Q_ERROR_RMS, d->units.output),
+                            bp_record_has(record, BP_Q_ERROR_RMS, d->units.output));
+}
+
 static uint32_t judge_clipping(bp_diagnosis *d, const bp_record *record) {
     bp_precision *precision = &d->precision;
     bp_mishaps *clipped = &precision->clipped;
-    if (!bp_record_has(record, BP_Q_UNCLIPPED_NORM, 0)) return 0;
-    const double norm = bp_record_get(record, BP_Q_UNCLIPPED_NORM, 0);
-    const bool zeroed = !isfinite(norm) && !(record->flags & BP_RECORD_UPDATE_SKIPPED) &&
-                        (value(record, BP_Q_GRADIENT_NORM, 0) <= 0 || nothing_moved(d, record));
+    if (!bp_record_has(record, BP_Q_UNCLIPPED_NORM, 0) &&
+        !bp_record_has(record, BP_Q_GRADIENT_NORM, 0))
+        return 0;
+    const bool skipped = record->flags & BP_RECORD_UPDATE_SKIPPED;
+    const double norm = value(record, BP_Q_UNCLIPPED_NORM, 0);
+    const bool overflowed = bp_record_has(record, BP_Q_UNCLIPPED_NORM, 0) && !isfinite(norm) &&
+                            (value(record, BP_Q_GRADIENT_NORM, 0) <= 0 || nothing_moved(d, record));
+    const bool zeroed = !skipped && (overflowed || set_to_zero(d, record));
     note_mishap(clipped, record->step, zeroed);
-    if (zeroed) precision->unclipped = norm;
+    if (zeroed && overflowed) precision->unclipped = isnan(norm) ? (double)INFINITY : norm;
     const uint32_t n = recent_mishaps(clipped);
     if (n == 0) return tell(d, BP_PROBLEM_CLIP_TO_ZERO, (bp_severity)0, 0, record->step);
     if (!zeroed) return 0; /* as it was said, until it is long over */
     const bool lasts = clipped->n_in_a_row >= CLIPPED_IN_A_ROW ||
                        (n >= CLIPPED_IN_A_ROW && n > CLIPPED_SHARE * clipped->n_seen);
-    bp_finding_slot *slot = &d->slots[BP_PROBLEM_CLIP_TO_ZERO];
     const uint32_t changed = tell(d, BP_PROBLEM_CLIP_TO_ZERO, lasts ? BP_ERROR : BP_WARNING,
                                   clipped->first_step, record->step);
-    bp_finding_add_evidence(slot, "unclipped_norm", "of all gradients, by which they are divided",
-                            0, record->step, norm, true);
-    bp_finding_add_evidence(slot, "zeroed_steps", "at which it was not finite", 0, record->step,
-                            (double)clipped->n_total, true);
-    bp_finding_add_evidence(slot, "loss", "of this step, finite", 0, record->step,
-                            value(record, BP_Q_LOSS, 0), bp_record_has(record, BP_Q_LOSS, 0));
+    add_clipping_evidence(d, &d->slots[BP_PROBLEM_CLIP_TO_ZERO], record);
     return changed;
 }
 
@@ -346,7 +368,8 @@ void bp_precision_title(const bp_diagnosis *d, const bp_finding_slot *slot, bp_t
     const bp_finding *finding = &slot->finding;
     switch (finding->problem) {
     case BP_PROBLEM_CLIP_TO_ZERO:
-        bp_text_add(text, "clipping set all gradients to 0 at %llu step%s",
+        bp_text_add(text, "%s all gradients to 0 at %llu step%s",
+                    isnan(precision->unclipped) ? "something sets" : "clipping set",
                     (unsigned long long)precision->clipped.n_total,
                     precision->clipped.n_total == 1 ? "" : "s");
         break;
@@ -370,10 +393,18 @@ void bp_precision_title(const bp_diagnosis *d, const bp_finding_slot *slot, bp_t
 
 static void text_clipping(const bp_diagnosis *d, const bp_finding_slot *slot, bp_text *cause,
                           bp_text *note) {
-    number(cause, "the norm of all gradients is ", d->precision.unclipped, "");
-    number(cause, " although the loss is ", bp_finding_evidence(&slot->finding, "loss"), "");
-    bp_text_add(cause, ": the sum of squares overflowed; clipping multiplies every gradient by "
-                       "limit / norm, which is 0 then, and the step is lost without a word");
+    if (isnan(d->precision.unclipped)) {
+        number(cause, "an error signal of ", bp_finding_evidence(&slot->finding, "error_rms"), "");
+        bp_text_add(cause, " reaches the output layer, and the optimiser gets gradients that are "
+                           "all exactly 0: something sets them to 0 between the backward pass and "
+                           "the step: clipping by a norm that overflowed (limit / Inf = 0), or "
+                           "zero_grad in the wrong place");
+    } else {
+        number(cause, "the norm of all gradients is ", d->precision.unclipped, "");
+        number(cause, " although the loss is ", bp_finding_evidence(&slot->finding, "loss"), "");
+        bp_text_add(cause, ": the sum of squares overflowed; clipping multiplies every gradient by "
+                           "limit / norm, which is 0 then, and the step is lost without a word");
+    }
     bp_text_add(note, "seen since step %lld, last at step %lld",
                 (long long)d->precision.clipped.first_step,
                 (long long)d->precision.clipped.last_step);

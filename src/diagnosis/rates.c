@@ -73,8 +73,8 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
         const double floor = 0.1 / sqrt((double)spec->fan_in);
         const double ratio = bp_record_get(record, BP_Q_UPDATE_RMS, id) /
                              fmax(bp_record_get(record, BP_Q_WEIGHT_RMS, id), floor);
-        if (ratio >= 0 && isfinite(ratio))
-            average(&layer->log_ratio, &layer->n_ratio, log(fmax(ratio, 1e-30)));
+        /* What does not move at all is not slow: it is dead, frozen or stalled. */
+        if (ratio > 0 && isfinite(ratio)) average(&layer->log_ratio, &layer->n_ratio, log(ratio));
     }
     if (bp_record_has(record, BP_Q_GRADIENT_COSINE, id)) {
         const double cosine = bp_record_get(record, BP_Q_GRADIENT_COSINE, id);

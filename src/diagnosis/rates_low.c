@@ -11,6 +11,7 @@
 #define ALMOST_CONVERGED 0.1
 #define SMALL_RATIO 1e-3 /* about what a healthy update is of its weights */
 #define STEADY 0.5       /* cosine of successive gradients: nearly all of them is signal ... */
+#define STRAIGHT 0.9     /* no noise at all */
 #define SHORT_WAY 0.01   /* ... and the weights would move by less than this */
 #define NOT_NOISE 0.1    /* a small batch: there is a signal ... */
 #define NO_WAY 0.003     /* ... and the weights would not move at all */
@@ -69,7 +70,9 @@ static bool is_too_low(const bp_diagnosis *d) {
         fmin(rates->level, rates->level - fmax(rates->fall, 0) * fmax(left, 0)) / level;
     const bool steady = rates->cosine > STEADY && way < SHORT_WAY;
     const bool still = rates->cosine > NOT_NOISE && way < NO_WAY;
-    if (expected > FAR && (steady || still)) return true;
+    const bool straight =
+        rates->cosine > STRAIGHT && way < LONG_WAY && rates->ratio < SMALL_RATIO / 10;
+    if (expected > FAR && (straight || steady || still)) return true;
     /* Worse than guessing, and it would end so: not even the last layer's biases are learnt. */
     const bool on_its_way = rates->cosine > STEADY && way < LONG_WAY;
     const bool little = rates->cosine > NOT_NOISE && way < LITTLE_WAY;
@@ -122,7 +125,10 @@ static uint32_t judge_stalled(bp_diagnosis *d, int64_t step) {
         if (!first) first = id;
         n++;
     }
-    const bool harms = rates->is_settled && !rates->is_falling && loss_left(d) > ALMOST_CONVERGED;
+    /* Full precision stalls when next to nothing arrives, or when weights have become huge. */
+    const bool is_full = first && rates->layer[first].precision >= 24;
+    const bool harms = rates->is_settled && !(is_full && is_blocked(d)) && !rates->is_falling &&
+                       loss_left(d) > ALMOST_CONVERGED;
     if (n == 0 || !harms)
         return n == 0 || !rates->is_settled ? 0 : end(d, BP_PROBLEM_STALLED_UPDATE);
     const bool existed = slot->exists;
@@ -157,8 +163,7 @@ typedef struct kind_rates {
 static bool takes_part(const bp_diagnosis *d, uint32_t id, bp_layer_kind kind) {
     const bp_layer_rate *layer = &d->rates.layer[id];
     const bp_layer *spec = bp_model_layer(d->model, id);
-    return spec->kind == kind && !spec->frozen && layer->n_ratio >= WINDOW_MIN &&
-           layer->log_ratio > -60; /* what does not move at all is frozen */
+    return spec->kind == kind && !spec->frozen && layer->n_ratio >= WINDOW_MIN;
 }
 
 static kind_rates rates_of(const bp_diagnosis *d, bp_layer_kind kind) {

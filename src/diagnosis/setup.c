@@ -14,6 +14,8 @@
 #define ALMOST_CONVERGED 0.1   /* of the trivial level */
 #define ENOUGH 100u            /* records, where an epoch is not known or longer */
 #define LARGEST_SQUARE 1.84e19 /* sqrt of float32's largest number */
+#define SILENT_RECORDS 60u
+#define SILENT_SHARE 0.3       /* of them: an output is dead, not its class rare */
 #define WITHIN 1e-3            /* rounding of targets and of what an activation reaches */
 #define UNREACHABLE_COSTS 0.05 /* of the targets' range that cannot be reached */
 #define UNREACHABLE_FAILS 0.5
@@ -260,14 +262,30 @@ static bp_severity severity_of_last(const bp_diagnosis *d, const bp_layer *last,
     /* relu leaves the larger half of the logits: it costs where classes get no gradient any more.
      */
     const bool rectified = last->activation == BP_ACTIVATION_RELU;
-    return rectified && !(had_time(d) && loss_left(d) > FAR) ? BP_HINT : BP_WARNING;
+    const bool costs =
+        (d->setup.n_silent >= SILENT_RECORDS && d->setup.silent_share > SILENT_SHARE) ||
+        (had_time(d) && loss_left(d) > FAR);
+    return rectified && !costs ? BP_HINT : BP_WARNING;
 }
 
-static uint32_t judge_last_layer(bp_diagnosis *d, const bp_record *record) {
+/* An output that is 0 for all samples of a batch in which its class must have been. */
+static void note_silence(bp_diagnosis *d, const bp_record *record, const bp_layer *last) {
+    const double n_outputs = (double)bp_model_recipe(d->model)->n_outputs;
+    if (!bp_record_has(record, BP_Q_SILENT_UNITS, last->id) || n_outputs < 2 ||
+        bp_record_get(record, BP_Q_SAMPLES, 0) < 3 * n_outputs)
+        return;
+    const double silent = bp_record_get(record, BP_Q_SILENT_UNITS, last->id) > 0;
+    if (d->setup.n_silent < SILENT_RECORDS) d->setup.n_silent++;
+    d->setup.silent_share += (silent - d->setup.silent_share) / d->setup.n_silent;
+}
+
+static uint32_t judge_last_layer(bp_diagnosis *d, const bp_record *record, bool due) {
     const bp_layer *last = last_layer(d);
     if (!last || !bp_loss_is_judged(d)) return 0;
+    if (last->activation == BP_ACTIVATION_RELU) note_silence(d, record, last);
     const bool always_one = is_always_one(d, last);
     if (!always_one && !squashes_logits(d, last)) return 0;
+    if (!due) return 0;
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_WRONG_LAST_LAYER];
     const bool existed = slot->exists;
     bp_finding_open(d, BP_PROBLEM_WRONG_LAST_LAYER, d->history.first_step, record->step);
@@ -441,7 +459,7 @@ uint32_t bp_judge_setup(bp_diagnosis *d, const bp_record *record) {
     d->setup.n_records++;
     uint32_t changed = judge_targets(d, record);
     changed += judge_input(d, record);
-    if (d->setup.n_records == 1 || d->setup.n_records % 16 == 0 || d->non_finite.seen)
-        changed += judge_last_layer(d, record);
+    changed += judge_last_layer(
+        d, record, d->setup.n_records == 1 || d->setup.n_records % 16 == 0 || d->non_finite.seen);
     return d->non_finite.seen ? changed : changed + judge_gradients(d, record);
 }

@@ -21,6 +21,8 @@ typedef struct bp_setup {
     double start_loss; /* the largest of the first few; NaN before the first */
     int64_t first_step;
     uint64_t n_records;
+    double silent_share;   /* of records lately: a unit of the last layer was not active once ... */
+    uint32_t n_silent;     /* ... over so many of them */
     bp_no_gradient *layer; /* [n_layers + 1] */
     double n_parameters;   /* that are trained, over all layers */
 } bp_setup;

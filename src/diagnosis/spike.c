@@ -126,13 +126,13 @@ static void in_spike(bp_diagnosis *d, int64_t step, double loss) {
         s->now.peak = loss;
         s->now.peak_step = step;
     }
-    if (!s->counted && counts(d, &s->now, step)) count_it(s);
     if (loss <= s->now.limit) {
         if (s->n_back++ == 0) s->now.end = step;
         if (s->n_back >= N_BACK) finish(s, s->now.end, false);
         return;
     }
     s->n_back = 0;
+    if (!s->counted && counts(d, &s->now, step)) count_it(s);
     const int64_t run = step - d->history.first_step, length = step - s->now.begin;
     if (length >= LASTING && length * 10 >= run) finish(s, step, true);
 }

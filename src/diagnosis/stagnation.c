@@ -229,7 +229,8 @@ static uint32_t judge_plateau(bp_diagnosis *d, int64_t step) {
     add(slot, "fell_back", "1: it was better before", step, fell_back);
     if (shape->rate_high >= 0)
         add(slot, "learning_rate", "the largest so far", step, shape->rate_high);
-    const bool has_classes = bp_model_recipe(d->model)->chance_accuracy > 0;
+    const bp_recipe *recipe = bp_model_recipe(d->model);
+    const bool has_classes = recipe->chance_accuracy > 0 || recipe->loss == BP_CROSS_ENTROPY;
     return settle(slot, existed, has_classes || shape->rate_high == 0 ? BP_ERROR : BP_WARNING);
 }
 
@@ -240,29 +241,34 @@ static bool rate_is_at_its_height(const bp_loss_shape *shape) {
     return !(shape->rate_last < 0.5 * shape->rate_high);
 }
 
+/* At the pace of the last half of the run: steps until half of the loss would be gone, by the steps
+ * so far. Of a fall that the noise hides no more is believed than could be. */
+static double pace(const bp_curve *curve) {
+    double by_error;
+    const uint32_t half = curve->n / 2;
+    const double fall = -bp_curve_slope(curve, half, curve->n, &by_error) * (curve->n - half);
+    const double believed = by_error != 0 ? fall + 2 * fabs(fall / by_error) : fall;
+    return believed > 0 ? 0.25 * now_of(curve) / believed : (double)INFINITY;
+}
+
 static uint32_t judge_slow(bp_diagnosis *d, int64_t step) {
     const bp_loss_shape *shape = &d->loss_shape;
     const bp_curve *curve = &shape->curve;
     const int64_t run = run_of(d, step);
-    double by_error;
-    const uint32_t half = curve->n / 2;
-    const double fall = -bp_curve_slope(curve, half, curve->n, &by_error) * (curve->n - half);
-    const double now = now_of(curve), level = guessing(d);
-    /* Of a fall that the noise hides no more is believed than could be. */
-    const double believed = by_error != 0 ? fall + 2 * fabs(fall / by_error) : fall;
-    const double needed = believed > 0 ? 0.25 * now / believed * (double)run : (double)INFINITY;
+    const double now = now_of(curve), level = guessing(d), needed = pace(curve);
     const double cosine = bp_shape_median(shape->cosine, shape->n_shapes);
     const bool stood = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].finding.open;
-    const bool holds = now > 0.6 * level && needed > (stood ? 0.5 : 1) * TOO_SLOW * (double)run &&
+    const bool holds = now > 0.6 * level && needed > (stood ? 0.5 : 1) * TOO_SLOW &&
                        cosine > STEADY && rate_is_at_its_height(shape);
-    if (!holds || run < long_enough(d, 3)) return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
+    if (!holds || run < long_enough(d, 3) || (!stood && is_explained(d)))
+        return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
     const bool existed = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].exists;
     bp_finding_slot *slot =
         bp_finding_open(d, BP_PROBLEM_SLOW_CONVERGENCE, d->history.first_step, step);
     add(slot, "loss", "median over the last quarter of the run", step, now);
     add(slot, "trivial_loss", "of guessing", step, level);
     add(slot, "steps_to_half", "until half of it is gone, at the pace of the last half", step,
-        needed);
+        needed * (double)run);
     add(slot, "gradient_cosine", "of gradients in a row, median", step, cosine);
     return settle(slot, existed, BP_WARNING);
 }
@@ -274,16 +280,23 @@ static double won_over_chance(const bp_diagnosis *d) {
     return (d->loss_shape.accuracy - chance) / (1 - chance);
 }
 
+/* It stands; or it creeps, after many epochs, where the accuracy says how little it has come to. */
+static bool hardly_moves(const bp_diagnosis *d, int64_t step, double won) {
+    const bp_curve *curve = &d->loss_shape.curve;
+    const bool stood = d->slots[BP_PROBLEM_UNDERFITTING].finding.open;
+    const motion moves = motion_since(curve, curve->n / 2, guessing(d));
+    if (moves == STANDS || (stood && moves == UNCLEAR)) return true;
+    return won < 0.35 && run_of(d, step) >= long_enough(d, 10) &&
+           pace(curve) > (stood ? 0.5 : 1) * TOO_SLOW;
+}
+
 static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     const bp_loss_shape *shape = &d->loss_shape;
     const bp_curve *curve = &shape->curve;
     const double now = now_of(curve), level = guessing(d), won = won_over_chance(d);
-    const motion now_moves = motion_since(curve, curve->n / 2, level);
-    const bool stood = d->slots[BP_PROBLEM_UNDERFITTING].finding.open;
     const bool low = isnan(won) ? now > 0.8 * level : now > 0.6 * level && won < 0.35;
     const bool holds = low && now < LEFT * level && run_of(d, step) >= long_enough(d, 5) &&
-                       run_of(d, step) >= 2 * MIN_STEPS &&
-                       (now_moves == STANDS || (stood && now_moves == UNCLEAR)) &&
+                       run_of(d, step) >= 2 * MIN_STEPS && hardly_moves(d, step, won) &&
                        rate_is_at_its_height(shape) &&
                        (!is_explained(d) || d->slots[BP_PROBLEM_UNDERFITTING].exists);
     if (!holds) return close_finding(d, BP_PROBLEM_UNDERFITTING);
@@ -295,7 +308,7 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     add(slot, "trivial_loss", "of guessing", step, level);
     if (!isnan(won))
         add(slot, "train_accuracy", "mean over about 64 records", step, shape->accuracy);
-    return settle(slot, existed, won < 0.15 ? BP_WARNING : BP_HINT);
+    return settle(slot, existed, won < 0.2 ? BP_WARNING : BP_HINT);
 }
 
 uint32_t bp_judge_stagnation(bp_diagnosis *d, int64_t step) {

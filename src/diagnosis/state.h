@@ -23,8 +23,17 @@
 
 /* --- profile.c ---------------------------------------------------------------------------------
  * One record's error signals over depth. Arrays are indexed by cut point, 1 ... n_cuts. */
+/* What a cut point's layer is, looked up once. */
+typedef struct bp_cut_facts {
+    uint32_t id, branch; /* branch: the first layer of a residual block's branch; 0: none */
+    bool is_residual, has_parts, has_activation, has_norm, norm_after_activation;
+    bool is_normalised; /* bp_model_cut_is_normalised */
+    double root_fan_in; /* sqrt(bp_model_mean_fan_in); NaN: no sum of weighted inputs */
+} bp_cut_facts;
+
 typedef struct bp_profile {
     uint32_t n_cuts;
+    bp_cut_facts *facts; /* [n_cuts + 1] */
     bool measured;
     int64_t step;
     uint32_t *queue;    /* scratch of bp_profile_narrow */
@@ -39,7 +48,7 @@ typedef struct bp_profile {
 BP_MUST_USE bool bp_profile_init(bp_profile *profile, const bp_model *model,
                                  const bp_allocator *allocator);
 void bp_profile_finish(bp_profile *profile, const bp_allocator *allocator);
-void bp_profile_measure(bp_profile *profile, const bp_model *model, const bp_record *record);
+void bp_profile_measure(bp_profile *profile, const bp_record *record);
 void bp_profile_copy(bp_profile *to, const bp_profile *from);
 /* The shortest stretch of transitions within [from, to] that holds 0.8 of the span; true when it is
  * one alone or shorter than half of them: the cause sits there and is not uniform over depth. */
@@ -96,6 +105,10 @@ typedef struct bp_layer_history {
     double sum_update_ratio;
     uint64_t n_update_ratio;
     double last_update_ratio, largest_update_ratio;
+    double own_update_ratio; /* of the last record alone, without growth between records */
+    double
+        weight_floor; /* rms below which weights count as near 0; NaN: their scale says nothing */
+    bool is_trained;
     bool starved;
     bp_onset starved_since;
 } bp_layer_history;
@@ -335,7 +348,7 @@ double bp_trivial_level(const bp_diagnosis *d);
 bool bp_loss_left_trivial(const bp_diagnosis *d);
 /* The loss tells about learning at all. */
 bool bp_loss_is_judged(const bp_diagnosis *d);
-/* Update ratio of a layer's weights in this record: rms(update) / max(rms w, 0.1/sqrt(fan_in)). */
-double bp_update_ratio(const bp_diagnosis *d, const bp_record *record, uint32_t layer);
+/* Update ratio of a layer's weights: rms(update) / max(rms w, 0.1/sqrt(fan_in)); history.layer. */
+void bp_history_begin(bp_diagnosis *d); /* history.c */
 
 #endif

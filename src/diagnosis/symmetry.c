@@ -52,21 +52,22 @@ static bp_beginning beginning(const bp_record *record, uint32_t id) {
 }
 
 /* Copies of each other among the units that do anything. Outputs that are the same for every sample
- * say nothing about weights, unless those began equal. */
+ * or are at their ends say nothing about weights, unless those began equal. */
 static bool are_equal(const bp_record *record, uint32_t id, bp_layer_symmetry *layer) {
     const uint64_t units = bp_count_of(record, BP_Q_UNITS, id);
-    const uint64_t distinct = bp_count_of(record, BP_Q_DISTINCT_UNITS, id);
+    uint64_t distinct = bp_count_of(record, BP_Q_DISTINCT_UNITS, id);
     if (distinct == units) return false;
     const uint64_t silent = bp_count_of(record, BP_Q_SILENT_UNITS, id);
-    const uint64_t saturated = bp_count_of(record, BP_Q_SATURATED_UNITS, id);
-    layer->units = units > silent ? units - silent : 0;
-    layer->distinct = silent > 0 && distinct > 0 ? distinct - 1 : distinct;
-    if (layer->units < MIN_UNITS || layer->distinct == 0) return false;
-    if (layer->distinct > 1 && 10 * layer->distinct > layer->units) return false;
+    const uint64_t live = units > silent ? units - silent : 0;
+    if (live < MIN_UNITS) return layer->n_equal > 0; /* copies die together */
+    if (silent > 0 && distinct > 0) distinct--;
+    layer->units = live;
+    layer->distinct = distinct;
+    if (distinct == 0 || (distinct > 1 && 10 * distinct > live)) return false;
     if (value(record, BP_Q_ACTIVATION_RMS, id) <= 0) return false;
-    if ((double)saturated >= SATURATED_SHARE * (double)units) return false;
-    const bool began_so = layer->began == BP_BEGAN_EQUAL || layer->began == BP_BEGAN_ZERO;
-    return began_so || !(value(record, BP_Q_VARIATION, id) <= 0);
+    if (layer->began == BP_BEGAN_EQUAL || layer->began == BP_BEGAN_ZERO) return true;
+    const double saturated = (double)bp_count_of(record, BP_Q_SATURATED_UNITS, id);
+    return saturated < SATURATED_SHARE * (double)units && !(value(record, BP_Q_VARIATION, id) <= 0);
 }
 
 /* Weights that began as zeros are zeros still, and got nothing that could move them. */
@@ -77,50 +78,79 @@ static bool are_stuck(const bp_record *record, uint32_t id, const bp_layer_symme
            !(value(record, BP_Q_LEARNING_RATE, 0) <= 0);
 }
 
+static bool are_held(const bp_record *record, const bp_layer_symmetry *layer) {
+    return layer->began == BP_BEGAN_EQUAL && layer->n_updates == 0 &&
+           !(record->flags & BP_RECORD_UPDATE_SKIPPED) &&
+           !(value(record, BP_Q_LEARNING_RATE, 0) <= 0);
+}
+
+static void note_first(bp_layer_symmetry *layer, bool equal) {
+    layer->was_told = true;
+    layer->began_as_copies = equal;
+    layer->first_units = layer->units;
+    layer->first_distinct = layer->distinct;
+}
+
+/* Copies die together: the first updates did to all what they did to one. */
+static void note_death(const bp_diagnosis *d, uint32_t id) {
+    bp_layer_symmetry *layer = &d->symmetry.layer[id];
+    const bp_layer_units *units = &d->units.layer[id];
+    const int64_t since = units->silence[BP_DEAD_LEVELS - 1].first_above;
+    if (!layer->began_as_copies || units->severity != BP_ERROR || since < 0 ||
+        since > d->history.first_step + RUN_UP)
+        return;
+    layer->is_equal = true;
+    layer->equal_step = d->history.first_step;
+    layer->units = layer->first_units;
+    layer->distinct = layer->first_distinct;
+}
+
 static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
     bp_layer_symmetry *layer = &d->symmetry.layer[id];
     if (!layer->is_trained) return;
     if (layer->began == BP_BEGAN_UNKNOWN) layer->began = beginning(record, id);
     const bool late = record->step >= d->history.first_step + 2;
-    if (bp_record_has(record, BP_Q_DISTINCT_UNITS, id)) {
-        const bool equal = layer->is_hidden && are_equal(record, id, layer);
+    if (layer->is_hidden && bp_record_has(record, BP_Q_DISTINCT_UNITS, id)) {
+        const bool equal = are_equal(record, id, layer);
         if (!equal)
             layer->equal_step = -1;
         else if (layer->equal_step < 0)
             layer->equal_step = record->step;
-        layer->n_equal = equal && late && layer->n_updates >= 2 ? layer->n_equal + 1 : 0;
+        layer->n_equal = equal ? layer->n_equal + 1 : 0;
+        /* Equal weights that nothing moves stay equal, too. */
+        const bool settled = layer->n_updates >= 2 || are_held(record, layer);
+        layer->is_equal = layer->n_equal >= RECORDS && settled && late;
+        if (!layer->was_told) note_first(layer, equal);
     }
     if (layer->began == BP_BEGAN_ZERO && bp_record_has(record, BP_Q_WEIGHT_RMS, id)) {
         const bool stuck = late && are_stuck(record, id, layer);
         layer->n_stuck = stuck ? layer->n_stuck + 1 : 0;
-        layer->reaches_loss = value(record, BP_Q_ERROR_RMS, id) > 0 &&
-                              value(record, BP_Q_ERROR_PRE_ACTIVATION, id) <= 0;
+        layer->gets_input = !(value(record, BP_Q_ACTIVATION_RMS, id - 1) <= 0);
+        layer->gives_nothing = value(record, BP_Q_ACTIVATION_RMS, id) <= 0;
+        layer->gets_error = value(record, BP_Q_ERROR_RMS, id) > 0;
     }
     if (layer->n_updates < 2 && value(record, BP_Q_UPDATE_RMS, id) > 0) layer->n_updates++;
 }
 
 /* --- judging ---------------------------------------------------------------------------------- */
 
-static bool is_equal(const bp_layer_symmetry *layer) {
-    return layer->is_hidden && layer->n_equal >= RECORDS;
-}
-
 static bool is_stuck(const bp_layer_symmetry *layer) {
     return layer->is_trained && layer->n_stuck >= RECORDS;
 }
 
-/* One layer of zeros gets no gradient when its own activation is flat at 0, two do because each is
- * in the way of the other. A single one that gets none for another reason is not to blame. */
+/* A layer of zeros is to blame when something comes in and nothing goes out of a hidden one: what
+ * comes after it learns nothing of the input, or its own activation, flat at 0, stops the error
+ * signal. Two are when each is in the way of the other. One that gets nothing is not. */
 static bool zeros_hold_up(const bp_diagnosis *d) {
-    uint32_t n = 0;
-    bool flat = false;
+    const bp_layer_symmetry *first = NULL, *last = NULL;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         const bp_layer_symmetry *layer = &d->symmetry.layer[id];
         if (!is_stuck(layer)) continue;
-        n++;
-        flat = flat || layer->reaches_loss;
+        if (!first) first = layer;
+        last = layer;
     }
-    return n >= 2 || (n == 1 && flat);
+    if (!first || !first->gets_input) return false;
+    return first == last ? first->is_hidden && first->gives_nothing : last->gets_error;
 }
 
 /* The loss shows no harm: nearly all is learnt, or it is none that tells. */
@@ -140,7 +170,7 @@ static uint32_t close(bp_diagnosis *d, bp_problem problem) {
 
 static void add_evidence(const bp_diagnosis *d, bp_finding_slot *slot, uint32_t id, int64_t step) {
     const bp_layer_symmetry *layer = &d->symmetry.layer[id];
-    if (is_equal(layer)) {
+    if (layer->is_equal) {
         bp_finding_add_evidence(slot, "distinct_units", "that differ from each other", id, step,
                                 (double)layer->distinct, true);
         bp_finding_add_evidence(slot, "units", "that are active", id, step, (double)layer->units,
@@ -168,7 +198,7 @@ static uint32_t judge_equal(bp_diagnosis *d, int64_t step, bp_severity severity)
     const int64_t since = d->symmetry.layer[id].equal_step;
     const uint32_t changed = tell(d, BP_PROBLEM_SYMMETRIC_UNITS, severity, since, step);
     for (uint32_t i = 1; i <= d->n_layers; i++)
-        if (is_equal(&d->symmetry.layer[i])) bp_finding_add_layer(slot, i);
+        if (d->symmetry.layer[i].is_equal) bp_finding_add_layer(slot, i);
     add_evidence(d, slot, id, step);
     return changed;
 }
@@ -182,7 +212,7 @@ static uint32_t judge_beginning(bp_diagnosis *d, int64_t step, bp_problem proble
         const bp_layer_symmetry *layer = &d->symmetry.layer[id];
         const bool in_branch = bp_model_layer(d->model, id)->depth_in_blocks > 0;
         if (layer->began != beginning) continue;
-        if (!in_branch || is_equal(layer) || is_stuck(layer)) bp_finding_add_layer(slot, id);
+        if (!in_branch || layer->is_equal || is_stuck(layer)) bp_finding_add_layer(slot, id);
     }
     add_evidence(d, slot, slot->finding.n_layers ? slot->layers[0] : 0, step);
     return changed;
@@ -190,7 +220,7 @@ static uint32_t judge_beginning(bp_diagnosis *d, int64_t step, bp_problem proble
 
 /* By the first of them: with all of a hidden layer's units equal the network is as wide as one. */
 static bp_severity severity_of(const bp_diagnosis *d, uint32_t id) {
-    const bool one = !is_equal(&d->symmetry.layer[id]) || d->symmetry.layer[id].distinct <= 1;
+    const bool one = !d->symmetry.layer[id].is_equal || d->symmetry.layer[id].distinct <= 1;
     const bool has_skip = bp_model_layer(d->model, id)->depth_in_blocks > 0;
     return one && !has_skip && !is_harmless(d) ? BP_ERROR : BP_WARNING;
 }
@@ -202,9 +232,10 @@ uint32_t bp_judge_symmetry(bp_diagnosis *d, const bp_record *record) {
     bool constant = false, zero = false;
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         note_layer(d, record, id);
+        if (symmetry->layer[id].began_as_copies) note_death(d, id);
         const bp_layer_symmetry *layer = &symmetry->layer[id];
         if (is_stuck(layer) && !symmetry->stuck_layer) symmetry->stuck_layer = id;
-        if (!is_equal(layer)) continue;
+        if (!layer->is_equal) continue;
         if (!symmetry->equal_layer) symmetry->equal_layer = id;
         constant = constant || layer->began == BP_BEGAN_EQUAL;
         zero = zero || layer->began == BP_BEGAN_ZERO;

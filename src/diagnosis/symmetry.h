@@ -16,12 +16,16 @@ typedef enum bp_beginning {
 typedef struct bp_layer_symmetry {
     bool is_trained; /* sums with weights that are trained */
     bool is_hidden;
-    bool reaches_loss; /* an error signal arrived at its output and did not come through it */
+    bool is_equal;                  /* units are copies, for long enough and after updates */
+    bool was_told, began_as_copies; /* units, and that they were equal when they first were */
+    /* Of weights that are zeros still, in the last record: */
+    bool gets_input, gets_error, gives_nothing;
     bp_beginning began;
-    uint32_t n_updates;        /* records in which its weights moved */
+    uint32_t n_updates;        /* records in which its weights moved, up to 2 */
     uint32_t n_equal, n_stuck; /* records in a row up to now: units equal; weights still all 0 */
     int64_t equal_step;        /* since when units were equal as often as they were told */
-    uint64_t units, distinct;  /* as told last; dead ones left out */
+    uint64_t units, distinct;  /* as told last, dead ones left out */
+    uint64_t first_units, first_distinct;
 } bp_layer_symmetry;
 
 typedef struct bp_symmetry {

@@ -24,7 +24,8 @@
 #define LONG_UPDATE 0.1 /* rms(update) / rms(w) that can push units out of reach at once */
 #define NEIGHBOURS 3u
 #define SATURATED_SHARE 0.5
-#define HELD_UP 0.1 /* activation's part of the gain / the largest phi' */
+#define HELD_UP 0.1  /* activation's part of the gain / the largest phi' */
+#define STARVING 0.1 /* of a fair share of learning */
 #define SATURATED_RECORDS 20u
 #define EVERY 16u /* records: how often saturation is judged */
 
@@ -36,7 +37,7 @@ static bool is_hidden(const bp_diagnosis *d, uint32_t id) {
 }
 
 static void clear_silence(bp_silence *silence) {
-    silence->last_below = silence->first_above = -1;
+    silence->last_from = silence->last_below = silence->first_above = -1;
     silence->update_ratio = silence->rate = (double)NAN;
     silence->loss_before = silence->loss_after = (double)NAN;
 }
@@ -48,6 +49,7 @@ bool bp_units_open(bp_diagnosis *d) {
     if (!units->layer) return false;
     const int64_t epoch = bp_model_recipe(d->model)->train_samples;
     units->last_loss = units->last_rate = (double)NAN;
+    units->from = -1;
     units->samples = epoch > (int64_t)DEAD_SAMPLES ? (uint64_t)epoch : DEAD_SAMPLES;
     for (uint32_t id = 1; id <= d->n_layers; id++)
         if (bp_layer_has_weights(bp_model_layer(d->model, id))) units->output = id;
@@ -91,14 +93,16 @@ static void note_reached(const bp_diagnosis *d, bp_layer_units *layer, const bp_
                          uint8_t n_reached) {
     for (uint8_t k = n_reached; k < layer->n_reached; k++) layer->silence[k].first_above = -1;
     for (uint8_t k = layer->n_reached; k < n_reached; k++)
-        layer->silence[k] = (bp_silence){.last_below = layer->was_told ? layer->last_step : -1,
-                                         .first_above = record->step,
+        layer->silence[k] = (bp_silence){.last_from = layer->was_told ? layer->last_from : -1,
+                                         .last_below = layer->was_told ? layer->last_step : -1,
+                                         .first_above = d->units.from,
                                          .update_ratio = layer->last_update_ratio,
                                          .rate = d->units.last_rate,
                                          .loss_before = d->units.last_loss,
                                          .loss_after = value(record, BP_Q_LOSS, 0)};
     layer->n_reached = n_reached;
     layer->was_told = true;
+    layer->last_from = d->units.from;
     layer->last_step = record->step;
 }
 
@@ -207,6 +211,7 @@ static uint8_t dead_severity(const bp_diagnosis *d, uint32_t id, double costly) 
     const double share = share_of(layer->dead, layer->units);
     if (has_skip) return share >= SHARE_WARNING ? BP_HINT : 0;
     if (share >= costly) return BP_WARNING;
+    if (costly > 1) return share >= SHARE_WARNING ? BP_HINT : 0; /* all is learnt without them */
     if (share >= SHARE_HINT) return BP_HINT;
     return share >= SHARE_EVENT && is_event(&layer->silence[level_of(share)]) ? BP_HINT : 0;
 }
@@ -231,7 +236,8 @@ static uint8_t judge_layers(bp_diagnosis *d) {
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         bp_layer_units *layer = &d->units.layer[id];
         if (!layer->can_die) continue;
-        const bool some = 10 * layer->dead >= layer->units || layer->n_still > 0;
+        const bool some =
+            layer->units > 0 && (10 * layer->dead >= layer->units || layer->n_still > 0);
         layer->severity = some ? dead_severity(d, id, costly) : 0;
         const bool part = some && layer->is_cut && layer->dead >= SHARE_HINT * (double)layer->units;
         if (!part) {
@@ -272,7 +278,7 @@ static const bp_silence *silence_of(const bp_layer_units *layer) {
 static void set_onset(const bp_diagnosis *d, bp_finding *finding, const bp_silence *silence) {
     if (silence->first_above < 0) return; /* active again in this record: as it was said */
     finding->since_earliest =
-        silence->last_below < 0 ? d->history.first_step : silence->last_below + 1;
+        silence->last_below < 0 ? d->history.first_step : silence->last_from + 1;
     finding->since_latest = silence->first_above;
     finding->since_step = finding->since_latest;
     if (silence->last_below < 0)
@@ -334,14 +340,12 @@ static uint32_t count_bits(uint64_t bits) {
     return n;
 }
 
-/* The layer itself or one below it does not learn although there is something left to learn. */
+/* The layer or all below it do not learn although there is something left to learn. */
 static bool is_learning_affected(const bp_diagnosis *d, uint32_t id) {
     const double level = bp_trivial_level(d), loss = d->history.last_mean;
     if (bp_loss_is_judged(d) && !(loss > LOSS_LOW * level)) return false;
     if (bp_loss_is_judged(d) && !bp_loss_left_trivial(d)) return true;
-    for (uint32_t below = 1; below <= id; below++)
-        if (2 * d->window.below_3[below] > d->window.counted[below]) return true;
-    return false;
+    return bp_window_median_share(&d->window, id) < STARVING / fmax(d->n_learning, 1);
 }
 
 static bool is_saturated(const bp_layer_units *layer) {
@@ -380,10 +384,7 @@ static uint32_t judge_saturated(bp_diagnosis *d, const bp_record *record) {
             worst = id;
     }
     if (!worst || bp_window_length(&d->window) < WINDOW_MIN) return close(slot);
-    uint32_t last = worst;
-    for (uint32_t id = worst; id <= d->n_layers; id++)
-        if (d->units.layer[id].is_saturated) last = id;
-    if (!is_learning_affected(d, last)) return close(slot);
+    if (!is_learning_affected(d, worst)) return close(slot);
     const uint8_t before = slot->exists ? (uint8_t)slot->finding.severity : 0;
     d->units.saturated_layer = worst;
     bp_finding_open(d, BP_PROBLEM_SATURATED_UNITS, record->step, record->step);
@@ -397,15 +398,19 @@ static uint32_t judge_saturated(bp_diagnosis *d, const bp_record *record) {
 
 uint32_t bp_judge_units(bp_diagnosis *d, const bp_record *record) {
     if (d->non_finite.seen) return 0;
+    if (d->units.from < 0) d->units.from = record->step;
+    bool any = false;
     bool alike = false; /* at the last point that every path crosses */
     for (uint32_t id = 1; id <= d->n_layers; id++) {
         bp_layer_units *layer = &d->units.layer[id];
         if (layer->can_die) note_dying(d, record, id, alike);
         if (layer->can_saturate) note_saturation(d, record, id, alike);
         if (layer->is_cut) alike = value(record, BP_Q_VARIATION, id) < INPUT_ALIKE;
+        any = any || (layer->was_told && layer->last_step == record->step);
         if (layer->can_die || layer->can_saturate)
             layer->last_update_ratio = d->history.layer[id].last_update_ratio;
     }
+    if (any) d->units.from = -1;
     d->units.last_loss = value(record, BP_Q_LOSS, 0);
     d->units.last_rate = value(record, BP_Q_LEARNING_RATE, 0);
     const uint32_t changed = judge_dead(d, record);
@@ -447,14 +452,14 @@ static void text_death(const bp_silence *silence, bp_text *text) {
                     (long long)silence->first_above);
         return;
     }
-    if (silence->first_above == silence->last_below + 1)
+    if (silence->first_above == silence->last_from + 1)
         bp_text_add(text, "; it is so since the update of step %lld",
                     (long long)silence->last_below);
     else
         bp_text_add(text, "; it is so since an update of steps %lld to %lld",
-                    (long long)silence->last_below, (long long)silence->first_above - 1);
+                    (long long)silence->last_from, (long long)silence->first_above - 1);
     if (silence->update_ratio > LONG_UPDATE) {
-        if (silence->first_above == silence->last_below + 1)
+        if (silence->first_above == silence->last_from + 1)
             bp_text_add(text, ": it");
         else
             bp_text_add(text, ": that of step %lld", (long long)silence->last_below);

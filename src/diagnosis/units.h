@@ -9,8 +9,9 @@
 
 /* When so large a share of the layer's units fell silent, or saturated, to stay so. */
 typedef struct bp_silence {
-    int64_t last_below;  /* the last record in which fewer were; -1: none */
-    int64_t first_above; /* the record after it; -1: they are fewer */
+    /* Units are told of all samples since they were told before, of one record or several. */
+    int64_t last_from, last_below; /* the last such stretch in which fewer were; -1: none */
+    int64_t first_above;           /* where the stretch after it begins; -1: they are fewer */
     double update_ratio; /* of the layer's weights in the record last_below; NaN: not measured */
     double rate;         /* the learning rate of that update; NaN: not known */
     double loss_before;  /* at last_below and first_above */
@@ -32,7 +33,7 @@ typedef struct bp_layer_units {
     uint64_t blamed;   /* one bit a record, the newest is bit 0: most units were saturated and that
                           layer is what holds the error signal up */
     uint64_t units, silent, dead, saturated; /* as told last */
-    int64_t last_step;                       /* at which they were */
+    int64_t last_from, last_step;            /* of which records they were */
     double last_update_ratio;                /* of the record before */
     uint64_t still_samples;                  /* of the records that n_still counts */
     double still_loss;                       /* the sum of their losses */
@@ -44,6 +45,7 @@ typedef struct bp_unit_health {
     uint64_t samples;      /* N: silent for so many is dead */
     uint64_t n_records;
     double last_loss, last_rate; /* of the record before */
+    int64_t from;                /* the first record after the last one that told units; -1 */
     uint32_t output;             /* the last layer with weights: no hidden one */
     uint32_t dead_layer;         /* that the findings' words are about */
     uint32_t saturated_layer;

@@ -10,6 +10,7 @@
 
 #define TOO_SMALL 0.8
 #define TOO_LARGE 1.25
+#define FAR_TOO_LARGE 5 /* whatever the layer and its initialiser */
 
 static bool is_plain(const bp_layer *layer) {
     return bp_layer_is_weighted_sum(layer) && layer->norm == BP_NORM_NONE &&
@@ -156,6 +157,23 @@ static bool weights_as_initialised(const bp_diagnosis *d, double sign, uint32_t 
     return n > 0 && sum / n < 0.1;
 }
 
+static void add_evidence(bp_diagnosis *d, bp_finding_slot *slot, uint32_t worst_layer) {
+    const bp_layer *layer = bp_model_layer(d->model, worst_layer);
+    const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
+    const double fan_in = (double)layer->fan_in;
+    bp_finding_add_evidence(slot, "weight_std", "rms of the weights at step 0", worst_layer, 0,
+                            initial_rms(d, worst_layer), true);
+    bp_finding_add_evidence(slot, "weight_scale", "std * sqrt(fan_in)", worst_layer, 0,
+                            weight_scale(d, worst_layer) * critical, true);
+    bp_finding_add_evidence(slot, "critical_scale", "what the activation needs", worst_layer, 0,
+                            critical, true);
+    bp_finding_add_evidence(slot, "critical_std", "the same as a standard deviation", worst_layer,
+                            0, critical / sqrt(fan_in), true);
+    if (slot->finding.n_layers == 1)
+        bp_finding_add_evidence(slot, "blamed_layer", "the only one", worst_layer, 0, worst_layer,
+                                true);
+}
+
 static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint32_t from,
                        uint32_t to) {
     double worst = 1;
@@ -169,20 +187,7 @@ static void add_layers(bp_diagnosis *d, bp_finding_slot *slot, double sign, uint
         worst = scale;
         worst_layer = id;
     }
-    const bp_layer *layer = bp_model_layer(d->model, worst_layer);
-    const double critical = bp_activation_critical_gain(layer->activation, layer->activation_slope);
-    const double fan_in = (double)layer->fan_in;
-    bp_finding_add_evidence(slot, "weight_std", "rms of the weights at step 0", worst_layer, 0,
-                            initial_rms(d, worst_layer), true);
-    bp_finding_add_evidence(slot, "weight_scale", "std * sqrt(fan_in)", worst_layer, 0,
-                            worst * critical, true);
-    bp_finding_add_evidence(slot, "critical_scale", "what the activation needs", worst_layer, 0,
-                            critical, true);
-    bp_finding_add_evidence(slot, "critical_std", "the same as a standard deviation", worst_layer,
-                            0, critical / sqrt(fan_in), true);
-    if (slot->finding.n_layers == 1)
-        bp_finding_add_evidence(slot, "blamed_layer", "the only one", worst_layer, 0, worst_layer,
-                                true);
+    add_evidence(d, slot, worst_layer);
 }
 
 /* The stretch of depth that is examined: as measured at the first record, or all of it where the
@@ -240,6 +245,28 @@ static uint32_t open_for_first_layer(bp_diagnosis *d, const bp_record *record) {
     return 1;
 }
 
+/* A layer alone that began with weights far too large need not show over depth: the first layer's
+ * gain leads to the input, and one factor is less than a candidate's span. What blew up in the
+ * first steps began with it. */
+static uint32_t open_for_large_layers(bp_diagnosis *d, const bp_record *record, int64_t since) {
+    if (d->history.first_step != 0 || since > RUN_UP) return 0;
+    uint32_t worst = 0;
+    for (uint32_t id = 1; id <= d->n_layers; id++) {
+        if (bp_model_layer(d->model, id)->norm != BP_NORM_NONE) return 0; /* it takes sizes away */
+        const double scale = weight_scale(d, id);
+        if (scale > FAR_TOO_LARGE && (!worst || scale > weight_scale(d, worst))) worst = id;
+    }
+    if (!worst) return 0;
+    bp_finding_slot *slot =
+        bp_finding_open(d, BP_PROBLEM_WEIGHTS_TOO_LARGE, d->history.first_step, record->step);
+    slot->finding.severity = BP_ERROR;
+    if (d->first.measured) bp_profile_copy(&slot->profile, &d->first);
+    for (uint32_t id = 1; id <= d->n_layers; id++)
+        if (weight_scale(d, id) > FAR_TOO_LARGE) bp_finding_add_layer(slot, id);
+    add_evidence(d, slot, worst);
+    return 1;
+}
+
 /* An initialiser is never over; a finding about it is when what it causes has been quiet for a
  * whole window and the loss has come down: then it only cost time. */
 static uint32_t keep_finding(bp_diagnosis *d, const bp_record *record, bp_finding_slot *slot,
@@ -267,9 +294,12 @@ static uint32_t judge(bp_diagnosis *d, const bp_record *record, bp_problem probl
     if (slot->exists) return keep_finding(d, record, slot, wide || acts);
     /* What blew up from the first step on needs less of a span over depth to be explained. */
     const bool at_once = acts && sign < 0 && effect->finding.since_step <= d->history.first_step;
-    if (acts && (at_once || !effect->temporal))
-        return open_finding(d, record, problem, sign, effect->finding.since_step,
-                            at_once ? SPAN_HEALTHY : LN_SPAN);
+    if (acts && (at_once || !effect->temporal)) {
+        const uint32_t opened = open_finding(d, record, problem, sign, effect->finding.since_step,
+                                             at_once ? SPAN_HEALTHY : LN_SPAN);
+        if (opened || sign > 0) return opened;
+    }
+    if (acts && sign < 0) return open_for_large_layers(d, record, effect->finding.since_step);
     if (sign < 0 && d->non_finite.seen)
         return open_finding(d, record, problem, sign, d->non_finite.step, LN_SPAN);
     if (!stuck || d->non_finite.seen) return 0;

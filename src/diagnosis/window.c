@@ -56,9 +56,10 @@ uint32_t bp_window_length(const bp_window *window) {
 }
 
 double bp_window_mean_loss(const bp_window *window) {
+    const uint32_t length = bp_window_length(window);
     double sum = 0;
     uint32_t n = 0;
-    for (uint32_t i = 0; i < bp_window_length(window); i++)
+    for (uint32_t i = 0; i < length; i++)
         if (isfinite(window->loss[i])) {
             sum += window->loss[i];
             n++;
@@ -67,9 +68,10 @@ double bp_window_mean_loss(const bp_window *window) {
 }
 
 bool bp_window_majority(const bp_window *window, const uint8_t *flags) {
+    const uint32_t length = bp_window_length(window);
     uint32_t n = 0;
-    for (uint32_t i = 0; i < bp_window_length(window); i++) n += flags[i];
-    return 2 * n > bp_window_length(window);
+    for (uint32_t i = 0; i < length; i++) n += flags[i];
+    return 2 * n > length;
 }
 
 static int compare(const void *a, const void *b) {

@@ -171,20 +171,19 @@ static void put_critical(bp_page *page, const bp_report_foretold *r) {
 }
 
 bp_finding bp_foretold_finding(const bp_report_foretold *r, bp_evidence *evidence) {
-    const bp_prediction_overview *o = bp_prediction_overview_of(r->prediction);
     *evidence = (bp_evidence){.name = "blamed_layer",
                               .meaning = "",
-                              .layer = o->blamed_layer,
-                              .value = o->blamed_layer,
+                              .layer = r->blamed_layer,
+                              .value = r->blamed_layer,
                               .measured = true};
     return (bp_finding){.struct_size = (uint32_t)sizeof(bp_finding),
-                        .problem = o->problem,
+                        .problem = r->problem,
                         .severity = BP_ERROR,
                         .open = true,
                         .title = "",
                         .cause = "",
                         .note = "",
-                        .n_evidence = o->blamed_layer ? 1 : 0,
+                        .n_evidence = r->blamed_layer ? 1 : 0,
                         .evidence = evidence,
                         .parent = -1};
 }
@@ -226,13 +225,14 @@ static void put_headline(bp_page *page, const bp_report_foretold *r) {
     const bp_prediction_overview *o = bp_prediction_overview_of(r->prediction);
     bp_page_put(page, BP_INK_PLAIN, r->run.name);
     bp_page_put(page, BP_INK_PLAIN, ": ");
-    if (o->problem)
-        bp_page_add(page, BP_INK_ERROR, "expect[%s]", bp_problem_name(o->problem));
+    if (r->problem)
+        bp_page_add(page, BP_INK_ERROR, "expect[%s]", bp_problem_name(r->problem));
     else
-        bp_page_put(page, o->n_gains ? BP_INK_NEW : BP_INK_WARNING,
-                    o->n_gains ? "fine" : "not predicted");
+        bp_page_put(page, r->verdict ? BP_INK_NEW : BP_INK_WARNING,
+                    r->verdict ? "fine" : "not predicted");
+    const char *verdict = r->verdict ? r->verdict : o->verdict;
     bp_page_put(page, BP_INK_BOLD, ": ");
-    bp_page_wrap(page, BP_INK_BOLD, MARGIN, o->verdict, strlen(o->verdict));
+    bp_page_wrap(page, BP_INK_BOLD, MARGIN, verdict, strlen(verdict));
     bp_page_end_line(page);
 }
 
@@ -246,11 +246,11 @@ void bp_report_prediction(FILE *out, const bp_report_style *style,
     if (*o->not_predicted) put_paragraph(&page, "unknown:", o->not_predicted);
     put_depth(&page, report);
     put_critical(&page, report);
-    if (!o->problem) return;
+    if (!report->problem) return;
     put_remedy(&page, report);
     bp_page_pad(&page, MARGIN);
     bp_page_put(&page, BP_INK_BOLD, "see:");
     bp_page_pad(&page, BODY);
-    bp_page_add(&page, BP_INK_PLAIN, "backprobe explain %s", bp_problem_name(o->problem));
+    bp_page_add(&page, BP_INK_PLAIN, "backprobe explain %s", bp_problem_name(report->problem));
     bp_page_end_line(&page);
 }

@@ -128,9 +128,13 @@ void bp_report_prediction_json(FILE *out, const bp_report_foretold *r) {
     bp_json_line line = {out, false};
     bp_json_line_text(&line, "schema", "backprobe.prediction/1");
     bp_json_line_text(&line, "network", r->run.name);
-    bp_json_line_text(&line, "verdict", o->verdict);
-    if (o->problem)
-        bp_json_line_text(&line, "problem", bp_problem_name(o->problem));
+    bp_json_line_text(&line, "verdict", r->verdict ? r->verdict : o->verdict);
+    bp_json_line_text(&line, "verdict_by",
+                      o->n_gains   ? "theory"
+                      : r->verdict ? "batch"
+                                   : "nothing");
+    if (r->problem)
+        bp_json_line_text(&line, "problem", bp_problem_name(r->problem));
     else
         bp_json_line_json(&line, "problem", "null");
     bp_json_line_text(&line, "not_predicted", o->not_predicted);
@@ -142,7 +146,7 @@ void bp_report_prediction_json(FILE *out, const bp_report_foretold *r) {
     put(&line, "trainable_layers", o->trainable_layers);
     put(&line, "fluctuation", o->fluctuation);
     bp_json_line_integer(&line, "main_layer", o->main_layer);
-    bp_json_line_integer(&line, "blamed_layer", o->blamed_layer);
+    bp_json_line_integer(&line, "blamed_layer", r->blamed_layer);
     bp_json_line_integer(&line, "seeds", r->measured ? r->n_seeds : 0);
     bp_json_line_integer(&line, "samples", r->n_samples);
     put(&line, "loss", r->loss);

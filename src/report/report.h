@@ -70,6 +70,9 @@ typedef struct bp_report_foretold {
     const char *why_not_measured;     /* NULL where it was */
     int64_t n_seeds, n_samples;       /* samples of a batch; 0: no data */
     double loss;                      /* mean over seeds; NaN */
+    bp_problem problem;  /* that is to be expected: by theory, or where that says nothing of any */
+    const char *verdict; /* layer, as measured; 0: none */
+    uint32_t blamed_layer;
 } bp_report_foretold;
 void bp_report_prediction(FILE *out, const bp_report_style *style,
                           const bp_report_foretold *report);

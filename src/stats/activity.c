@@ -35,28 +35,30 @@ typedef struct stretches {
     size_t first, n, step, n_stretches;
 } stretches;
 
-BP_VECTORISED static void gather(gathered *all, const bp_units *units, const stretches *at,
+BP_VECTORISED static void gather(gathered *restrict all, const bp_units *units, const stretches *at,
                                  double factor, double tail) {
     const size_t n = at->n, whole = n - n % BP_LANES;
-    gathered g = {.mean = {0}};
+    for (size_t j = 0; j < BP_LANES; j++) {
+        all->mean[j] = all->squares[j] = all->variance[j] = 0;
+        all->active[j] = 0;
+    }
     for (size_t s = 0, first = at->first; s < at->n_stretches; s++, first += at->step) {
-        const double *shift = units->shift + first, *sum = units->sum + first;
-        const double *squares = units->sum_squares + first;
+        const double *restrict shift = units->shift + first, *restrict sum = units->sum + first;
+        const double *restrict squares = units->sum_squares + first;
         for (size_t i = 0; i < n; i += BP_LANES) {
             const size_t some = i < whole ? BP_LANES : n - whole;
             for (size_t j = 0; j < some; j++) {
                 const size_t v = i + j;
                 const double variance = bp_variance_of(sum[v], squares[v], factor);
                 const double mean = shift[v] + sum[v] * factor, square = mean * mean;
-                g.mean[j] += mean;
-                g.squares[j] += square;
-                g.variance[j] += variance;
-                g.active[j] |= ((shift[v] != 0) | (sum[v] != 0) | (squares[v] != 0)) &
-                               ((mean > 0) | (square + variance > tail));
+                all->mean[j] += mean;
+                all->squares[j] += square;
+                all->variance[j] += variance;
+                all->active[j] |= ((shift[v] != 0) | (sum[v] != 0) | (squares[v] != 0)) &
+                                  ((mean > 0) | (square + variance > tail));
             }
         }
     }
-    *all = g;
 }
 
 /* Of values of one unit, one over their number: the variance of a mixture. */

@@ -37,6 +37,7 @@ class PredictTest(CommandTest):
         self.assertEqual(len(hidden), 15)
         for layer in hidden:
             self.assertLess(abs(layer["gain"] / layer["measured_gain"] - 1), 0.1, layer)
+            self.assertGreater(layer["standard_error"], 0)  # no two seeds are alike
         mean = sum(layer["gain"] / layer["measured_gain"] for layer in hidden) / len(hidden)
         self.assertAlmostEqual(mean, 1, delta=0.03)
 
@@ -54,11 +55,14 @@ class PredictTest(CommandTest):
 
     def test_what_theory_does_not_reach_is_said(self):
         text = "version: 1\ndata: {name: adding, samples: 200, steps: 8}\nnet: [lstm 8, dense 1]\nloss: mse\n"
-        told = self.prediction(text, code=2)
+        told = self.prediction(text, code=0)  # the batch says it
         self.assertIn("recurrent", told["not_predicted"])
         self.assertIsNone(told["layers"][0]["gain"])
+        self.assertEqual(told["verdict_by"], "batch")
+        self.assertRegex(told["verdict"], "^as measured, the error signal keeps within x")
+        self.assertEqual(self.prediction(text, "--no-measure", code=2)["verdict_by"], "nothing")
         text = HEALTHY.replace("init: he", "init: {constant: 0.1}")
-        self.assertIn("all its units are one", self.prediction(text, code=2)["not_predicted"])
+        self.assertIn("all its units are one", self.prediction(text, "--no-measure", code=2)["not_predicted"])
 
     def test_one_layer_is_blamed(self):
         text = HEALTHY.replace("2 x dense 16 relu", "4 x dense 32 relu, {dense: 32, init: {normal: 1e-6}}, 4 x dense 32 relu")

@@ -41,15 +41,15 @@ typedef struct chain {
     const void *facts;               /* for it */
 } chain;
 
-/* kind: of all layers but the last, which is dense. */
-static inline void chain_open_of(chain *c, uint32_t n_layers, bp_layer_kind kind,
-                                 bp_activation activation, bp_norm norm) {
+/* kind, activation, norm: of all layers but the last, which is dense. */
+static inline void chain_open_with(chain *c, uint32_t n_layers, bp_layer_kind kind,
+                                   bp_activation activation, bp_norm norm, bp_activation output) {
     memset(c, 0, sizeof *c);
     c->n_layers = n_layers;
     assert_int_equal(bp_model_open(&c->model, NULL), BP_OK);
     for (uint32_t i = 1; i <= n_layers; i++) {
         const bp_layer layer = {.kind = i < n_layers ? kind : BP_LAYER_DENSE,
-                                .activation = i < n_layers ? activation : BP_ACTIVATION_LINEAR,
+                                .activation = i < n_layers ? activation : output,
                                 .norm = i < n_layers ? norm : BP_NORM_NONE,
                                 .has_bias = true,
                                 .output_shape = {CHAIN_UNITS, 1, 1},
@@ -81,6 +81,11 @@ static inline void chain_open_of(chain *c, uint32_t n_layers, bp_layer_kind kind
         c->variation[i] = 0.5;
     }
     c->loss = 1.5;
+}
+
+static inline void chain_open_of(chain *c, uint32_t n_layers, bp_layer_kind kind,
+                                 bp_activation activation, bp_norm norm) {
+    chain_open_with(c, n_layers, kind, activation, norm, BP_ACTIVATION_LINEAR);
 }
 
 static inline void chain_open(chain *c, uint32_t n_layers, bp_activation activation, bp_norm norm) {

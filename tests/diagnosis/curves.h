@@ -64,7 +64,7 @@ static inline void curve_draw(curve_run *run, uint64_t seed) {
     run->warm_up = curve_coin(run, 0.3) ? (int64_t)(0.1 * (double)run->steps) : 0;
     run->wiggle = curve_coin(run, 0.3) ? curve_between(run, 0.02, 0.2) : 0;
     run->period = curve_between(run, 2, 12);
-    run->gap = curve_between(run, 1, fmin(2, 0.9 * run->trivial / run->floor));
+    run->gap = curve_between(run, 1, fmin(2, 0.5 + 0.5 * run->trivial / run->floor));
     run->validation_samples = curve_between_logs(run, 100, 10000);
     run->has_accuracy = curve_coin(run, 0.5);
     run->knows_trivial = curve_coin(run, 0.8);

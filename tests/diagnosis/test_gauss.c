@@ -41,9 +41,9 @@ static void moments_have_closed_forms(void **state) {
         NEAR(elu.slope_square, 0.5 + twice);
         NEAR(bp_gauss_moments(BP_ACTIVATION_GELU, 0, 0, q).mean, q / sqrt(2 * PI * (1 + q)));
     }
-    const bp_moments shifted = bp_gauss_moments(BP_ACTIVATION_RELU, 0, 1, 1);
-    NEAR(shifted.slope_square, normal_cdf(1)); /* the kink is met where it is */
-    NEAR(shifted.mean, normal_cdf(1) + exp(-0.5) / sqrt(2 * PI));
+    const bp_moments shifted = bp_gauss_moments(BP_ACTIVATION_RELU, 0, 0.7, 1);
+    NEAR(shifted.slope_square, normal_cdf(0.7)); /* the kink is met where it is */
+    NEAR(shifted.mean, 0.7 * normal_cdf(0.7) + exp(-0.245) / sqrt(2 * PI));
 }
 
 /* Cho & Saul 2009, of degree 1 and 0. */

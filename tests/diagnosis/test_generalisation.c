@@ -207,6 +207,33 @@ static void what_diverges_is_not_overfitting(void **state) {
     chain_close(&c);
 }
 
+static void the_overview_has_the_best_evaluation(void **state) {
+    (void)state;
+    chain c;
+    bp_diagnosis_overview overview;
+    curve_run run;
+    draw_validated(&run, 3);
+    curve_open(&c, &run);
+    curve_step(&c, &run, 0, 2, (double)NAN, (double)NAN);
+    bp_diagnosis_overview_of(c.diagnosis, &overview);
+    assert_int_equal(overview.n_validations, 0);
+    assert_true(isnan(overview.best_validation));
+    curve_step(&c, &run, 1, 2, 1.5, (double)NAN);
+    curve_step(&c, &run, 2, 2, 1.25, (double)NAN);
+    curve_step(&c, &run, 3, 2, 1.75, (double)NAN);
+    bp_diagnosis_overview_of(c.diagnosis, &overview);
+    assert_int_equal(overview.n_validations, 3);
+    assert_true(overview.best_validation == 1.25 && !overview.best_is_accuracy);
+    assert_int_equal(overview.best_validation_step, 2);
+    curve_step(&c, &run, 4, 2, 2, 0.5);
+    curve_step(&c, &run, 5, 2, 2, 0.75);
+    curve_step(&c, &run, 6, 2, 2, 0.625);
+    bp_diagnosis_overview_of(c.diagnosis, &overview);
+    assert_true(overview.best_validation == 0.75 && overview.best_is_accuracy);
+    assert_int_equal(overview.best_validation_step, 5);
+    chain_close(&c);
+}
+
 static void what_came_back_is_a_hint(void **state) {
     (void)state;
     curve_run run;
@@ -232,6 +259,7 @@ int main(void) {
         cmocka_unit_test(without_the_evidence_nothing_is_said),
         cmocka_unit_test(what_diverges_is_not_overfitting),
         cmocka_unit_test(what_came_back_is_a_hint),
+        cmocka_unit_test(the_overview_has_the_best_evaluation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ static void tell_formats(const chain *c, bp_record *record) {
 }
 
 /* Of these problems: what other detectors say of such a run is their tests' matter. */
-static uint32_t n_found(chain *c) {
+static int n_found(chain *c) {
     return (chain_find(c, BP_PROBLEM_CLIP_TO_ZERO) != NULL) +
            (chain_find(c, BP_PROBLEM_LOW_PRECISION_UNDERFLOW) != NULL) +
            (chain_find(c, BP_PROBLEM_LOW_PRECISION_OVERFLOW) != NULL);
@@ -112,6 +112,31 @@ static void seen_by_the_updates(void **state) {
     }
 }
 
+/* The norm before clipping is not told: an error signal reaches the output, and nothing arrives. */
+static void zeros_out_of_nothing(void **state) {
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        chain c;
+        open(&c, 4);
+        now.gradient_norm = way == 1 ? 0.1 : 0; /* of the biases */
+        if (way == 2) now.error_rms[4] = 0;     /* nothing to be lost */
+        for (int64_t step = 0; step < 30; step++) {
+            chain_fill(&c, step);
+            for (uint32_t id = 1; id <= 4; id++) bp_record_set(&c.record, BP_Q_GRADIENT_RMS, id, 0);
+            bp_diagnosis_step(c.diagnosis, &c.record);
+        }
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_CLIP_TO_ZERO);
+        if (way > 0) assert_null(f);
+        if (way == 0) {
+            assert_non_null(f);
+            assert_int_equal(f->severity, BP_ERROR);
+            assert_string_equal(f->title, "something sets all gradients to 0 at 30 steps");
+            chain_assert_says(f->cause, "an error signal of 0.125 reaches the output layer");
+        }
+        chain_close(&c);
+    }
+}
+
 static void a_skipped_step_is_no_clipping(void **state) {
     (void)state;
     chain c;
@@ -161,19 +186,22 @@ static void too_small_for_half(void **state) {
     chain_close(&c);
 }
 
-/* A stretch of three of ten layers counts, two neighbours or scattered ones do not. */
+/* A stretch of three of ten layers counts, or most of them; two neighbours or three that are
+ * scattered do not, however many layers there are. */
 static void a_stretch_of_layers(void **state) {
     (void)state;
-    for (int way = 0; way < 3; way++) {
+    for (int way = 0; way < 5; way++) {
         chain c;
-        open(&c, 10);
+        open(&c, way == 3 ? 6 : 10);
         now.bits = 11;
         c.loss = CHAIN_TRIVIAL;
         now.tiny_error[2] = now.tiny_error[3] = 0.5;
         if (way == 0) now.tiny_error[4] = 0.5;
         if (way == 1) now.tiny_error[6] = 0.5;
+        if (way == 4)
+            now.tiny_error[5] = now.tiny_error[6] = now.tiny_error[8] = now.tiny_error[9] = 0.5;
         chain_run(&c, 0, 60);
-        assert_int_equal(n_found(&c), way == 0 ? 1 : 0);
+        assert_int_equal(n_found(&c), way == 0 || way == 4 ? 1 : 0);
         chain_close(&c);
     }
 }
@@ -248,6 +276,7 @@ static void overflow_at(chain *c, uint64_t bits, double before) {
     now.bits = bits;
     now.activation_max[4] = before;
     chain_run(c, 0, 10);
+    now.activation_max[4] = 3; /* what is finite still */
     chain_fill(c, 10);
     bp_record_set(&c->record, BP_Q_ACTIVATION_INF, 4, 3);
     bp_diagnosis_step(c->diagnosis, &c->record);
@@ -330,6 +359,19 @@ static void eleven_in_a_row(void **state) {
     chain_close(&c);
 }
 
+/* No scale is low enough: the forward pass itself overflows, say. */
+static void not_one_step(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 6);
+    for (int64_t step = 0; step < 11; step++) skipped_step(&c, step, true);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_LOW_PRECISION_OVERFLOW);
+    assert_non_null(f);
+    assert_int_equal(f->severity, BP_ERROR);
+    assert_int_equal(f->since_step, 0);
+    chain_close(&c);
+}
+
 static void more_than_a_tenth(void **state) {
     (void)state;
     chain c;
@@ -349,6 +391,7 @@ int main(void) {
         cmocka_unit_test(clipping_is_healthy),
         cmocka_unit_test(a_norm_that_overflowed),
         cmocka_unit_test(seen_by_the_updates),
+        cmocka_unit_test(zeros_out_of_nothing),
         cmocka_unit_test(a_skipped_step_is_no_clipping),
         cmocka_unit_test(too_small_for_half),
         cmocka_unit_test(a_stretch_of_layers),
@@ -360,6 +403,7 @@ int main(void) {
         cmocka_unit_test(other_infinities),
         cmocka_unit_test(a_scaler_that_finds_its_scale),
         cmocka_unit_test(eleven_in_a_row),
+        cmocka_unit_test(not_one_step),
         cmocka_unit_test(more_than_a_tenth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,115 @@ static void divergence_is_the_rates_fault_and_the_explosion_its_consequence(void
     chain_close(&r.c);
 }
 
+/* The loss was thrown in the step itself: what went in did it, and the long step followed. */
+static void a_bad_batch_is_not_the_rates_fault(void **state) {
+    (void)state;
+    rated r;
+    rated_open(&r);
+    rated_run(&r, 0, 50);
+    all_move_by(&r, 40);
+    r.c.loss = 1e3;
+    rated_step(&r, 50);
+    r.c.loss = 1e4;
+    rated_run(&r, 51, 90);
+    assert_non_null(chain_find(&r.c, BP_PROBLEM_EXPLODING_GRADIENT));
+    assert_null(chain_find(&r.c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH));
+    chain_close(&r.c);
+}
+
+/* Depth was well at the first step; long steps have made the weights so that it is not. */
+static void growth_over_depth_that_steps_have_made(void **state) {
+    (void)state;
+    for (int well = 0; well < 2; well++) {
+        rated r;
+        rated_open(&r);
+        if (!well) chain_all_gains(&r.c, 3); /* x200 over depth from the start */
+        all_move_by(&r, 0.3);
+        rated_run(&r, 0, 3);
+        chain_all_gains(&r.c, 20);
+        r.c.loss = 1e5;
+        rated_run(&r, 3, 10);
+        assert_non_null(chain_find(&r.c, BP_PROBLEM_EXPLODING_GRADIENT));
+        const bp_finding *f = chain_find(&r.c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH);
+        assert_int_equal(f != NULL, well);
+        if (f) assert_int_equal(f->since_step, 0);
+        if (f) assert_int_equal(chain_find(&r.c, BP_PROBLEM_EXPLODING_GRADIENT)->parent, 0);
+        chain_close(&r.c);
+    }
+}
+
+static void units_that_the_first_steps_killed(void **state) {
+    (void)state;
+    for (int killed = 0; killed < 2; killed++) {
+        rated r;
+        rated_open(&r);
+        all_move_by(&r, killed ? 0.4 : 1e-3);
+        r.c.loss = 2.4;
+        rated_run(&r, 0, 3);
+        r.c.gain[5] = 1e-9; /* nothing gets past it any more; the loss never showed it */
+        chain_starve_below(&r.c, 5);
+        all_move_by(&r, 1e-5);
+        rated_run(&r, 3, 120);
+        assert_non_null(chain_find(&r.c, BP_PROBLEM_VANISHING_GRADIENT));
+        if (killed)
+            expect(&r, BP_PROBLEM_LEARNING_RATE_TOO_HIGH, BP_ERROR);
+        else
+            assert_null(chain_find(&r.c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH));
+        chain_close(&r.c);
+    }
+}
+
+static void weights_that_began_too_large_are_not_the_rates_fault(void **state) {
+    (void)state;
+    rated r;
+    rated_open(&r);
+    r.c.weight_rms[1] = 60 * sqrt(2.0 / 64); /* the first layer's gain is in no profile */
+    all_move_by(&r, 5);
+    rated_run(&r, 0, 2);
+    r.c.loss = 1e5;
+    rated_run(&r, 2, 40);
+    const bp_finding *root = bp_diagnosis_finding(r.c.diagnosis, 0);
+    assert_int_equal(root->problem, BP_PROBLEM_WEIGHTS_TOO_LARGE);
+    assert_int_equal(root->n_layers, 1);
+    assert_int_equal(root->layers[0], 1);
+    assert_null(chain_find(&r.c, BP_PROBLEM_LEARNING_RATE_TOO_HIGH));
+    chain_close(&r.c);
+}
+
+/* An output that is pinned to its limit passes nothing on: longer steps would not help. */
+static void a_saturated_output_is_not_a_low_rate(void **state) {
+    (void)state;
+    for (int saturated = 0; saturated < 2; saturated++) {
+        rated r;
+        rated_open(&r);
+        of_total(&r, 10);
+        all_move_by(&r, 1e-6);
+        r.cosine = 0.7;
+        r.c.loss = 2.4;
+        if (saturated) r.c.activation_part[r.c.n_layers] = 0.001;
+        rated_run(&r, 0, 100);
+        assert_int_equal(chain_find(&r.c, BP_PROBLEM_LEARNING_RATE_TOO_LOW) == NULL, saturated);
+        chain_close(&r.c);
+    }
+}
+
+static void what_would_end_worse_than_guessing(void **state) {
+    (void)state;
+    for (int healthy = 0; healthy < 2; healthy++) {
+        rated r;
+        rated_open(&r);
+        of_total(&r, 10);
+        all_move_by(&r, 1e-4);
+        r.cosine = 0.6;
+        for (int64_t step = 0; step < 100; step++) {
+            r.c.loss = 2.9 - (healthy ? 2e-3 : 2e-4) * (double)step;
+            rated_step(&r, step);
+        }
+        assert_int_equal(chain_find(&r.c, BP_PROBLEM_LEARNING_RATE_TOO_LOW) == NULL, healthy);
+        chain_close(&r.c);
+    }
+}
+
 static void growth_over_depth_is_not_the_rates_fault(void **state) {
     (void)state;
     rated r;
@@ -400,6 +509,12 @@ int main(void) {
         cmocka_unit_test(a_late_throw_counts_when_what_was_reached_is_lost),
         cmocka_unit_test(a_throw_that_was_made_good_is_a_closed_hint),
         cmocka_unit_test(divergence_is_the_rates_fault_and_the_explosion_its_consequence),
+        cmocka_unit_test(a_bad_batch_is_not_the_rates_fault),
+        cmocka_unit_test(growth_over_depth_that_steps_have_made),
+        cmocka_unit_test(units_that_the_first_steps_killed),
+        cmocka_unit_test(weights_that_began_too_large_are_not_the_rates_fault),
+        cmocka_unit_test(a_saturated_output_is_not_a_low_rate),
+        cmocka_unit_test(what_would_end_worse_than_guessing),
         cmocka_unit_test(growth_over_depth_is_not_the_rates_fault),
         cmocka_unit_test(growth_through_time_is_not_the_rates_fault),
         cmocka_unit_test(gradients_that_turn_back_while_nothing_is_gained),

@@ -146,6 +146,19 @@ static void unreachable_targets_are_an_error_when_nothing_is_learnt(void **state
     chain_close(&g.c);
 }
 
+static void squares_beyond_the_format(void **state) {
+    (void)state;
+    given g;
+    given_open(&g, BP_MSE, BP_ACTIVATION_LINEAR);
+    g.target_min = -1e18, g.target_max = 1e19;
+    given_run(&g, 0, 3);
+    assert_int_equal(chain_n_findings(&g.c), 0);
+    g.target_max = 1e20;
+    given_run(&g, 3, 4);
+    expect(&g, BP_PROBLEM_LABELS_OUT_OF_RANGE, BP_ERROR);
+    chain_close(&g.c);
+}
+
 static void another_head_than_the_last_is_not_judged(void **state) {
     (void)state;
     given g;
@@ -189,6 +202,28 @@ static void what_squashes_logits(void **state) {
         given_run(&g, 0, 49);
         assert_int_equal(chain_n_findings(&g.c), cases[i].severity ? 1 : 0);
         if (cases[i].severity) expect(&g, BP_PROBLEM_WRONG_LAST_LAYER, cases[i].severity);
+        chain_close(&g.c);
+    }
+}
+
+/* relu behind the last layer costs where an output has died: its class is never told. */
+static void outputs_that_a_relu_kills(void **state) {
+    (void)state;
+    for (int rare = 0; rare < 2; rare++) {
+        given g;
+        given_open(&g, BP_CROSS_ENTROPY, BP_ACTIVATION_RELU);
+        bp_recipe recipe = *bp_model_recipe(g.c.model);
+        recipe.n_outputs = 10;
+        bp_model_set_recipe(g.c.model, &recipe);
+        ((bp_layer *)(uintptr_t)bp_model_layer(g.c.model, 4))->output_shape[0] = 10;
+        g.c.loss = 0.3;
+        for (int64_t step = 0; step < 130; step++) {
+            chain_fill(&g.c, step);
+            bp_record_set(&g.c.record, BP_Q_SAMPLES, 0, 32);
+            bp_record_set(&g.c.record, BP_Q_SILENT_UNITS, 4, step % (rare ? 20 : 2) == 0);
+            bp_diagnosis_step(g.c.diagnosis, &g.c.record);
+        }
+        expect(&g, BP_PROBLEM_WRONG_LAST_LAYER, rare ? BP_HINT : BP_WARNING);
         chain_close(&g.c);
     }
 }
@@ -416,8 +451,10 @@ int main(void) {
         cmocka_unit_test(probabilities_are_0_to_1),
         cmocka_unit_test(targets_that_the_last_layer_cannot_reach),
         cmocka_unit_test(unreachable_targets_are_an_error_when_nothing_is_learnt),
+        cmocka_unit_test(squares_beyond_the_format),
         cmocka_unit_test(another_head_than_the_last_is_not_judged),
         cmocka_unit_test(what_squashes_logits),
+        cmocka_unit_test(outputs_that_a_relu_kills),
         cmocka_unit_test(the_floor_of_the_loss_is_told),
         cmocka_unit_test(what_takes_probabilities_needs_the_squashing),
         cmocka_unit_test(one_class_is_always_right),

@@ -13,6 +13,7 @@ typedef struct facts {
 static facts now;
 
 static void tell_units(const chain *c, bp_record *record) {
+    bp_record_set(record, BP_Q_SAMPLES, 0, 64);
     for (uint32_t id = 1; id <= c->n_layers; id++) {
         bp_record_set(record, BP_Q_WEIGHT_SPREAD, id, now.spread[id]);
         bp_record_set(record, BP_Q_GRADIENT_RMS, id, now.gradient_rms[id]);
@@ -26,7 +27,7 @@ static void tell_units(const chain *c, bp_record *record) {
 }
 
 /* Of these problems: what other detectors say of such a run is their tests' matter. */
-static uint32_t n_found(chain *c) {
+static int n_found(chain *c) {
     return (chain_find(c, BP_PROBLEM_SYMMETRIC_UNITS) != NULL) +
            (chain_find(c, BP_PROBLEM_CONSTANT_INIT) != NULL) +
            (chain_find(c, BP_PROBLEM_ZERO_INIT) != NULL);
@@ -50,6 +51,7 @@ static void different_units_are_healthy(void **state) {
     open(&c, 5, BP_ACTIVATION_RELU);
     now.distinct[2] = 7; /* 57 are dead and count as one, 6 of 7 differ */
     now.silent[2] = 57;
+    now.distinct[3] = 7; /* more than a tenth */
     chain_run(&c, 0, 100);
     assert_int_equal(n_found(&c), 0);
     chain_close(&c);
@@ -66,9 +68,8 @@ static void constant_weights(void **state) {
     c.loss = 2;
     chain_run(&c, 0, 2);
     for (uint32_t id = 2; id <= 3; id++) now.spread[id] = 0.1; /* by inputs, not by units */
-    chain_run(&c, 2, 4);
-    assert_int_equal(n_found(&c), 0);
-    chain_run(&c, 4, 5);
+    assert_int_equal(n_found(&c), 0); /* nothing is decided on the first two steps */
+    chain_run(&c, 2, 3);
     const bp_finding *root = bp_diagnosis_finding(c.diagnosis, 0);
     assert_non_null(root);
     const bp_finding *f = chain_find(&c, BP_PROBLEM_CONSTANT_INIT);
@@ -91,6 +92,71 @@ static void constant_weights(void **state) {
     chain_close(&c);
 }
 
+/* They die together, and what they were before is the cause. */
+static void copies_that_died(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 4, BP_ACTIVATION_RELU);
+    now.spread[1] = 0;
+    now.distinct[1] = 1;
+    c.loss = CHAIN_TRIVIAL;
+    chain_run(&c, 0, 2);
+    now.silent[1] = CHAIN_UNITS;
+    now.activation_rms[1] = 0;
+    c.update_rms[1] = now.gradient_rms[1] = 0;
+    chain_run(&c, 2, 40);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_CONSTANT_INIT);
+    assert_non_null(f);
+    assert_true(f->open);
+    assert_int_equal(f->severity, BP_ERROR);
+    chain_assert_says(f->cause, "the 64 units are copies");
+    chain_close(&c);
+}
+
+/* Whose weights are not all the same: one update killed all of them, and one or two come and go. */
+static void copied_rows_that_died(void **state) {
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        chain c;
+        open(&c, 4, BP_ACTIVATION_RELU);
+        now.distinct[2] = 1;
+        c.loss = CHAIN_TRIVIAL;
+        chain_run(&c, 0, 1);
+        if (late) now.distinct[2] = CHAIN_UNITS; /* they came apart, and died for another reason */
+        chain_run(&c, 1, late ? 30 : 2);
+        now.silent[2] = CHAIN_UNITS;
+        now.distinct[2] = 1;
+        c.activation_part[2] = 0;
+        c.update_rms[2] = 0;
+        chain_run(&c, late ? 30 : 2, 60);
+        const bp_finding *f = chain_find(&c, BP_PROBLEM_SYMMETRIC_UNITS);
+        if (late) assert_null(f);
+        if (!late) {
+            assert_non_null(f);
+            assert_int_equal(f->severity, BP_ERROR);
+            assert_int_equal(f->since_step, 0);
+        }
+        chain_close(&c);
+    }
+}
+
+/* Constants that saturate are equal to the last bit, too: for those it is no excuse. */
+static void constants_that_saturate(void **state) {
+    (void)state;
+    for (int began_equal = 0; began_equal < 2; began_equal++) {
+        chain c;
+        open(&c, 4, BP_ACTIVATION_TANH);
+        now.spread[2] = began_equal ? 0 : 1;
+        now.distinct[2] = 1;
+        now.saturated[2] = CHAIN_UNITS;
+        c.variation[2] = 0;
+        c.update_rms[2] = 0; /* and nothing moves them */
+        chain_run(&c, 0, 30);
+        assert_int_equal(n_found(&c), began_equal ? 2 : 0);
+        chain_close(&c);
+    }
+}
+
 /* Rows that are copies although the weights are not all the same: no initialiser is to blame. */
 static void copied_rows(void **state) {
     (void)state;
@@ -106,6 +172,20 @@ static void copied_rows(void **state) {
     chain_run(&c, 60, 61);
     assert_false(f->open);
     assert_int_equal(f->severity, BP_HINT);
+    chain_close(&c);
+}
+
+/* 57 are dead and count as one, the other seven are copies of each other. */
+static void copies_beside_dead_units(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 4, BP_ACTIVATION_RELU);
+    now.distinct[2] = 2;
+    now.silent[2] = 57;
+    chain_run(&c, 0, 30);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_SYMMETRIC_UNITS);
+    assert_non_null(f);
+    chain_assert_says(f->cause, "the 7 units of layer 2 (dense_2) give only 1 different output:");
     chain_close(&c);
 }
 
@@ -176,6 +256,7 @@ static void one_layer_of_relu(void **state) {
     now.distinct[3] = 1;
     now.activation_rms[3] = 0;
     c.activation_part[3] = 0;
+    now.silent[3] = CHAIN_UNITS;
     c.loss = CHAIN_TRIVIAL;
     chain_run(&c, 0, 4);
     assert_int_equal(n_found(&c), 0);
@@ -188,6 +269,37 @@ static void one_layer_of_relu(void **state) {
     assert_int_equal(f->layers[0], 3);
     assert_string_equal(f->title, "layer 3 of 5 starts with weights that are all 0");
     chain_assert_says(f->cause, "exactly 0, so nothing can move them");
+    chain_close(&c);
+}
+
+/* What is above gets nothing but its biases, and stops the error signal in its turn. */
+static void zeros_below_other_dead_layers(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 6, BP_ACTIVATION_RELU);
+    zeros(&c, 3);
+    for (uint32_t id = 3; id < 6; id++) now.activation_rms[id] = 0;
+    for (uint32_t id = 1; id < 5; id++) now.error_rms[id] = 0;
+    c.loss = CHAIN_TRIVIAL;
+    chain_run(&c, 0, 10);
+    const bp_finding *f = chain_find(&c, BP_PROBLEM_ZERO_INIT);
+    assert_non_null(f);
+    assert_int_equal(f->n_layers, 1);
+    assert_int_equal(f->layers[0], 3);
+    chain_close(&c);
+}
+
+/* Ends of branches, begun as zeros, behind a layer that is dead for another reason. */
+static void zeros_behind_a_dead_layer(void **state) {
+    (void)state;
+    chain c;
+    open(&c, 6, BP_ACTIVATION_TANH);
+    zeros(&c, 3);
+    zeros(&c, 5);
+    for (uint32_t id = 2; id < 6; id++) now.activation_rms[id] = 0;
+    c.loss = CHAIN_TRIVIAL;
+    chain_run(&c, 0, 30);
+    assert_int_equal(n_found(&c), 0);
     chain_close(&c);
 }
 
@@ -243,7 +355,10 @@ static void zeros_cut_off_by_others(void **state) {
         const uint32_t layer = way == 0 ? 5 : 3;
         zeros(&c, layer);
         if (way == 1) now.error_rms[3] = 0;
-        if (way == 2) now.gradient_rms[3] = 0.1; /* a rate of 0 alone keeps it so */
+        if (way == 2) { /* a rate that is 0 alone keeps it so */
+            now.gradient_rms[3] = 0.1;
+            now.activation_rms[3] = 0;
+        }
         chain_run(&c, 0, 60);
         assert_int_equal(n_found(&c), 0);
         chain_close(&c);
@@ -254,11 +369,17 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(different_units_are_healthy),
         cmocka_unit_test(constant_weights),
+        cmocka_unit_test(copies_that_died),
+        cmocka_unit_test(copied_rows_that_died),
+        cmocka_unit_test(constants_that_saturate),
         cmocka_unit_test(copied_rows),
+        cmocka_unit_test(copies_beside_dead_units),
         cmocka_unit_test(what_is_learnt_all_the_same_is_a_warning),
         cmocka_unit_test(other_equal_outputs),
         cmocka_unit_test(zeros_that_an_update_ends),
         cmocka_unit_test(one_layer_of_relu),
+        cmocka_unit_test(zeros_below_other_dead_layers),
+        cmocka_unit_test(zeros_behind_a_dead_layer),
         cmocka_unit_test(all_zeros),
         cmocka_unit_test(zeros_of_sigmoid_become_copies),
         cmocka_unit_test(zeros_cut_off_by_others),

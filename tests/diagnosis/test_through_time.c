@@ -10,12 +10,6 @@ static void tell_ratios(const chain *c, bp_record *record) {
         if (!isnan(ratio[id])) bp_record_set(record, BP_Q_ERROR_THROUGH_TIME, id, ratio[id]);
 }
 
-/* Of these problems: what other detectors say of such a run is their tests' matter. */
-static uint32_t n_found(chain *c) {
-    return (chain_find(c, BP_PROBLEM_VANISHING_GRADIENT) != NULL) +
-           (chain_find(c, BP_PROBLEM_EXPLODING_GRADIENT) != NULL);
-}
-
 static void open(chain *c, uint32_t n_layers, double loss) {
     chain_open_of(c, n_layers, BP_LAYER_RNN, BP_ACTIVATION_TANH, BP_NORM_NONE);
     for (uint32_t id = 0; id <= CHAIN_MAX; id++) ratio[id] = 1;

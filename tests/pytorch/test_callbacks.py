@@ -115,6 +115,7 @@ class HuggingFace(Quiet):
         callback = self.callback()
         trainer = self.gpt2(callback, max_steps=60)
         trainer.train()
+        self.assertEqual(callback.probe._settings.train_samples, len(Characters()))
         self.assertEqual(self.problems(callback), [])
         self.assertEqual(callback.probe.step, 60)
         self.assertEqual(callback.probe.unseen, ())

@@ -90,7 +90,10 @@ static void silent_units_are_counted(void **state) {
         plant(0, 0);
         plant(last, 0);
         assert_int_equal(read_batch().silent, 2);
-        /* One value that is active is enough: the last of its unit. */
+        /* One value that is active is enough: the first or the last of its unit. */
+        *value(0, 0, last, 0) = 1e-30f;
+        assert_int_equal(read_batch().silent, 1);
+        plant(last, 0);
         *value(SAMPLES - 1, shapes[i].outer - 1, last, shapes[i].inner - 1) = 1e-30f;
         assert_int_equal(read_batch().silent, 1);
     }
@@ -236,11 +239,15 @@ static void channels_may_be_summed_before(void **state) {
     assert_int_equal(counts.silent, apart.silent);
     assert_int_equal(counts.distinct, apart.distinct);
     bp_unit_reading readings[24];
-    for (size_t u = 0; u < 24; u++)
-        readings[u] = (bp_unit_reading){.active = u % 2, .mean = (double)(u / 4), .variance = 1};
+    for (size_t u = 0; u < 24; u++) { /* 6 means; of each one unit in four has another variance */
+        const size_t group = u / 4;
+        readings[u] = (bp_unit_reading){
+            .active = u % 2, .mean = (double)group, .variance = u % 4 == 3 ? 2 : 1};
+    }
+    readings[2].mean = -0.0;
     bp_activity_count(&l.activity, readings, SAMPLES, &counts);
     assert_int_equal(counts.silent, 12);
-    assert_int_equal(counts.distinct, 6);
+    assert_int_equal(counts.distinct, 12);
     assert_true(counts.has_dead);
     assert_int_equal(counts.dead, 0); /* 3 was silent all the time, but active in the readings */
 }

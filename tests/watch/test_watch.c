@@ -46,7 +46,7 @@ static void open_host_through(host *h, int64_t every, const bp_allocator *alloca
     assert_int_equal(bp_model_open(&h->model, NULL), BP_OK);
     for (int i = 0; i < 2; i++) {
         const bp_layer layer = {.kind = BP_LAYER_DENSE,
-                                .activation = BP_ACTIVATION_TANH,
+                                .activation = i == 0 ? BP_ACTIVATION_TANH : BP_ACTIVATION_LINEAR,
                                 .has_bias = true,
                                 .output_shape = {4, 1, 1}};
         assert_int_equal(bp_model_add_layer(h->model, &layer, NULL, NULL), BP_OK);
@@ -282,7 +282,8 @@ static void live_and_replay_agree(void **state) {
     bp_diagnosis_overview_of(diagnosis, &live);
     const uint32_t n = bp_diagnosis_n_findings(diagnosis);
     const bp_finding *finding = bp_diagnosis_finding(diagnosis, 0);
-    assert_int_equal(n, 1);
+    assert_int_equal(finding->problem, BP_PROBLEM_NON_FINITE);
+    assert_true(n <= 3); /* and how its loss looks */
     bp_runlog_reader *reader;
     const bp_record *r;
     const int64_t since = finding->since_step, last = finding->last_step;
