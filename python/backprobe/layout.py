@@ -104,15 +104,12 @@ def _ink_of_change(line: str) -> Ink:
 
 
 def _put_consequences(page: Page, finding: Finding, depth: int) -> None:
-    """Mended with their cause: no picture and no remedy of their own, and of why they came about
-    the first clause."""
+    """Mended with their cause: their headlines are enough on a screen."""
     for consequence in finding.consequences:
         page.indent = _CONSEQUENCE * depth
         page.put("└ ", "dim")
         over = "" if consequence.open else ", over"
         since = f" · since step {consequence.since_step}{over}"
         _put_headline(page, consequence, _LABEL + 2, since)
-        page.indent += 2
-        _put_paragraph(page, "cause:", consequence.cause.split("; ")[0])
         _put_consequences(page, consequence, depth + 1)
     page.indent = 0

@@ -13,7 +13,7 @@ from .terminal import Page, columns, number, shown
 if TYPE_CHECKING:
     from .finding import Gain
 
-ROWS = 8
+ROWS = 7
 _MAX_BAR, _MIN_BAR, _MAX_NAME = 28, 6, 24
 _MIN_SPAN_LOG = 6.9  # a profile over less than that is drawn over that, so that a flat one looks flat
 _STANDS_OUT = 2.0  # times the mean contribution
@@ -34,7 +34,7 @@ def rows_by(contribution: Sequence[float], most: int = ROWS) -> list[int]:
     limit = _STANDS_OUT * sum(contribution) / n
     chosen = {0, n - 1}
     for row in sorted(range(n), key=lambda i: (-contribution[i], i)):
-        if len(chosen) >= most // 2 or contribution[row] <= limit:
+        if len(chosen) >= (most + 1) // 2 or contribution[row] <= limit:
             break
         chosen.add(row)
     while len(chosen) < most:

@@ -11,6 +11,7 @@
 #define MAX_LCS_LINES 512u
 #define MAX_PRINTED 12u
 #define MAX_LINE_BYTES 600u
+#define AROUND 24u /* bytes shown before and behind a change in a long line */
 
 typedef struct lines {
     const char *text; /* at the first line that is left */
@@ -142,8 +143,51 @@ uint32_t bp_diff_lines(const char *before, const char *after, bp_diff_line *foun
     return out.n;
 }
 
+/* A line that takes the place of a long one, or is one: only what is around the change is shown. */
+typedef struct part {
+    size_t from, to;
+} part;
+
+static bool is_pair(const bp_diff_line *line, uint32_t n_left) {
+    return n_left > 1 && !line[0].added && line[1].added && !line[1].begins;
+}
+
+static part whole_line(const bp_diff_line *line) {
+    return (part){0, line->n_bytes < MAX_LINE_BYTES ? line->n_bytes : MAX_LINE_BYTES};
+}
+
+/* pair[0] was replaced by pair[1]. */
+static part around_change(const bp_diff_line *pair, const bp_diff_line *line, size_t room) {
+    const bp_diff_line *a = &pair[0], *b = &pair[1];
+    const size_t shorter = a->n_bytes < b->n_bytes ? a->n_bytes : b->n_bytes;
+    const size_t longer = a->n_bytes < b->n_bytes ? b->n_bytes : a->n_bytes;
+    size_t head = 0, tail = 0;
+    if (longer <= room) return whole_line(line);
+    while (head < shorter && a->text[head] == b->text[head]) head++;
+    while (tail < shorter - head &&
+           a->text[a->n_bytes - 1 - tail] == b->text[b->n_bytes - 1 - tail])
+        tail++;
+    head = head > AROUND ? head - AROUND : 0;
+    tail = tail > AROUND ? tail - AROUND : 0;
+    while (head > 0 && line->text[head - 1] != ' ') head--;
+    while (tail > 0 && line->text[line->n_bytes - tail] != ' ') tail--;
+    part shown = {head, line->n_bytes - tail};
+    if (shown.to - shown.from > MAX_LINE_BYTES) shown.to = shown.from + MAX_LINE_BYTES;
+    return shown;
+}
+
+static void put_part(bp_page *page, int column, const bp_diff_line *line, part shown) {
+    const bp_ink ink = line->added ? BP_INK_NEW : BP_INK_OLD;
+    bp_page_put(page, ink, line->added ? "+" : "-");
+    if (shown.from > 0) bp_page_put(page, BP_INK_DIM, "… ");
+    bp_page_wrap(page, ink, column + 1, line->text + shown.from, shown.to - shown.from);
+    if (shown.to < line->n_bytes) bp_page_put(page, BP_INK_DIM, " …");
+    bp_page_end_line(page);
+}
+
 void bp_diff_print(bp_page *page, int hang, const char *before, const char *after) {
     bp_diff_line found[MAX_PRINTED];
+    const bp_diff_line *pair = NULL;
     uint32_t n = bp_diff_lines(before, after, found, MAX_PRINTED);
     uint32_t shown = n < MAX_PRINTED ? n : MAX_PRINTED;
     int columns = 0; /* of "line 12: " */
@@ -151,18 +195,17 @@ void bp_diff_print(bp_page *page, int hang, const char *before, const char *afte
         int c = snprintf(NULL, 0, "line %u: ", found[i].number);
         if (c > columns) columns = c;
     }
+    const int room = page->width - page->indent - hang - columns - 1;
     for (uint32_t i = 0; i < shown; i++) {
         const bp_diff_line *line = &found[i];
+        if (is_pair(line, shown - i)) pair = line;
         bp_page_pad(page, hang);
         if (line->begins) bp_page_add(page, BP_INK_DIM, "line %u:", line->number);
         bp_page_pad(page, hang + columns);
-        bp_ink ink = line->added ? BP_INK_NEW : BP_INK_OLD;
-        bp_page_put(page, ink, line->added ? "+" : "-");
-        bool cut = line->n_bytes > MAX_LINE_BYTES;
-        bp_page_wrap(page, ink, hang + columns + 1, line->text,
-                     cut ? MAX_LINE_BYTES : line->n_bytes);
-        if (cut) bp_page_put(page, BP_INK_DIM, " …");
-        bp_page_end_line(page);
+        put_part(page, hang + columns, line,
+                 pair ? around_change(pair, line, (size_t)(room > 0 ? room : 0))
+                      : whole_line(line));
+        if (line->added) pair = NULL;
     }
     if (n > shown) {
         bp_page_pad(page, hang);

@@ -60,7 +60,7 @@ uint32_t bp_picture_rows(uint32_t rows[BP_PICTURE_ROWS], const bp_gain *gains, u
     }
     insert(rows, &n, 0);
     insert(rows, &n, n_gains - 1);
-    while (n < BP_PICTURE_ROWS / 2) {
+    while (n < (BP_PICTURE_ROWS + 1) / 2) {
         uint32_t row = next_outstanding(rows, n, gains, n_gains);
         if (row == n_gains) break;
         insert(rows, &n, row);

@@ -201,7 +201,7 @@ int bp_text_columns(const char *text);
 
 /* --- picture.c: the profile over depth -------------------------------------------------------- */
 
-#define BP_PICTURE_ROWS 8u
+#define BP_PICTURE_ROWS 7u
 void bp_picture(bp_page *page, const bp_model *model, const bp_finding *finding);
 /* Which of the gains to show when there are more than fit: first, last, those that contribute most,
  * the rest evenly spread; ascending. Returns how many of rows[BP_PICTURE_ROWS] were set. */

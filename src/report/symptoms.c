@@ -123,7 +123,7 @@ void bp_symptoms(bp_page *page, const bp_finding *finding) {
     choose_columns(columns, rows, n, page->width - page->indent - 2 - 3 * 2 - 2 * 2);
     row head = {{{"exploding gradient", BP_INK_BOLD},
                  {"vanishing gradient", BP_INK_BOLD},
-                 {"measured here; ● this run shows it", BP_INK_BOLD}},
+                 {"measured here (● shown)", BP_INK_BOLD}},
                 {false, false}};
     put_row(page, &head, columns);
     put_rule(page, columns);

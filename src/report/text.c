@@ -8,6 +8,8 @@
 #include <string.h>
 
 enum { LABEL = 2, BODY = 9, CONSEQUENCE = 4 }; /* columns */
+#define MAX_ROOTS 3u                           /* that are told in full; of others the headline */
+#define MAX_CONSEQUENCES 5u                    /* of a root */
 
 static bp_ink ink_of(bp_severity severity) {
     return severity == BP_ERROR     ? BP_INK_ERROR
@@ -147,23 +149,15 @@ static void put_root(bp_page *page, const bp_report_run *run, const bp_finding *
     bp_page_end_line(page);
 }
 
-/* A consequence is mended with its cause: no picture and no remedy of its own, and of why it came
- * about the first clause. */
+/* A consequence is mended with its cause: its headline is enough on a screen, JSON has all. */
 static void put_consequence(bp_page *page, const bp_finding *finding) {
-    char bytes[1024];
+    char bytes[512];
     bp_text text;
     bp_text_init(&text, bytes, sizeof bytes);
     bp_text_add(&text, "%s · since step %" PRId64 "%s", finding->title, finding->since_step,
                 finding->open ? "" : ", over");
     bp_page_put(page, BP_INK_DIM, "└ ");
     put_headline(page, finding, bytes, LABEL + 2);
-    page->indent += 2;
-    const char *clause = finding->cause ? strstr(finding->cause, "; ") : NULL;
-    bp_text_init(&text, bytes, sizeof bytes);
-    bp_text_add(&text, "%.*s", clause ? (int)(clause - finding->cause) : (int)sizeof bytes,
-                known(finding->cause, ""));
-    put_paragraph(page, "cause:", bytes);
-    page->indent -= 2;
 }
 
 /* Under how many causes it hangs. */
@@ -178,19 +172,10 @@ void bp_report_headline(FILE *out, const bp_report_style *style, const bp_findin
     put_headline(&page, finding, finding->title, LABEL);
 }
 
-static void put_finding(FILE *out, const bp_report_style *style, const bp_report_run *run,
-                        const bp_finding *finding, int depth) {
-    bp_page page = bp_page_begin(out, style);
-    page.indent = depth * CONSEQUENCE;
-    if (depth > 0)
-        put_consequence(&page, finding);
-    else
-        put_root(&page, run, finding);
-}
-
 void bp_report_finding(FILE *out, const bp_report_style *style, const bp_report_run *run,
                        const bp_finding *finding) {
-    put_finding(out, style, run, finding, finding->parent >= 0 ? 1 : 0);
+    bp_page page = bp_page_begin(out, style);
+    put_root(&page, run, finding);
 }
 
 static const char *end_words(bp_run_end end) {
@@ -270,6 +255,37 @@ static void put_summary_line(bp_page *page, const bp_report_run *run, const bp_f
     }
 }
 
+/* Headlines of what would fill more than a screen. */
+static void put_more(bp_page *page, const bp_findings *findings, uint32_t from, uint32_t to) {
+    if (to - from == 1) {
+        put_consequence(page, &findings->list[from]);
+        return;
+    }
+    bp_page_add(page, BP_INK_DIM, "└ and %u more consequences, which --format json has", to - from);
+    bp_page_end_line(page);
+}
+
+/* The root at `root` in full, and what follows from it. Gives where the next root is. */
+static uint32_t put_tree(bp_page *page, const bp_report_run *run, const bp_findings *findings,
+                         uint32_t root, bool in_full) {
+    uint32_t end = root + 1, shown = root + 1;
+    while (end < findings->n && findings->list[end].parent >= 0) end++;
+    if (in_full) {
+        bp_page_end_line(page);
+        put_root(page, run, &findings->list[root]);
+    } else {
+        put_headline(page, &findings->list[root], findings->list[root].title, LABEL);
+    }
+    for (; in_full && shown < end && shown - root <= MAX_CONSEQUENCES; shown++) {
+        page->indent = CONSEQUENCE * depth_of(findings, findings->list[shown].parent);
+        put_consequence(page, &findings->list[shown]);
+    }
+    page->indent = CONSEQUENCE;
+    if (shown < end) put_more(page, findings, shown, end);
+    page->indent = 0;
+    return end;
+}
+
 void bp_report_text(FILE *out, const bp_report_style *style, const bp_report_run *run) {
     bp_findings findings;
     bp_findings_choose(&findings, run->diagnosis, run->model, run->choice);
@@ -279,11 +295,12 @@ void bp_report_text(FILE *out, const bp_report_style *style, const bp_report_run
     }
     bp_page page = bp_page_begin(out, style);
     put_summary_line(&page, run, &findings);
-    for (uint32_t i = 0; i < findings.n; i++) {
-        const bp_finding *finding = &findings.list[i];
-        if (finding->parent < 0) bp_page_end_line(&page);
-        put_finding(out, style, run, finding, depth_of(&findings, finding->parent));
+    uint32_t n_roots = 0;
+    for (uint32_t i = 0; i < findings.n;) {
+        if (n_roots == MAX_ROOTS) bp_page_end_line(&page);
+        i = put_tree(&page, run, &findings, i, n_roots++ < MAX_ROOTS);
     }
+    if (findings.list[0].n_symptoms == 0) return;
     bp_page_end_line(&page);
     bp_symptoms(&page, &findings.list[0]);
 }

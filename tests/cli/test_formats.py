@@ -122,7 +122,15 @@ class Formats(CommandTest):
             self.assert_expected(f"check-golden.{name}", text)
 
     def test_one_screen_for_one_cause(self):
-        self.assertLessEqual(self.check("big").count("\n"), 40)
+        self.write("thousand.yaml", "version: 1\ndata: digits\n"
+                   "net: [999 x dense 8 sigmoid, dense 10]\ntrain: {epochs: 1}\n")
+        self.command("train", "thousand.yaml", "--quiet", "--every", "1", "--run", "thousand",
+                     code=1)
+        for run in ("big", "thousand"):
+            first, *lines = self.check(run).splitlines()
+            self.assertTrue(first.startswith(f"{run}: "))
+            self.assertIn(len(lines), range(20, 40))
+            self.assertEqual([line for line in lines if len(line) > 100], [])
         self.assertEqual(self.check("net", code=0).count("\n"), 1)
 
 

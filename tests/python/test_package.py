@@ -125,8 +125,7 @@ class Text(unittest.TestCase):
          gain 0.9
          net[0].activation: tanh
   see:   backprobe explain vanishing-gradient
-    └ warning[non-finite]: inner · since step 3, over
-        cause: cause""",
+    └ warning[non-finite]: inner · since step 3, over""",
         )
 
     def test_a_terminal_is_not_obeyed(self):

@@ -20,7 +20,7 @@
 
 typedef struct fixture {
     bp_model *model;
-    bp_finding findings[4];
+    bp_finding findings[BP_N_PROBLEMS];
     uint32_t n_findings;
     bp_diagnosis_overview overview;
     bp_problem unjudged; /* for want of "validation"; 0: none */

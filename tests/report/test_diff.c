@@ -62,12 +62,26 @@ static void test_huge(void **state) {
     free(after);
 }
 
+/* Of a line that does not fit only what is around the change is shown. */
+static void test_long_lines(void **state) {
+    (void)state;
+    pair p = {"net: [40 x dense 64 relu, {dense: 64, activation: tanh, name: first}, {dense: 64, "
+              "activation: sigmoid, name: second}, 20 x dense 64 relu, dense 10, and more of it]\n",
+              "net: [40 x dense 64 relu, {dense: 64, activation: tanh, name: first}, {dense: 64, "
+              "activation: tanh, name: second}, 20 x dense 64 relu, dense 10, and more of it]\n"};
+    char *printed = fixture_printed(print_diff, &p);
+    assert_string_equal(printed, "  line 1: -… {dense: 64, activation: sigmoid, name: second},\n"
+                                 "           20 x dense …\n"
+                                 "          +… {dense: 64, activation: tanh, name: second}, 20\n"
+                                 "           x dense …\n");
+    free(printed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_spaces_survive),
-        cmocka_unit_test(test_lines_are_escaped),
-        cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_changes),           cmocka_unit_test(test_spaces_survive),
+        cmocka_unit_test(test_lines_are_escaped), cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_long_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

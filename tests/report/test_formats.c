@@ -64,7 +64,7 @@ static void test_markdown(void **state) {
                     "finished\n\n### error: vanishing-gradient\n\n**layers 1–4 of 20 do not "
                     "learn** · since step 0 · now step 340\n\n| | layer | error signal |");
     expect_in(text, "| **1** | `dense_1` | 1e-21 | – | 0 |\n");
-    expect_in(text, "\n8 of 20 layers are shown.\n\n**Cause:** the chain rule");
+    expect_in(text, "\n7 of 20 layers are shown.\n\n**Cause:** the chain rule");
     expect_in(text, "\n```diff\n@@ line 2 @@\n-net: [20 x dense 64 sigmoid]\n"
                     "+net: [20 x dense 64 tanh]\n@@ line 3 @@\n-init: pytorch_default\n"
                     "+init: xavier\n```\n\n**Consequences**\n\n- warning `non-finite`: NaN first "
