@@ -5,7 +5,9 @@
 #include <float.h>
 #include <math.h>
 
-BP_VECTORISED void bp_products_add(bp_products *sums, const double *a, const double *b, size_t n) {
+/* Static: the clones of a function and its resolver are exported, whatever is said of visibility.
+ */
+BP_VECTORISED static void add_pairs(bp_products *sums, const double *a, const double *b, size_t n) {
     bp_products s = *sums;
     const size_t whole = n - n % BP_LANES;
     for (size_t i = 0; i < n; i += BP_LANES) {
@@ -19,6 +21,10 @@ BP_VECTORISED void bp_products_add(bp_products *sums, const double *a, const dou
         }
     }
     *sums = s;
+}
+
+void bp_products_add(bp_products *sums, const double *a, const double *b, size_t n) {
+    add_pairs(sums, a, b, n);
 }
 
 bool bp_products_cosine(const bp_products *sums, double *cosine) {
