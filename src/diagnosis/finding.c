@@ -37,6 +37,19 @@ bp_finding_slot *bp_finding_open_within(bp_diagnosis *d, bp_problem problem, con
     return slot;
 }
 
+uint32_t bp_finding_settle(bp_finding_slot *slot, bool existed, bp_severity severity) {
+    const bool changed = !existed || slot->finding.severity != severity;
+    slot->finding.severity = severity;
+    return changed;
+}
+
+uint32_t bp_finding_close(bp_diagnosis *d, bp_problem problem) {
+    bp_finding_slot *slot = &d->slots[problem];
+    if (!slot->exists || !slot->finding.open) return 0;
+    slot->finding.open = false;
+    return bp_finding_settle(slot, true, BP_HINT);
+}
+
 bool bp_finding_still_costs(const bp_diagnosis *d, const bp_finding *finding, int64_t step) {
     const double level = bp_trivial_level(d);
     if (!(bp_window_mean_loss(&d->window) > 0.5 * level)) return false;

@@ -193,22 +193,6 @@ static bool training_goes_on(const bp_diagnosis *d, const bp_decline *decline) {
 
 /* --- findings --------------------------------------------------------------------------------- */
 
-static uint32_t settle(bp_finding_slot *slot, bool existed, bp_severity severity) {
-    const bool changed = !existed || slot->finding.severity != severity;
-    slot->finding.severity = severity;
-    return changed;
-}
-
-/* It no longer holds: what remains is a hint that it did. */
-static uint32_t close_finding(bp_diagnosis *d, bp_problem problem) {
-    bp_finding_slot *slot = &d->slots[problem];
-    if (!slot->exists || !slot->finding.open) return 0;
-    slot->finding.open = false;
-    const uint32_t changed = slot->finding.severity != BP_HINT;
-    slot->finding.severity = BP_HINT;
-    return changed;
-}
-
 static void add(bp_finding_slot *slot, const char *name, const char *meaning, int64_t step,
                 double value) {
     bp_finding_add_evidence(slot, name, meaning, 0, step, value, true);
@@ -245,7 +229,7 @@ static uint32_t open_decline(bp_diagnosis *d, bp_problem problem, const bp_decli
     add_decline(slot, decline, by_accuracy ? -1 : 1, step);
     if (by_accuracy)
         add(slot, "by_accuracy", "1: judged by the validation accuracy, not by its loss", step, 1);
-    return settle(slot, existed, severity);
+    return bp_finding_settle(slot, existed, severity);
 }
 
 static bool is_single_pass(const bp_diagnosis *d, int64_t step) {
@@ -333,7 +317,7 @@ static uint32_t judge_memorising(bp_diagnosis *d, int64_t step, bool overfits, b
     const bool stands =
         slot->exists && slot->finding.open && !overfits && g.far && g.validation > GAP * g.train;
     if (!*holds && stands) *holds = true;
-    if (!*holds) return close_finding(d, BP_PROBLEM_MEMORISING);
+    if (!*holds) return bp_finding_close(d, BP_PROBLEM_MEMORISING);
     const bool existed = slot->exists;
     slot = bp_finding_open(d, BP_PROBLEM_MEMORISING, g.since, step);
     slot->finding.since_earliest = d->history.first_step;
@@ -347,7 +331,7 @@ static uint32_t judge_memorising(bp_diagnosis *d, int64_t step, bool overfits, b
             g.accuracy);
     add(slot, "nothing_holds", "1: the validation set was never better than guessing", step,
         g.nothing);
-    return settle(slot, existed, g.nothing ? BP_WARNING : BP_HINT);
+    return bp_finding_settle(slot, existed, g.nothing ? BP_WARNING : BP_HINT);
 }
 
 /* --- the judge -------------------------------------------------------------------------------- */
@@ -364,7 +348,7 @@ static uint32_t judge_overfitting(bp_diagnosis *d, int64_t step, bool *holds) {
                             slight ? BP_HINT : BP_WARNING, step);
     }
     *holds = still_stands(d, BP_PROBLEM_OVERFITTING, decline, metric);
-    return *holds ? 0 : close_finding(d, BP_PROBLEM_OVERFITTING);
+    return *holds ? 0 : bp_finding_close(d, BP_PROBLEM_OVERFITTING);
 }
 
 static uint32_t judge_overconfident(bp_diagnosis *d, int64_t step) {
@@ -373,7 +357,7 @@ static uint32_t judge_overconfident(bp_diagnosis *d, int64_t step) {
     if (has_accuracy && g->by_loss.holds && training_goes_on(d, &g->by_loss))
         return open_decline(d, BP_PROBLEM_OVERCONFIDENT, &g->by_loss, false, BP_HINT, step);
     if (still_stands(d, BP_PROBLEM_OVERCONFIDENT, &g->by_loss, &g->loss)) return 0;
-    return close_finding(d, BP_PROBLEM_OVERCONFIDENT);
+    return bp_finding_close(d, BP_PROBLEM_OVERCONFIDENT);
 }
 
 static uint32_t judge(bp_diagnosis *d, int64_t step) {
@@ -388,7 +372,7 @@ static uint32_t judge(bp_diagnosis *d, int64_t step) {
     bool memorises = false, overfits = false;
     uint32_t changed = judge_overfitting(d, step, &overfits);
     changed += judge_memorising(d, step, overfits, &memorises);
-    if (memorises || overfits) return changed + close_finding(d, BP_PROBLEM_OVERCONFIDENT);
+    if (memorises || overfits) return changed + bp_finding_close(d, BP_PROBLEM_OVERCONFIDENT);
     return changed + judge_overconfident(d, step);
 }
 

@@ -6,11 +6,6 @@
 
 #include <math.h>
 
-static double largest_of(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
-                                                : (double)NAN;
-}
-
 /* True when this place holds a non-finite value; the first one found becomes the producer. */
 static bool look(bp_non_finite *found, const bp_record *record, uint32_t layer, const char *place,
                  bp_quantity nan, bp_quantity inf) {
@@ -44,7 +39,7 @@ static void look_forward(bp_diagnosis *d, const bp_record *record, bool any) {
         const bool first = !found->seen;
         if (look(found, record, id, "activation", BP_Q_ACTIVATION_NAN, BP_Q_ACTIVATION_INF) &&
             first) {
-            found->largest_before = largest_of(record, BP_Q_ACTIVATION_MAX, id - 1);
+            found->largest_before = bp_record_get(record, BP_Q_ACTIVATION_MAX, id - 1);
             found->is_watched = bp_record_has(record, BP_Q_ACTIVATION_NAN, id - 1);
         }
     }
@@ -56,7 +51,7 @@ static void look_forward(bp_diagnosis *d, const bp_record *record, bool any) {
                              .place = "loss",
                              .n_nan = isnan(loss) ? 1u : 0u,
                              .n_inf = isnan(loss) ? 0u : 1u};
-    found->largest_before = largest_of(record, BP_Q_ACTIVATION_MAX, d->n_layers);
+    found->largest_before = bp_record_get(record, BP_Q_ACTIVATION_MAX, d->n_layers);
     found->is_watched = bp_record_has(record, BP_Q_ACTIVATION_NAN, d->n_layers);
 }
 
@@ -68,7 +63,7 @@ static void look_backward(bp_diagnosis *d, const bp_record *record, bool any) {
         if (look(found, record, id, "error signal", BP_Q_ERROR_NAN, BP_Q_ERROR_INF) && first) {
             found->is_watched = id == d->n_layers || bp_record_has(record, BP_Q_ERROR_NAN, id + 1);
             if (id < d->n_layers)
-                found->largest_before = largest_of(record, BP_Q_ERROR_MAX, id + 1);
+                found->largest_before = bp_record_get(record, BP_Q_ERROR_MAX, id + 1);
         }
     }
     if (!found->seen) found->is_watched = true; /* what comes now was made of what was finite */
@@ -80,7 +75,7 @@ static void look_backward(bp_diagnosis *d, const bp_record *record, bool any) {
         if (look(found, record, id, "updated parameter", BP_Q_UPDATE_BAD, BP_Q_UPDATE_BAD) &&
             first) {
             found->n_inf = 0; /* the count says only that they are not finite any more */
-            found->largest_before = largest_of(record, BP_Q_GRADIENT_MAX, id);
+            found->largest_before = bp_record_get(record, BP_Q_GRADIENT_MAX, id);
         }
     }
 }

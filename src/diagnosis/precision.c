@@ -37,11 +37,6 @@ void bp_precision_close(bp_diagnosis *d) {
                sizeof *d->precision.layer);
 }
 
-static double value(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
-                                                : (double)NAN;
-}
-
 static uint32_t count_bits(uint64_t bits) {
     uint32_t n = 0;
     for (; bits; bits &= bits - 1) n++;
@@ -97,9 +92,11 @@ static bool nothing_moved(const bp_diagnosis *d, const bp_record *record) {
 static bool set_to_zero(const bp_diagnosis *d, const bp_record *record) {
     const uint32_t id = d->units.output;
     if (!id || !bp_layer_is_trained(bp_model_layer(d->model, id))) return false;
-    return bp_model_layer(d->model, id)->has_bias && value(record, BP_Q_GRADIENT_NORM, 0) <= 0 &&
-           value(record, BP_Q_GRADIENT_RMS, id) <= 0 && value(record, BP_Q_ERROR_RMS, id) > 0 &&
-           !(value(record, BP_Q_ERROR_PRE_ACTIVATION, id) <= 0);
+    return bp_model_layer(d->model, id)->has_bias &&
+           bp_record_get(record, BP_Q_GRADIENT_NORM, 0) <= 0 &&
+           bp_record_get(record, BP_Q_GRADIENT_RMS, id) <= 0 &&
+           bp_record_get(record, BP_Q_ERROR_RMS, id) > 0 &&
+           !(bp_record_get(record, BP_Q_ERROR_PRE_ACTIVATION, id) <= 0);
 }
 
 static void add_clipping_evidence(bp_diagnosis *d, bp_finding_slot *slot, const bp_record *record) {
@@ -109,10 +106,11 @@ static void add_clipping_evidence(bp_diagnosis *d, bp_finding_slot *slot, const 
     bp_finding_add_evidence(slot, "zeroed_steps", "at which all gradients were set to 0", 0,
                             record->step, (double)precision->clipped.n_total, true);
     bp_finding_add_evidence(slot, "loss", "of this step, finite", 0, record->step,
-                            value(record, BP_Q_LOSS, 0), bp_record_has(record, BP_Q_LOSS, 0));
+                            bp_record_get(record, BP_Q_LOSS, 0),
+                            bp_record_has(record, BP_Q_LOSS, 0));
     bp_finding_add_evidence(slot, "error_rms", "of the error signal at the output layer",
                             d->units.output, record->step,
-                            value(record, BP_Q_ERROR_RMS, d->units.output),
+                            bp_record_get(record, BP_Q_ERROR_RMS, d->units.output),
                             bp_record_has(record, BP_Q_ERROR_RMS, d->units.output));
 }
 
@@ -123,9 +121,10 @@ static uint32_t judge_clipping(bp_diagnosis *d, const bp_record *record) {
         !bp_record_has(record, BP_Q_GRADIENT_NORM, 0))
         return 0;
     const bool skipped = record->flags & BP_RECORD_UPDATE_SKIPPED;
-    const double norm = value(record, BP_Q_UNCLIPPED_NORM, 0);
-    const bool overflowed = bp_record_has(record, BP_Q_UNCLIPPED_NORM, 0) && !isfinite(norm) &&
-                            (value(record, BP_Q_GRADIENT_NORM, 0) <= 0 || nothing_moved(d, record));
+    const double norm = bp_record_get(record, BP_Q_UNCLIPPED_NORM, 0);
+    const bool overflowed =
+        bp_record_has(record, BP_Q_UNCLIPPED_NORM, 0) && !isfinite(norm) &&
+        (bp_record_get(record, BP_Q_GRADIENT_NORM, 0) <= 0 || nothing_moved(d, record));
     const bool zeroed = !skipped && (overflowed || set_to_zero(d, record));
     note_mishap(clipped, record->step, zeroed);
     if (zeroed && overflowed) precision->unclipped = isnan(norm) ? (double)INFINITY : norm;
@@ -154,10 +153,11 @@ static bool note_tiny(bp_diagnosis *d, const bp_record *record, uint32_t id, dou
     const bool gradient = is_half(record, BP_Q_PARAMETER_PRECISION, id) &&
                           bp_record_has(record, BP_Q_GRADIENT_TINY, id);
     if (!error && !gradient) return false;
-    const double tiny_error = error ? value(record, BP_Q_ERROR_TINY, id) : (double)NAN;
-    const double tiny_gradient = gradient ? value(record, BP_Q_GRADIENT_TINY, id) : (double)NAN;
+    const double tiny_error = error ? bp_record_get(record, BP_Q_ERROR_TINY, id) : (double)NAN;
+    const double tiny_gradient =
+        gradient ? bp_record_get(record, BP_Q_GRADIENT_TINY, id) : (double)NAN;
     layer->tiny = fmax(tiny_error, tiny_gradient);
-    const bool zero = error && value(record, BP_Q_ERROR_RMS, id) <= 0;
+    const bool zero = error && bp_record_get(record, BP_Q_ERROR_RMS, id) <= 0;
     layer->is_lost = zero && *above >= TINY_SHARE;
     /* Below a layer that has lost all, nothing more is told; it stays lost. */
     if (error && !zero) *above = tiny_error;
@@ -268,7 +268,7 @@ static bool is_overflow(bp_diagnosis *d, const bp_record *record) {
     for (size_t i = 0; bad->layer && i < sizeof places / sizeof *places; i++) {
         if (strcmp(bad->place, places[i].place) != 0) continue;
         if (!is_half(record, places[i].precision, bad->layer)) return false;
-        double largest = value(record, places[i].largest, bad->layer);
+        double largest = bp_record_get(record, places[i].largest, bad->layer);
         if (places[i].largest == BP_Q_ACTIVATION_MAX)
             largest = fmax(largest, precision->layer[bad->layer].activation_max);
         else if (places[i].largest != BP_Q_WEIGHT_MAX && precision->loss_scale > 1)
@@ -351,7 +351,7 @@ uint32_t bp_judge_precision(bp_diagnosis *d, const bp_record *record) {
     changed += judge_underflow(d, record);
     if (!has_half(record, BP_Q_ACTIVATION_PRECISION)) return changed;
     for (uint32_t id = 1; id <= d->n_layers; id++)
-        precision->layer[id].activation_max = value(record, BP_Q_ACTIVATION_MAX, id);
+        precision->layer[id].activation_max = bp_record_get(record, BP_Q_ACTIVATION_MAX, id);
     return changed;
 }
 

@@ -61,19 +61,14 @@ void bp_profile_copy(bp_profile *to, const bp_profile *from) {
     to->gain = memcpy(kept.gain, from->gain, n * sizeof *from->gain);
 }
 
-/* What was not measured is NaN. */
-static double measured(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    return bp_record_get(record, quantity, row);
-}
-
 /* The parts of the gain of one layer between two cut points; the product of the measured ones is
  * the gain exactly (telescoping). */
 static void split_gain(const bp_cut_facts *layer, const bp_record *record, bp_gain *gain) {
     gain->activation = gain->norm = gain->weight = gain->alignment = (double)NAN;
     if (!layer->has_parts) return;
-    double at = measured(record, BP_Q_ERROR_RMS, layer->id); /* going back through the layer */
-    const double before_activation = measured(record, BP_Q_ERROR_PRE_ACTIVATION, layer->id);
-    const double before_norm = measured(record, BP_Q_ERROR_PRE_NORM, layer->id);
+    double at = bp_record_get(record, BP_Q_ERROR_RMS, layer->id); /* going back through the layer */
+    const double before_activation = bp_record_get(record, BP_Q_ERROR_PRE_ACTIVATION, layer->id);
+    const double before_norm = bp_record_get(record, BP_Q_ERROR_PRE_NORM, layer->id);
     gain->activation = gain->norm = 1;
     if (layer->has_norm && layer->norm_after_activation) {
         gain->norm = before_norm / at;
@@ -85,7 +80,8 @@ static void split_gain(const bp_cut_facts *layer, const bp_record *record, bp_ga
     }
     if (layer->has_norm && !layer->norm_after_activation) gain->norm = before_norm / at;
     gain->weight = gain->gain / (gain->activation * gain->norm);
-    const double independent = measured(record, BP_Q_WEIGHT_RMS, layer->id) * layer->root_fan_in;
+    const double independent =
+        bp_record_get(record, BP_Q_WEIGHT_RMS, layer->id) * layer->root_fan_in;
     gain->alignment = gain->weight / independent;
 }
 
@@ -101,7 +97,7 @@ static void measure_gain(bp_profile *profile, const bp_record *record, uint32_t 
     split_gain(layer, record, gain);
     if (layer->branch)
         gain->branch =
-            measured(record, BP_Q_ERROR_INPUT_NORM, layer->branch) / profile->error_norm[cut];
+            bp_record_get(record, BP_Q_ERROR_INPUT_NORM, layer->branch) / profile->error_norm[cut];
 }
 
 /* Of a finite number. */
@@ -115,8 +111,8 @@ static double log_of(double norm) {
 static double log_step(const bp_profile *profile, double step, const bp_record *record,
                        uint32_t cut) {
     if (!profile->facts[cut].is_normalised) return step;
-    const double x = measured(record, BP_Q_ACTIVATION_NORM, profile->facts[cut].id);
-    const double before = measured(record, BP_Q_ACTIVATION_NORM, profile->facts[cut - 1].id);
+    const double x = bp_record_get(record, BP_Q_ACTIVATION_NORM, profile->facts[cut].id);
+    const double before = bp_record_get(record, BP_Q_ACTIVATION_NORM, profile->facts[cut - 1].id);
     if (x > 0 && before > 0 && isfinite(x) && isfinite(before)) step += log(x) - log(before);
     return step;
 }
@@ -157,7 +153,7 @@ void bp_profile_measure(bp_profile *profile, const bp_record *record) {
     profile->step = record->step;
     if (profile->n_cuts == 0) return;
     for (uint32_t k = 1; k <= profile->n_cuts; k++) {
-        profile->error_norm[k] = measured(record, BP_Q_ERROR_NORM, profile->facts[k].id);
+        profile->error_norm[k] = bp_record_get(record, BP_Q_ERROR_NORM, profile->facts[k].id);
         if (!isfinite(profile->error_norm[k])) return;
     }
     if (profile->error_norm[profile->n_cuts] <= 0) return; /* no error is left to pass back */

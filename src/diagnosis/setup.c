@@ -41,12 +41,6 @@ void bp_setup_close(bp_diagnosis *d) {
 /* --- what all of them ask ----------------------------------------------------------------------
  */
 
-static uint32_t settle(bp_finding_slot *slot, bool existed, bp_severity severity) {
-    const bool changed = !existed || slot->finding.severity != severity;
-    slot->finding.severity = severity;
-    return changed;
-}
-
 /* A whole window has passed: what would have been learnt by now was. */
 static bool had_time(const bp_diagnosis *d) {
     const uint32_t enough = d->window.size < ENOUGH ? d->window.size : ENOUGH;
@@ -159,7 +153,7 @@ static uint32_t tell_labels(bp_diagnosis *d, int64_t step, double low, double hi
                             isfinite(low));
     bp_finding_add_evidence(slot, "highest", "that the loss or the last layer allows", 0, step,
                             high, isfinite(high));
-    return settle(slot, existed, severity);
+    return bp_finding_settle(slot, existed, severity);
 }
 
 /* Targets that the loss itself gives no meaning to: no class, no probability. */
@@ -195,7 +189,7 @@ static uint32_t judge_reach(bp_diagnosis *d, int64_t step, bp_finding_slot *wron
                             setup->target_min, true);
     bp_finding_add_evidence(wrong, "lowest", "that the last layer can give", last->id, step, low,
                             true);
-    return settle(wrong, existed, severity);
+    return bp_finding_settle(wrong, existed, severity);
 }
 
 /* In float32 the square of a larger number is none. */
@@ -295,7 +289,7 @@ static uint32_t judge_last_layer(bp_diagnosis *d, const bp_record *record, bool 
                             record->step, lowest, isfinite(lowest));
     bp_finding_add_evidence(slot, "outputs", "units of the last layer", last->id, record->step,
                             (double)bp_model_units(d->model, last->id), true);
-    return settle(slot, existed, severity_of_last(d, last, always_one));
+    return bp_finding_settle(slot, existed, severity_of_last(d, last, always_one));
 }
 
 /* --- input-not-normalised ----------------------------------------------------------------------
@@ -372,7 +366,7 @@ static uint32_t judge_input(bp_diagnosis *d, const bp_record *record) {
                             setup->first_step, setup->input_scales, !isnan(setup->input_scales));
     bp_finding_add_evidence(slot, "start_loss", "the largest of the first few", 0,
                             setup->first_step, setup->start_loss, !isnan(setup->start_loss));
-    return settle(slot, existed, severity);
+    return bp_finding_settle(slot, existed, severity);
 }
 
 /* --- unused-parameter and frozen-parameter -----------------------------------------------------
@@ -433,14 +427,14 @@ static uint32_t tell_without_gradient(bp_diagnosis *d, int64_t step, bp_problem 
     if (since < 0) {
         if (!existed || !slot->finding.open) return 0;
         slot->finding.open = false; /* they get one again */
-        return settle(slot, true, BP_HINT);
+        return bp_finding_settle(slot, true, BP_HINT);
     }
     const double share = n / fmax(d->setup.n_parameters, 1);
     bp_finding_add_evidence(slot, "parameters", "without a gradient", 0, step, n, true);
     bp_finding_add_evidence(slot, "share", "of all that are trained", 0, step, share, true);
     bp_severity severity = severity_without_gradient(d, share);
     if (unused && severity == BP_ERROR && share < 0.5) severity = BP_WARNING; /* not by them */
-    return settle(slot, existed, severity);
+    return bp_finding_settle(slot, existed, severity);
 }
 
 static uint32_t judge_gradients(bp_diagnosis *d, const bp_record *record) {

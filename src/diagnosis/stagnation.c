@@ -27,20 +27,6 @@ static void add(bp_finding_slot *slot, const char *name, const char *meaning, in
     bp_finding_add_evidence(slot, name, meaning, 0, step, value, true);
 }
 
-static uint32_t settle(bp_finding_slot *slot, bool existed, bp_severity severity) {
-    const bool changed = !existed || slot->finding.severity != severity;
-    slot->finding.severity = severity;
-    return changed;
-}
-
-/* It no longer holds; nothing was lost but time. */
-static uint32_t close_finding(bp_diagnosis *d, bp_problem problem) {
-    bp_finding_slot *slot = &d->slots[problem];
-    if (!slot->exists || !slot->finding.open) return 0;
-    slot->finding.open = false;
-    return settle(slot, true, BP_HINT);
-}
-
 /* The loss of guessing where the recipe knows it; NaN else: the first losses are no level that a
  * run must get away from. */
 static double guessing(const bp_diagnosis *d) {
@@ -101,7 +87,7 @@ static uint32_t open_constant(bp_diagnosis *d, uint32_t out, int64_t step) {
                             d->forward_input, true);
     add(slot, "loss", "median over the last quarter of the run", step, now_of(&shape->curve));
     add(slot, "trivial_loss", "of guessing", step, bp_trivial_level(d));
-    return settle(slot, existed, BP_ERROR);
+    return bp_finding_settle(slot, existed, BP_ERROR);
 }
 
 uint32_t bp_judge_constant_output(bp_diagnosis *d, const bp_record *record) {
@@ -114,7 +100,7 @@ uint32_t bp_judge_constant_output(bp_diagnosis *d, const bp_record *record) {
     if (!is_constant(d, record, out)) {
         shape->n_constant = 0;
         shape->constant_latest = record->step;
-        return close_finding(d, BP_PROBLEM_CONSTANT_OUTPUT);
+        return bp_finding_close(d, BP_PROBLEM_CONSTANT_OUTPUT);
     }
     if (shape->n_constant++ == 0) shape->constant_since = record->step;
     if (shape->n_constant < MIN_CONSTANT || alike || run_of(d, record->step) <= MIN_STEPS ||
@@ -214,14 +200,14 @@ static uint32_t judge_plateau(bp_diagnosis *d, int64_t step) {
     if (isnan(level)) return 0;
     const uint32_t from = guessing_since(curve, level);
     bp_finding_slot *slot = &d->slots[BP_PROBLEM_PLATEAU];
-    if (from == curve->n) return close_finding(d, BP_PROBLEM_PLATEAU);
+    if (from == curve->n) return bp_finding_close(d, BP_PROBLEM_PLATEAU);
     const bool fell_back = was_ever_better(curve, from, level);
     /* The first losses of a run may lie above: an initialiser's outputs are wrong, not none. */
     const bool all_along = !fell_back && from * 10 < curve->n;
     const int64_t since = all_along ? d->history.first_step : curve->step[from];
     const int64_t length = step - since + 1;
     const motion now = motion_since(curve, from, level);
-    if (now == FALLS) return close_finding(d, BP_PROBLEM_PLATEAU);
+    if (now == FALLS) return bp_finding_close(d, BP_PROBLEM_PLATEAU);
     const bool stands = slot->exists && slot->finding.open;
     if (!stands && (now == UNCLEAR || now_of(curve) < LEFT * level || length < long_enough(d, 2) ||
                     length * 10 < 3 * run_of(d, step) || is_explained(d, BP_N_PROBLEMS)))
@@ -236,7 +222,8 @@ static uint32_t judge_plateau(bp_diagnosis *d, int64_t step) {
         add(slot, "learning_rate", "the largest so far", step, shape->rate_high);
     const bp_recipe *recipe = bp_model_recipe(d->model);
     const bool has_classes = recipe->chance_accuracy > 0 || recipe->loss == BP_CROSS_ENTROPY;
-    return settle(slot, existed, has_classes || shape->rate_high == 0 ? BP_ERROR : BP_WARNING);
+    return bp_finding_settle(slot, existed,
+                             has_classes || shape->rate_high == 0 ? BP_ERROR : BP_WARNING);
 }
 
 /* --- slow-convergence, underfitting ----------------------------------------------------------- */
@@ -267,7 +254,7 @@ static uint32_t judge_slow(bp_diagnosis *d, int64_t step) {
                        cosine > STEADY && rate_is_at_its_height(shape);
     if (!holds || run < long_enough(d, 3) ||
         (!stood && is_explained(d, BP_PROBLEM_LEARNING_RATE_TOO_LOW)))
-        return close_finding(d, BP_PROBLEM_SLOW_CONVERGENCE);
+        return bp_finding_close(d, BP_PROBLEM_SLOW_CONVERGENCE);
     const bool existed = d->slots[BP_PROBLEM_SLOW_CONVERGENCE].exists;
     bp_finding_slot *slot =
         bp_finding_open(d, BP_PROBLEM_SLOW_CONVERGENCE, d->history.first_step, step);
@@ -276,7 +263,7 @@ static uint32_t judge_slow(bp_diagnosis *d, int64_t step) {
     add(slot, "steps_to_half", "until half of it is gone, at the pace of the last half", step,
         needed * (double)run);
     add(slot, "gradient_cosine", "of gradients in a row, median", step, cosine);
-    return settle(slot, existed, BP_WARNING);
+    return bp_finding_settle(slot, existed, BP_WARNING);
 }
 
 /* Accuracy of the training batches on a scale from chance to 1; NaN where it is not told. */
@@ -308,7 +295,7 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
         run_of(d, step) >= 2 * MIN_STEPS && hardly_moves(d, step, won) &&
         rate_is_at_its_height(shape) &&
         (!is_explained(d, BP_N_PROBLEMS) || d->slots[BP_PROBLEM_UNDERFITTING].exists);
-    if (!holds) return close_finding(d, BP_PROBLEM_UNDERFITTING);
+    if (!holds) return bp_finding_close(d, BP_PROBLEM_UNDERFITTING);
     const bool existed = d->slots[BP_PROBLEM_UNDERFITTING].exists;
     bp_finding_slot *slot =
         bp_finding_open(d, BP_PROBLEM_UNDERFITTING, curve->step[curve->n / 2], step);
@@ -317,7 +304,7 @@ static uint32_t judge_underfitting(bp_diagnosis *d, int64_t step) {
     add(slot, "trivial_loss", "of guessing", step, level);
     if (!isnan(won))
         add(slot, "train_accuracy", "mean over about 64 records", step, shape->accuracy);
-    return settle(slot, existed, won < 0.25 ? BP_WARNING : BP_HINT);
+    return bp_finding_settle(slot, existed, won < 0.25 ? BP_WARNING : BP_HINT);
 }
 
 uint32_t bp_judge_stagnation(bp_diagnosis *d, int64_t step) {

@@ -311,6 +311,12 @@ bp_finding_slot *bp_finding_open(bp_diagnosis *d, bp_problem problem, int64_t si
 /* The same where the onset is known better than that: by a change point, or as an exact step. */
 bp_finding_slot *bp_finding_open_within(bp_diagnosis *d, bp_problem problem, const bp_onset *since,
                                         int64_t step);
+/* How bad it is now; existed: before this record. Returns 1 when it opened or its severity changed.
+ */
+uint32_t bp_finding_settle(bp_finding_slot *slot, bool existed, bp_severity severity);
+/* It no longer holds, and nothing was lost but time: what remains is a hint that it did. Returns 1
+ * when that changed its severity. */
+uint32_t bp_finding_close(bp_diagnosis *d, bp_problem problem);
 /* What has healed costs the steps until then, while the loss has not made up for them: it held for
  * more than a quarter of the run, and half of what there is to learn is still to be learnt. */
 bool bp_finding_still_costs(const bp_diagnosis *d, const bp_finding *finding, int64_t step);

@@ -38,14 +38,9 @@ void bp_symmetry_close(bp_diagnosis *d) {
 
 /* --- what a record says ----------------------------------------------------------------------- */
 
-static double value(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
-                                                : (double)NAN;
-}
-
 static bp_beginning beginning(const bp_record *record, uint32_t id) {
-    const double spread = value(record, BP_Q_WEIGHT_SPREAD, id);
-    const double rms = value(record, BP_Q_WEIGHT_RMS, id);
+    const double spread = bp_record_get(record, BP_Q_WEIGHT_SPREAD, id);
+    const double rms = bp_record_get(record, BP_Q_WEIGHT_RMS, id);
     if (rms <= 0) return BP_BEGAN_ZERO;
     if (isnan(spread)) return BP_BEGAN_UNKNOWN;
     return spread > 0 ? BP_BEGAN_APART : BP_BEGAN_EQUAL;
@@ -64,24 +59,26 @@ static bool are_equal(const bp_record *record, uint32_t id, bp_layer_symmetry *l
     layer->units = live;
     layer->distinct = distinct;
     if (distinct == 0 || (distinct > 1 && 10 * distinct > live)) return false;
-    if (value(record, BP_Q_ACTIVATION_RMS, id) <= 0) return false;
+    if (bp_record_get(record, BP_Q_ACTIVATION_RMS, id) <= 0) return false;
     if (layer->began == BP_BEGAN_EQUAL || layer->began == BP_BEGAN_ZERO) return true;
     const double saturated = (double)bp_count_of(record, BP_Q_SATURATED_UNITS, id);
-    return saturated < SATURATED_SHARE * (double)units && !(value(record, BP_Q_VARIATION, id) <= 0);
+    return saturated < SATURATED_SHARE * (double)units &&
+           !(bp_record_get(record, BP_Q_VARIATION, id) <= 0);
 }
 
 /* Weights that began as zeros are zeros still, and got nothing that could move them. */
 static bool are_stuck(const bp_record *record, uint32_t id, const bp_layer_symmetry *layer) {
     return layer->began == BP_BEGAN_ZERO && layer->n_updates == 0 &&
-           value(record, BP_Q_WEIGHT_RMS, id) <= 0 && value(record, BP_Q_GRADIENT_RMS, id) <= 0 &&
+           bp_record_get(record, BP_Q_WEIGHT_RMS, id) <= 0 &&
+           bp_record_get(record, BP_Q_GRADIENT_RMS, id) <= 0 &&
            !(record->flags & BP_RECORD_UPDATE_SKIPPED) &&
-           !(value(record, BP_Q_LEARNING_RATE, 0) <= 0);
+           !(bp_record_get(record, BP_Q_LEARNING_RATE, 0) <= 0);
 }
 
 static bool are_held(const bp_record *record, const bp_layer_symmetry *layer) {
     return layer->began == BP_BEGAN_EQUAL && layer->n_updates == 0 &&
            !(record->flags & BP_RECORD_UPDATE_SKIPPED) &&
-           !(value(record, BP_Q_LEARNING_RATE, 0) <= 0);
+           !(bp_record_get(record, BP_Q_LEARNING_RATE, 0) <= 0);
 }
 
 static void note_first(bp_layer_symmetry *layer, bool equal) {
@@ -142,11 +139,11 @@ static void note_layer(bp_diagnosis *d, const bp_record *record, uint32_t id) {
     if (layer->began == BP_BEGAN_ZERO && bp_record_has(record, BP_Q_WEIGHT_RMS, id)) {
         const bool stuck = late && are_stuck(record, id, layer);
         layer->n_stuck = stuck ? layer->n_stuck + 1 : 0;
-        layer->gets_input = !(value(record, BP_Q_ACTIVATION_RMS, id - 1) <= 0);
-        layer->gives_nothing = value(record, BP_Q_ACTIVATION_RMS, id) <= 0;
-        layer->gets_error = value(record, BP_Q_ERROR_RMS, id) > 0;
+        layer->gets_input = !(bp_record_get(record, BP_Q_ACTIVATION_RMS, id - 1) <= 0);
+        layer->gives_nothing = bp_record_get(record, BP_Q_ACTIVATION_RMS, id) <= 0;
+        layer->gets_error = bp_record_get(record, BP_Q_ERROR_RMS, id) > 0;
     }
-    if (layer->n_updates < 2 && value(record, BP_Q_UPDATE_RMS, id) > 0) layer->n_updates++;
+    if (layer->n_updates < 2 && bp_record_get(record, BP_Q_UPDATE_RMS, id) > 0) layer->n_updates++;
 }
 
 /* --- judging ---------------------------------------------------------------------------------- */

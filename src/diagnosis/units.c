@@ -81,11 +81,6 @@ void bp_units_close(bp_diagnosis *d) {
 
 /* --- what a record says ----------------------------------------------------------------------- */
 
-static double value(const bp_record *record, bp_quantity quantity, uint32_t row) {
-    return bp_record_has(record, quantity, row) ? bp_record_get(record, quantity, row)
-                                                : (double)NAN;
-}
-
 static double share_of(uint64_t part, uint64_t whole) {
     return whole ? (double)part / (double)whole : 0;
 }
@@ -101,7 +96,7 @@ static void note_reached(const bp_diagnosis *d, bp_layer_units *layer, const bp_
                                          .update_ratio = layer->last_update_ratio,
                                          .rate = d->units.last_rate,
                                          .loss_before = d->units.last_loss,
-                                         .loss_after = value(record, BP_Q_LOSS, 0)};
+                                         .loss_after = bp_record_get(record, BP_Q_LOSS, 0)};
     layer->n_reached = n_reached;
     layer->was_told = true;
     layer->last_from = d->units.from;
@@ -110,14 +105,14 @@ static void note_reached(const bp_diagnosis *d, bp_layer_units *layer, const bp_
 
 /* Nothing of the error signal gets through the activation: no weight below can move. */
 static bool is_cut_off(const bp_record *record, uint32_t id) {
-    const double behind = value(record, BP_Q_ERROR_RMS, id);
-    const double before = value(record, BP_Q_ERROR_PRE_ACTIVATION, id);
+    const double behind = bp_record_get(record, BP_Q_ERROR_RMS, id);
+    const double before = bp_record_get(record, BP_Q_ERROR_PRE_ACTIVATION, id);
     if (!isnan(behind) && !isnan(before)) return before <= NOTHING_BACK * behind;
-    return value(record, BP_Q_GRADIENT_RMS, id) <= 0;
+    return bp_record_get(record, BP_Q_GRADIENT_RMS, id) <= 0;
 }
 
 static void note_stillness(bp_layer_units *layer, const bp_record *record, bool is_still) {
-    const double loss = value(record, BP_Q_LOSS, 0);
+    const double loss = bp_record_get(record, BP_Q_LOSS, 0);
     if (layer->n_still == 0 || !is_still) {
         layer->still_samples = 0;
         layer->still_loss = 0;
@@ -154,8 +149,8 @@ static void note_saturation(bp_diagnosis *d, const bp_record *record, uint32_t i
     if (!bp_record_has(record, BP_Q_SATURATED_UNITS, id)) return;
     layer->units = bp_count_of(record, BP_Q_UNITS, id);
     layer->saturated = bp_count_of(record, BP_Q_SATURATED_UNITS, id);
-    const double behind = value(record, BP_Q_ERROR_RMS, id);
-    const double before = value(record, BP_Q_ERROR_PRE_ACTIVATION, id);
+    const double behind = bp_record_get(record, BP_Q_ERROR_RMS, id);
+    const double before = bp_record_get(record, BP_Q_ERROR_PRE_ACTIVATION, id);
     const bool holds_up = before <= HELD_UP * largest_slope(spec) * behind;
     const bool most = share_of(layer->saturated, layer->units) >= SATURATED_SHARE;
     const bool blamed = most && holds_up && !alike;
@@ -383,8 +378,8 @@ static void add_saturated_evidence(const bp_diagnosis *d, bp_finding_slot *slot,
                                    const bp_record *record) {
     const uint32_t id = d->units.saturated_layer;
     const bp_layer_units *layer = &d->units.layer[id];
-    const double behind = value(record, BP_Q_ERROR_RMS, id);
-    const double passed = value(record, BP_Q_ERROR_PRE_ACTIVATION, id) / behind;
+    const double behind = bp_record_get(record, BP_Q_ERROR_RMS, id);
+    const double passed = bp_record_get(record, BP_Q_ERROR_PRE_ACTIVATION, id) / behind;
     bp_finding_add_evidence(slot, "saturated_fraction", "of the layer's units", id, record->step,
                             share_of(layer->saturated, layer->units), true);
     bp_finding_add_evidence(slot, "activation_part", "rms(dL/dz) / rms(dL/da)", id, record->step,
@@ -431,14 +426,14 @@ uint32_t bp_judge_units(bp_diagnosis *d, const bp_record *record) {
         bp_layer_units *layer = &d->units.layer[id];
         if (layer->can_die) note_dying(d, record, id, alike);
         if (layer->can_saturate) note_saturation(d, record, id, alike);
-        if (layer->is_cut) alike = value(record, BP_Q_VARIATION, id) < INPUT_ALIKE;
+        if (layer->is_cut) alike = bp_record_get(record, BP_Q_VARIATION, id) < INPUT_ALIKE;
         any = any || (layer->was_told && layer->last_step == record->step);
         if (layer->can_die || layer->can_saturate)
             layer->last_update_ratio = d->history.layer[id].last_update_ratio;
     }
     if (any) d->units.from = -1;
-    d->units.last_loss = value(record, BP_Q_LOSS, 0);
-    d->units.last_rate = value(record, BP_Q_LEARNING_RATE, 0);
+    d->units.last_loss = bp_record_get(record, BP_Q_LOSS, 0);
+    d->units.last_rate = bp_record_get(record, BP_Q_LEARNING_RATE, 0);
     const uint32_t changed = judge_dead(d, record);
     return d->units.n_records++ % EVERY ? changed : changed + judge_saturated(d, record);
 }

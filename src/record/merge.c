@@ -15,7 +15,7 @@ static const bp_rank_rule rules[BP_N_QUANTITIES] = {
     [BP_Q_LOSS_SCALE] = BP_RANKS_COPY,
     [BP_Q_GRADIENT_NORM] = BP_RANKS_COPY_OR_NORM,
     [BP_Q_UNCLIPPED_NORM] = BP_RANKS_COPY_OR_NORM,
-    [BP_Q_TARGET_MIN] = BP_RANKS_MEAN,
+    [BP_Q_TARGET_MIN] = BP_RANKS_MIN,
     [BP_Q_TARGET_MAX] = BP_RANKS_MAX,
     [BP_Q_ACTIVATION_NORM] = BP_RANKS_RMS_BY_SAMPLES,
     [BP_Q_ACTIVATION_RMS] = BP_RANKS_RMS_BY_SAMPLES,
@@ -24,8 +24,8 @@ static const bp_rank_rule rules[BP_N_QUANTITIES] = {
     [BP_Q_ACTIVATION_INF] = BP_RANKS_SUM,
     [BP_Q_VARIATION] = BP_RANKS_RMS_BY_SAMPLES,
     [BP_Q_UNITS] = BP_RANKS_MAX,
-    [BP_Q_SILENT_UNITS] = BP_RANKS_MEAN,
-    [BP_Q_DEAD_UNITS] = BP_RANKS_MEAN,
+    [BP_Q_SILENT_UNITS] = BP_RANKS_MIN,
+    [BP_Q_DEAD_UNITS] = BP_RANKS_MIN,
     [BP_Q_SATURATED_UNITS] = BP_RANKS_MEAN,
     [BP_Q_DISTINCT_UNITS] = BP_RANKS_MAX,
     [BP_Q_ACTIVATION_PRECISION] = BP_RANKS_MAX,
@@ -83,12 +83,13 @@ static bool has(const bp_rank_records *from, uint32_t i, bp_quantity quantity, u
 /* What was measured of it, over the ranks. */
 typedef struct bundle {
     uint32_t n;
-    double first, largest, sum, sum_squares;
+    double first, smallest, largest, sum, sum_squares;
     double weights, weighted, weighted_squares; /* sums; each value counts by its weight */
 } bundle;
 
 static void add(bundle *all, double value, double weight) {
     if (all->n == 0) all->first = value;
+    if (all->n == 0 || value < all->smallest || isnan(value)) all->smallest = value;
     if (all->n == 0 || value > all->largest || isnan(value)) all->largest = value;
     all->n++;
     all->sum += value;
@@ -181,6 +182,8 @@ static double whole_of(bp_rank_rule rule, const bundle *all, lie lies) {
         return all->sum;
     case BP_RANKS_MAX:
         return all->largest;
+    case BP_RANKS_MIN: /* a unit is silent when it is so in every rank */
+        return all->smallest;
     case BP_RANKS_MEAN:
     case BP_RANKS_MEAN_BY_SAMPLES:
     case BP_RANKS_MEAN_BY_TERMS:
@@ -208,6 +211,7 @@ static bp_quantity weight_of(bp_rank_rule rule) {
     case BP_RANKS_NO_RULE:
     case BP_RANKS_SUM:
     case BP_RANKS_MAX:
+    case BP_RANKS_MIN:
     case BP_RANKS_MEAN:
     case BP_RANKS_COPY_OR_MAX:
     case BP_RANKS_COPY_OR_SUM:

@@ -13,6 +13,7 @@ typedef enum bp_rank_rule {
     /* of samples: */
     BP_RANKS_SUM,
     BP_RANKS_MAX,
+    BP_RANKS_MIN,
     BP_RANKS_MEAN,            /* each rank counts the same */
     BP_RANKS_MEAN_BY_SAMPLES, /* weighted */
     BP_RANKS_MEAN_BY_TERMS,

@@ -64,7 +64,7 @@ class MemoryTest(LoopCase):
         code, out, err = python("-c", GROWTH, self.run_folder, self.WARM_UP, self.STEPS, timeout=600)
         self.assertEqual(code, 0, err)
         grown, objects = map(int, out.split())
-        self.assertLess(grown, 1 << 20)
+        self.assertLess(grown, (1 << 20) * self.STEPS // 100_000)  # a mebibyte in 100,000
         self.assertLess(objects, 50)
 
     def test_activations_and_losses_die(self):

@@ -139,6 +139,8 @@ static void what_samples_gave(void **state) {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         put(&k, sizes[i], 2, 3, (double)NAN, 5);
     put(&k, BP_Q_ACTIVATION_MAX, 2, 3, 9, 5);
+    put(&k, BP_Q_TARGET_MIN, 0, 3, -9, 5); /* one rank alone has the label that is out of range */
+    put(&k, BP_Q_DEAD_UNITS, 2, 3, 9, 5);  /* dead is what is so in every rank */
     put(&k, BP_Q_ERROR_MAX, 2, 3, 1, 2);
     put(&k, BP_Q_ACTIVATION_NAN, 2, 0, 7, 1);
     put(&k, BP_Q_ERROR_INF, 1, 2, (double)NAN, 1);
@@ -146,6 +148,8 @@ static void what_samples_gave(void **state) {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         assert_got(&k, sizes[i], 2, sqrt((4 * 9 + 12 * 25) / 16.0));
     assert_got(&k, BP_Q_ACTIVATION_MAX, 2, 9);
+    assert_got(&k, BP_Q_TARGET_MIN, 0, -9);
+    assert_got(&k, BP_Q_DEAD_UNITS, 2, 3);
     assert_got(&k, BP_Q_ERROR_MAX, 2, 3);
     assert_got(&k, BP_Q_ACTIVATION_NAN, 2, 8);
     assert_got(&k, BP_Q_ERROR_INF, 1, 3);
