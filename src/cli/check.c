@@ -1,79 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `backprobe check PATH…`: the findings of runs, from their logs. */
-#include "cli/check.h"
 #include "cli/choice.h"
 #include "cli/cli.h"
-#include "cli/folder.h"
+#include "replay/replay.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The file is only wanted for the diff of a remedy; a run without one is checked all the same. */
-static void read_network(bp_replay *replay) {
-    if (!bp_path_is_folder(replay->path)) return;
-    char *path = bp_path_join(replay->path, "network.yaml");
-    if (path && bp_network_read(&replay->network, path, NULL) != BP_OK)
-        replay->network = (bp_network){0};
-    free(path);
-}
-
-static bp_status replay_all(bp_replay *replay, bp_error *error) {
-    for (;;) {
-        const bp_record *record = NULL;
-        bp_status status = bp_runlog_ranks_next(replay->logs, &record, error);
-        if (status != BP_OK || !record) return status;
-        bp_diagnosis_step(replay->diagnosis, record);
-    }
-}
-
-static bp_status read_ranks(bp_replay *replay, bp_error *error) {
-    const uint32_t n = bp_runlog_ranks_n(replay->logs);
-    if (n == 1) return BP_OK;
-    replay->ranks = calloc(n, sizeof *replay->ranks);
-    if (!replay->ranks) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for %u ranks", n);
-    replay->n_ranks = n;
-    for (uint32_t i = 0; i < n; i++) replay->ranks[i] = *bp_runlog_ranks_rank(replay->logs, i);
-    return BP_OK;
-}
-
-bp_status bp_replay_open(bp_replay *replay, const char *path, bp_error *error) {
-    *replay = (bp_replay){.path = path};
-    bp_status status = bp_runlog_ranks_open(&replay->logs, path, NULL, error);
-    if (status == BP_OK)
-        status =
-            bp_diagnosis_open(&replay->diagnosis, bp_runlog_ranks_model(replay->logs), NULL, error);
-    if (status == BP_OK) status = replay_all(replay, error);
-    if (status == BP_OK) status = read_ranks(replay, error);
-    if (status == BP_OK)
-        read_network(replay);
-    else
-        bp_replay_close(replay);
-    return status;
-}
-
-void bp_replay_close(bp_replay *replay) {
-    bp_diagnosis_close(replay->diagnosis);
-    bp_runlog_ranks_close(replay->logs);
-    free(replay->ranks);
-    bp_network_free(&replay->network);
-    *replay = (bp_replay){0};
-}
-
-bp_report_run bp_replay_report(bp_replay *replay) {
-    return (bp_report_run){.name = replay->path,
-                           .model = bp_runlog_ranks_model(replay->logs),
-                           .diagnosis = replay->diagnosis,
-                           .end = bp_runlog_ranks_end(replay->logs),
-                           .damage = bp_runlog_ranks_damage(replay->logs),
-                           .watching = bp_runlog_ranks_watching(replay->logs),
-                           .ranks = replay->ranks,
-                           .n_ranks = replay->n_ranks,
-                           .network_text = replay->network.text,
-                           .network_path = replay->network.path,
-                           .edited = bp_network_edited,
-                           .context = &replay->network};
-}
 
 typedef struct check_options {
     bp_common_options common;

@@ -2,11 +2,11 @@
 /* `backprobe demo`: a vanishing, an exploding and a healthy network on real digits. Nothing is
  * staged: sessions as in `train`, findings from their logs as in `check`. */
 #include "cli/demo.h"
-#include "cli/check.h"
 #include "cli/cli.h"
+#include "cli/display.h"
 #include "cli/folder.h"
 #include "cli/lesson.h"
-#include "cli/view.h"
+#include "replay/replay.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -98,8 +98,8 @@ static bp_status train(const demo *d, const char *name, const bp_network *networ
     static const volatile sig_atomic_t never = 0;
     bp_session session;
     bp_network copy;
-    bp_view view = bp_view_begin(BP_VIEW_SILENT, &d->style);
-    bp_session_listener listener = bp_view_listener(&view);
+    bp_display view = bp_display_begin(BP_DISPLAY_SILENT, &d->style);
+    bp_session_listener listener = bp_display_listener(&view);
     char *run = bp_path_join(d->folder, name);
     if (!run) return out_of_memory(error);
     bp_session_options opening = {

@@ -3,7 +3,7 @@
 #ifndef BP_CLI_PLAN_H
 #define BP_CLI_PLAN_H
 
-#include "cli/network.h"
+#include "replay/network.h"
 
 /* Prints layers with shapes and numbers of parameters, and the recipe. Takes the network out of
  * *network, also on failure. */

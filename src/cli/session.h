@@ -6,7 +6,7 @@
 #define BP_CLI_SESSION_H
 
 #include "cli/checkpoints.h"
-#include "cli/network.h"
+#include "replay/network.h"
 #include "cli/ranks.h"
 #include "report/report.h"
 #include <backprobe/train.h>

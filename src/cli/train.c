@@ -2,10 +2,10 @@
 /* `backprobe train NET.yaml`. */
 #include "cli/choice.h"
 #include "cli/cli.h"
+#include "cli/display.h"
 #include "cli/folder.h"
 #include "cli/plan.h"
 #include "cli/session.h"
-#include "cli/view.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -144,10 +144,10 @@ static int exit_code(bp_run_end end, uint32_t n_failures) {
     return n_failures > 0 || end == BP_RUN_STOPPED ? BP_EXIT_FINDINGS : BP_EXIT_GOOD;
 }
 
-static int end_session(bp_session *session, bp_view *view, const train_options *given) {
+static int end_session(bp_session *session, bp_display *view, const train_options *given) {
     bp_error error = {.status = BP_OK};
     bool saved = bp_session_save(session, &error) == BP_OK;
-    bp_view_end(view, session);
+    bp_display_end(view, session);
     const uint32_t n_failures =
         bp_session_n_open(session, &given->chosen, bp_fail_on(&given->choice));
     int code = exit_code(session->end, n_failures);
@@ -165,19 +165,21 @@ static int end_session(bp_session *session, bp_view *view, const train_options *
 static int train(const char *path, const train_options *given, const bp_ranks *ranks) {
     bp_error error = {.status = BP_OK};
     bp_session session;
-    bp_view_kind kind = given->json ? BP_VIEW_JSON : given->quiet ? BP_VIEW_QUIET : BP_VIEW_TEXT;
-    if (ranks->rank != 0) kind = BP_VIEW_MUTE;
+    bp_display_kind kind = given->json    ? BP_DISPLAY_JSON
+                           : given->quiet ? BP_DISPLAY_QUIET
+                                          : BP_DISPLAY_TEXT;
+    if (ranks->rank != 0) kind = BP_DISPLAY_MUTE;
     bp_report_style style = bp_style_of(stdout, &given->common);
-    bp_view view = bp_view_begin(kind, &style);
+    bp_display view = bp_display_begin(kind, &style);
     view.choice = &given->chosen;
-    bp_session_listener listener = bp_view_listener(&view);
+    bp_session_listener listener = bp_display_listener(&view);
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     if (open_session(&session, path, given, ranks, &listener, &error) != BP_OK) {
         if (ranks->rank == 0) bp_say_error(path, &error);
         return BP_EXIT_FAILED;
     }
-    bp_view_start(&view, &session);
+    bp_display_start(&view, &session);
     bp_session_train(&session, &interrupted);
     return end_session(&session, &view, given);
 }

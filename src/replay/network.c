@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/network.h"
+#include "replay/network.h"
 
 #include <stdlib.h>
 #include <string.h>

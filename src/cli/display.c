@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/view.h"
+#include "cli/display.h"
 #include "cli/cli.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@ static const char *number(char bytes[32], double value, int digits) {
 }
 
 static void on_step(void *context, const bp_session *session) {
-    bp_view *view = context;
+    bp_display *view = context;
     bp_progress_step(&view->progress, session);
 }
 
@@ -54,21 +54,21 @@ static void epoch_json(const bp_session *session) {
 }
 
 static void on_epoch(void *context, const bp_session *session) {
-    bp_view *view = context;
-    if (view->kind != BP_VIEW_TEXT && view->kind != BP_VIEW_JSON) return;
+    bp_display *view = context;
+    if (view->kind != BP_DISPLAY_TEXT && view->kind != BP_DISPLAY_JSON) return;
     bp_progress_clear(&view->progress);
-    if (view->kind == BP_VIEW_TEXT)
+    if (view->kind == BP_DISPLAY_TEXT)
         epoch_text(session);
     else
         epoch_json(session);
 }
 
-static bool shown_before(bp_view *view, const bp_finding *finding) {
+static bool shown_before(bp_display *view, const bp_finding *finding) {
     for (uint32_t i = 0; i < view->n_shown; i++)
         if (view->shown[i].problem == finding->problem &&
             view->shown[i].since_step == finding->since_step)
             return true;
-    if (view->n_shown < BP_VIEW_MAX_SHOWN) {
+    if (view->n_shown < BP_DISPLAY_MAX_SHOWN) {
         view->shown[view->n_shown].problem = finding->problem;
         view->shown[view->n_shown++].since_step = finding->since_step;
     }
@@ -88,8 +88,8 @@ static void finding_json(const bp_session *session, const bp_report_run *run,
 }
 
 static void on_finding(void *context, const bp_session *session, const bp_finding *finding) {
-    bp_view *view = context;
-    if (view->kind == BP_VIEW_SILENT || view->kind == BP_VIEW_MUTE) return;
+    bp_display *view = context;
+    if (view->kind == BP_DISPLAY_SILENT || view->kind == BP_DISPLAY_MUTE) return;
     if (!bp_choice_shows(view->choice, session->model, finding)) return;
     /* The session outlives the call; the report only reads it, but for the scratch of a diff. */
     bp_network network = {session->network.path, session->network.text, NULL};
@@ -100,7 +100,7 @@ static void on_finding(void *context, const bp_session *session, const bp_findin
                          .edited = bp_network_edited,
                          .context = &network};
     bp_progress_clear(&view->progress);
-    if (view->kind == BP_VIEW_JSON)
+    if (view->kind == BP_DISPLAY_JSON)
         finding_json(session, &run, finding);
     else if (shown_before(view, finding) || finding->parent >= 0)
         bp_report_headline(stdout, &view->style, finding);
@@ -111,15 +111,15 @@ static void on_finding(void *context, const bp_session *session, const bp_findin
 }
 
 static void on_message(void *context, const bp_session *session, const char *text) {
-    bp_view *view = context;
+    bp_display *view = context;
     (void)session;
     bp_progress_clear(&view->progress);
     bp_say("%s", text);
 }
 
 static void on_checkpoint(void *context, const bp_session *session, const char *path, bool best) {
-    const bp_view *view = context;
-    if (view->kind != BP_VIEW_JSON) return;
+    const bp_display *view = context;
+    if (view->kind != BP_DISPLAY_JSON) return;
     bp_json_line line = {stdout, false};
     bp_json_line_text(&line, "event", "checkpoint");
     bp_json_line_integer(&line, "steps", session->standing.step);
@@ -128,13 +128,14 @@ static void on_checkpoint(void *context, const bp_session *session, const char *
     bp_json_line_end(&line);
 }
 
-bp_view bp_view_begin(bp_view_kind kind, const bp_report_style *style) {
-    return (bp_view){.kind = kind,
-                     .style = *style,
-                     .progress = bp_progress_begin(kind == BP_VIEW_TEXT || kind == BP_VIEW_SILENT)};
+bp_display bp_display_begin(bp_display_kind kind, const bp_report_style *style) {
+    return (bp_display){
+        .kind = kind,
+        .style = *style,
+        .progress = bp_progress_begin(kind == BP_DISPLAY_TEXT || kind == BP_DISPLAY_SILENT)};
 }
 
-bp_session_listener bp_view_listener(bp_view *view) {
+bp_session_listener bp_display_listener(bp_display *view) {
     return (bp_session_listener){view, on_step, on_epoch, on_finding, on_message, on_checkpoint};
 }
 
@@ -145,10 +146,10 @@ static int64_t n_parameters(const bp_session *session) {
     return n;
 }
 
-void bp_view_start(bp_view *view, bp_session *session) {
+void bp_display_start(bp_display *view, bp_session *session) {
     const bp_recipe *recipe = bp_model_recipe(session->model);
     const bp_dataset *data = session->dataset;
-    if (view->kind == BP_VIEW_TEXT) {
+    if (view->kind == BP_DISPLAY_TEXT) {
         bp_report_escaped(stdout, session->network.path);
         printf(": %u layers, %" PRId64 " parameters · %s: %" PRId64 " samples · %" PRId64
                " epochs of %" PRId64 " steps\n",
@@ -161,7 +162,7 @@ void bp_view_start(bp_view *view, bp_session *session) {
                    recipe->batch);
         fflush(stdout);
     }
-    if (view->kind != BP_VIEW_JSON) return;
+    if (view->kind != BP_DISPLAY_JSON) return;
     bp_json_line line = {stdout, false};
     bp_json_line_text(&line, "event", "start");
     bp_json_line_text(&line, "schema", EVENTS_SCHEMA);
@@ -183,7 +184,7 @@ static const char *end_word(bp_run_end end) {
     return end == BP_RUN_FINISHED ? "finished" : end == BP_RUN_STOPPED ? "stopped" : "interrupted";
 }
 
-static void end_findings(bp_view *view, bp_session *session) {
+static void end_findings(bp_display *view, bp_session *session) {
     bp_findings findings;
     if (!session->watch) {
         printf("  findings   not watched\n");
@@ -267,7 +268,7 @@ static void put_watching(const bp_session *session) {
            cost.full_steps + cost.light_steps);
 }
 
-static void end_text(bp_view *view, bp_session *session) {
+static void end_text(bp_display *view, bp_session *session) {
     put_speed(session);
     put_scores(session);
     put_watching(session);
@@ -279,7 +280,7 @@ static void end_text(bp_view *view, bp_session *session) {
     put_go_on(session);
 }
 
-static void end_json(const bp_view *view, bp_session *session) {
+static void end_json(const bp_display *view, bp_session *session) {
     bp_json_line line = {stdout, false};
     const bp_dataset *data = session->dataset;
     bp_json_line_text(&line, "event", "end");
@@ -305,10 +306,10 @@ static void end_json(const bp_view *view, bp_session *session) {
     bp_json_line_end(&line);
 }
 
-void bp_view_end(bp_view *view, bp_session *session) {
+void bp_display_end(bp_display *view, bp_session *session) {
     bp_progress_clear(&view->progress);
-    if (view->kind == BP_VIEW_TEXT)
+    if (view->kind == BP_DISPLAY_TEXT)
         end_text(view, session);
-    else if (view->kind == BP_VIEW_JSON)
+    else if (view->kind == BP_DISPLAY_JSON)
         end_json(view, session);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text of a network file and what a remedy would make of it. */
-#ifndef BP_CLI_NETWORK_H
-#define BP_CLI_NETWORK_H
+#ifndef BP_REPLAY_NETWORK_H
+#define BP_REPLAY_NETWORK_H
 
 #include "base/base.h"
 #include <backprobe/netfile.h>
