@@ -4,7 +4,6 @@
 #ifndef BP_REPORT_TILE_H
 #define BP_REPORT_TILE_H
 
-#include "record/series.h"
 #include "runlog/pyramid.h"
 
 /* Little endian:
@@ -20,6 +19,7 @@
  * Not measured: code BP_CODE_ABSENT, or f64 with the bits BP_BITS_ABSENT. Where there were only
  * NaN or infinite values mean, min and max are NaN. *bytes is released with free(). */
 BP_MUST_USE bp_status bp_tile_encode(uint8_t **bytes, size_t *n_bytes, const bp_view *view,
-                                     bp_series series, int64_t last_step, bp_error *error);
+                                     bool log16, int64_t last_step, int32_t first_octave,
+                                     bp_error *error);
 
 #endif
