@@ -10,7 +10,7 @@
 
 const bp_command *const bp_commands[] = {&bp_command_demo,       &bp_command_train,
                                          &bp_command_predict,    &bp_command_check,
-                                         &bp_command_diff,       &bp_command_explain,
+                                         &bp_command_report, &bp_command_diff,       &bp_command_explain,
                                          &bp_command_version,    &bp_command_help_command,
                                          &bp_command_completion, NULL};
 
