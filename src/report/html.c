@@ -13,9 +13,21 @@
 
 /* What is drawn, the least dispensable first. */
 static const char *const wanted[] = {
-    "loss",           "gradient_rms",        "gain",          "non_finite",    "error_norm",
-    "gradient_norm",  "validation_loss",     "update_ratio",  "learning_rate", "train_accuracy",
-    "dead_fraction",  "validation_accuracy", "saturated_fraction", "activation_rms", "weight_rms",
+    "loss",
+    "gradient_rms",
+    "gain",
+    "non_finite",
+    "error_norm",
+    "gradient_norm",
+    "validation_loss",
+    "update_ratio",
+    "learning_rate",
+    "train_accuracy",
+    "dead_fraction",
+    "validation_accuracy",
+    "saturated_fraction",
+    "activation_rms",
+    "weight_rms",
 };
 #define N_WANTED (sizeof wanted / sizeof *wanted)
 
@@ -33,7 +45,7 @@ static const level levels[] = {{1600, N_WANTED}, {1200, N_WANTED}, {800, N_WANTE
 /* A run with what is drawn of it. */
 typedef struct entry {
     const bp_html_run *run;
-    int64_t first, last; /* steps; last -1: there is none */
+    int64_t first, last;      /* steps; last -1: there is none */
     bp_drawn drawn[N_WANTED]; /* pyramid NULL: the run does not have it */
 } entry;
 
@@ -157,7 +169,10 @@ static void say_note(const job *j, char *note, size_t capacity) {
         for (uint32_t r = 0; r < j->n_entries; r++)
             if (j->entries[r].drawn[i].pyramid) is_there = true;
         if (!is_there) continue;
-        bp_text_add(&text, "%s%s", any ? ", " : j->most_steps > 1 ? "; without " : "without ",
+        bp_text_add(&text, "%s%s",
+                    any                 ? ", "
+                    : j->most_steps > 1 ? "; without "
+                                        : "without ",
                     wanted[i]);
         any = true;
     }

@@ -28,5 +28,6 @@ bp_status bp_pack(char **text, const uint8_t *bytes, size_t n_bytes, bp_error *e
     if (packed && compress2(packed, &n_packed, bytes, n_bytes, Z_BEST_COMPRESSION) == Z_OK)
         *text = base64(packed, n_packed);
     free(packed);
-    return *text ? BP_OK : bp_fail(error, BP_ERROR_MEMORY, "out of memory to pack %zu bytes", n_bytes);
+    return *text ? BP_OK
+                 : bp_fail(error, BP_ERROR_MEMORY, "out of memory to pack %zu bytes", n_bytes);
 }
