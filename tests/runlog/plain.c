@@ -261,6 +261,7 @@ void plain_assert_views(bp_pyramid *pyramid, const char *folder, bp_series serie
     plain_read(folder, series);
     const int64_t last = all.n ? all.step[all.n - 1] : -1;
     assert_int_equal(bp_pyramid_last_step(pyramid), last);
+    assert_int_equal(bp_pyramid_n_rows(pyramid), bp_series_is_of_layers(series) ? all.rows : 1);
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         plain_assert_view(pyramid, 0, last < 0 ? 99 : last, columns[i], series);
         plain_assert_view(pyramid, last / 3 + 1, last / 2 + 2, columns[i], series);
