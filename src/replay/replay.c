@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay/replay.h"
 
+#include "model/model.h"
+#include "runlog/runlog.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+
+/* How long a step waits for ranks that have not written it yet. */
+#define WAIT_SECONDS 5.0
 
 /* The file is only wanted for the diff of a remedy; a run without one is checked all the same. */
 static void read_network(bp_replay *replay) {
@@ -22,35 +28,63 @@ static bp_status take_ranks(bp_replay *replay, bp_error *error) {
     return BP_OK;
 }
 
-bp_status bp_replay_begin(bp_replay *replay, const char *path, bp_error *error) {
-    *replay = (bp_replay){.path = path};
+static bp_status begin(bp_replay *replay, const char *path, bool follows, bp_error *error) {
+    *replay = (bp_replay){.path = path, .follows = follows};
     bp_status status = bp_runlog_ranks_open(&replay->logs, path, NULL, error);
     if (status == BP_OK)
         status =
             bp_diagnosis_open(&replay->diagnosis, bp_runlog_ranks_model(replay->logs), NULL, error);
-    if (status == BP_OK)
-        read_network(replay);
-    else
+    if (status != BP_OK) {
         bp_replay_close(replay);
-    return status;
+        return status;
+    }
+    replay->n_layers = bp_model_n_layers(bp_runlog_ranks_model(replay->logs));
+    replay->n_rewinds = bp_runlog_ranks_n_rewinds(replay->logs);
+    if (follows) bp_runlog_ranks_wait(replay->logs, WAIT_SECONDS);
+    read_network(replay);
+    return BP_OK;
+}
+
+bp_status bp_replay_begin(bp_replay *replay, const char *path, bp_error *error) {
+    return begin(replay, path, true, error);
+}
+
+/* What was taken is void, or of a smaller network than there is now. */
+static bool is_outdated(const bp_replay *replay) {
+    return bp_model_n_layers(bp_runlog_ranks_model(replay->logs)) > replay->n_layers ||
+           bp_runlog_ranks_n_rewinds(replay->logs) > replay->n_rewinds;
+}
+
+static bp_status begin_again(bp_replay *replay, bp_error *error) {
+    bp_replay again;
+    const bp_status status = begin(&again, replay->path, replay->follows, error);
+    if (status != BP_OK) return status; /* the next take tries again */
+    bp_replay_close(replay);
+    *replay = again;
+    return BP_OK;
 }
 
 bp_status bp_replay_take(bp_replay *replay, uint64_t max_records, uint64_t *n_taken,
                          bp_error *error) {
-    for (*n_taken = 0; *n_taken < max_records; ++*n_taken) {
+    *n_taken = 0;
+    while (*n_taken < max_records) {
         const bp_record *record = NULL;
-        const bp_status status = bp_runlog_ranks_next(replay->logs, &record, error);
+        bp_status status = bp_runlog_ranks_next(replay->logs, &record, error);
+        const bool outdated = status == BP_OK && is_outdated(replay);
+        if (outdated) status = begin_again(replay, error);
         if (status != BP_OK) return status;
+        if (outdated) continue;
         if (!record) break;
         replay->columns |= record->columns;
         bp_diagnosis_step(replay->diagnosis, record);
+        ++*n_taken;
     }
     return take_ranks(replay, error);
 }
 
 bp_status bp_replay_open(bp_replay *replay, const char *path, bp_error *error) {
     uint64_t n_taken;
-    bp_status status = bp_replay_begin(replay, path, error);
+    bp_status status = begin(replay, path, false, error);
     if (status != BP_OK) return status;
     status = bp_replay_take(replay, UINT64_MAX, &n_taken, error);
     if (status != BP_OK) bp_replay_close(replay);
@@ -63,6 +97,10 @@ void bp_replay_close(bp_replay *replay) {
     free(replay->ranks);
     bp_network_free(&replay->network);
     *replay = (bp_replay){0};
+}
+
+double bp_replay_read_fraction(const bp_replay *replay) {
+    return bp_runlog_ranks_read_fraction(replay->logs);
 }
 
 bp_report_run bp_replay_report(bp_replay *replay) {

@@ -8,6 +8,7 @@
 #include "runlog/reader.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 typedef struct rank_log {
@@ -27,6 +28,7 @@ struct bp_runlog_ranks {
     uint32_t *group_ranks;
     int64_t given; /* the last step; -1: none */
     bool at_end;
+    double wait_seconds;
     bp_runlog_damage damage;
 };
 
@@ -197,6 +199,20 @@ static bool lowest_step(const bp_runlog_ranks *ranks, int64_t *step) {
     return any;
 }
 
+/* Whether a log that has nothing now may bring this step yet. */
+static bool may_come(const bp_runlog_ranks *ranks, int64_t step) {
+    bool late = false;
+    double told = -(double)INFINITY; /* when others told of it */
+    if (ranks->wait_seconds <= 0) return false;
+    for (uint32_t i = 0; i < ranks->n; i++) {
+        const rank_log *log = &ranks->logs[i];
+        if (log->record && log->record->step == step) told = fmax(told, log->record->wall_time);
+        late = late ||
+               (log->reader && !log->record && bp_runlog_reader_end(log->reader) == BP_RUN_OPEN);
+    }
+    return late && fabs(ranks->io->wall_clock(ranks->io->context) - told) < ranks->wait_seconds;
+}
+
 /* Takes the records of the step off the logs; they stay until these are read on. */
 static bp_rank_records take(bp_runlog_ranks *ranks, int64_t step) {
     bp_rank_records found = {.record = ranks->group, .rank = ranks->group_ranks};
@@ -246,7 +262,7 @@ static bp_status next_of_several(bp_runlog_ranks *ranks, const bp_record **recor
     bp_status status = fill(ranks, error);
     *record = NULL;
     if (status != BP_OK) return status;
-    if (!lowest_step(ranks, &step)) {
+    if (!lowest_step(ranks, &step) || may_come(ranks, step)) {
         ranks->at_end = true;
         return BP_OK;
     }
@@ -264,6 +280,27 @@ bp_status bp_runlog_ranks_next(bp_runlog_ranks *ranks, const bp_record **record,
         ranks->n == 1 ? next_of_one(ranks, record, error) : next_of_several(ranks, record, error);
     errno = saved;
     return status;
+}
+
+/* --- while a run goes on ---------------------------------------------------------------------- */
+
+void bp_runlog_ranks_wait(bp_runlog_ranks *ranks, double seconds) {
+    ranks->wait_seconds = seconds;
+}
+
+double bp_runlog_ranks_read_fraction(const bp_runlog_ranks *ranks) {
+    bp_runlog_progress all = {0};
+    for (uint32_t i = 0; i < ranks->n; i++) {
+        if (!ranks->logs[i].reader) continue;
+        const bp_runlog_progress one = bp_runlog_reader_progress(ranks->logs[i].reader);
+        all.read += one.read;
+        all.there += one.there;
+    }
+    return all.there > 0 ? (double)all.read / (double)all.there : 1.0;
+}
+
+uint32_t bp_runlog_ranks_n_rewinds(const bp_runlog_ranks *ranks) {
+    return bp_runlog_reader_n_rewinds(ranks->logs[0].reader); /* it is always there */
 }
 
 /* --- what was met ----------------------------------------------------------------------------- */

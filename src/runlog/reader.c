@@ -111,6 +111,8 @@ static void end_segment(bp_runlog_reader *reader) {
  * that what is read of the old one then is all that it will ever hold. */
 static bp_status go_on(bp_runlog_reader *reader, bp_error *error) {
     const bp_status status = bp_run_look_again(&reader->run, error);
+    if (reader->current < reader->run.n_segments)
+        bp_run_name_file(&reader->run, reader->current); /* for messages */
     if (status != BP_OK) return status;
     reader->at_end = false;
     reader->account.damage.torn_tail = reader->torn_before;
@@ -544,6 +546,31 @@ bp_status bp_runlog_reader_jump(bp_runlog_reader *reader, const bp_runlog_positi
 
 uint64_t bp_runlog_reader_run(const bp_runlog_reader *reader) {
     return reader->run.first.id.run;
+}
+
+bp_runlog_progress bp_runlog_reader_progress(bp_runlog_reader *reader) {
+    bp_run *run = &reader->run;
+    bp_runlog_progress progress = {0};
+    const int saved = errno;
+    for (size_t i = 0; i < run->n_segments; i++) {
+        const uint64_t n = bp_run_segment_bytes(run, i);
+        const uint64_t place = reader->scan.file >= 0 ? reader->scan.place : 0;
+        const bool before = i < reader->current || (i == reader->current && reader->at_end);
+        progress.there += n;
+        if (before)
+            progress.read += n;
+        else if (i == reader->current)
+            progress.read += place < n ? place : n;
+    }
+    if (reader->current < run->n_segments) bp_run_name_file(run, reader->current);
+    errno = saved;
+    return progress;
+}
+
+uint32_t bp_runlog_reader_n_rewinds(const bp_runlog_reader *reader) {
+    uint32_t n = 0;
+    for (size_t i = 0; i < reader->run.n_segments; i++) n += reader->run.segments[i].rewinds;
+    return n;
 }
 
 const bp_model *bp_runlog_reader_model(const bp_runlog_reader *reader) {

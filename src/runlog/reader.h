@@ -31,4 +31,14 @@ BP_MUST_USE bp_status bp_runlog_reader_jump(bp_runlog_reader *reader,
                                             const bp_runlog_position *position, bp_error *error);
 uint64_t bp_runlog_reader_run(const bp_runlog_reader *reader);
 
+/* --- how far ---------------------------------------------------------------------------------- */
+
+/* Bytes of the log that there are now, and how many of them were read. */
+typedef struct bp_runlog_progress {
+    uint64_t read, there;
+} bp_runlog_progress;
+bp_runlog_progress bp_runlog_reader_progress(bp_runlog_reader *reader);
+/* How often the run was resumed, as far as its segments are known. */
+uint32_t bp_runlog_reader_n_rewinds(const bp_runlog_reader *reader);
+
 #endif

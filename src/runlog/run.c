@@ -12,13 +12,18 @@
 
 /* --- one segment ---------------------------------------------------------------------------- */
 
-bp_status bp_run_open_segment(bp_run *run, size_t index, bp_scan *scan, bp_scan_start *start,
-                              bp_error *error) {
+void bp_run_name_file(bp_run *run, size_t index) {
     const bp_run_segment *segment = &run->segments[index];
     char name[BP_SEGMENT_NAME_BYTES];
     if (segment->name)
         snprintf(run->file, run->file_bytes, "%s/%s", run->path,
                  bp_segment_name(name, segment->name));
+}
+
+bp_status bp_run_open_segment(bp_run *run, size_t index, bp_scan *scan, bp_scan_start *start,
+                              bp_error *error) {
+    const bp_run_segment *segment = &run->segments[index];
+    bp_run_name_file(run, index);
     bp_status status = BP_OK;
     if (segment->is_image)
         bp_scan_open_memory(scan, run->image, run->image_bytes, run->path, &run->allocator);
@@ -35,6 +40,13 @@ bool bp_run_may_be_torn(const bp_run *run, size_t index) {
     if (index + 1 == run->n_segments) return true;
     const bp_run_segment *next = &run->segments[index + 1];
     return next->rewinds || next->is_salvaged;
+}
+
+uint64_t bp_run_segment_bytes(bp_run *run, size_t index) {
+    struct stat found;
+    bp_run_name_file(run, index);
+    if (run->segments[index].is_image) return run->image_bytes;
+    return stat(run->file, &found) == 0 && found.st_size > 0 ? (uint64_t)found.st_size : 0;
 }
 
 static bp_status check_version(const char *path, const bp_segment_header *header, bp_error *error) {
@@ -88,6 +100,7 @@ static bp_status read_rewind(bp_run_segment *segment, bp_scan *scan, bp_error *e
     for (int i = 0; i < NEAR && event.kind != BP_SCAN_END; i++) {
         const bp_status status = bp_scan_next(scan, &event, error);
         if (status != BP_OK) return status;
+        segment->is_begun = event.kind == BP_SCAN_END;
         const int64_t step = event.kind == BP_SCAN_FRAME ? rewound_to(&event) : -1;
         if (step < 0) continue;
         segment->rewinds = true;
@@ -243,6 +256,19 @@ static bp_status keep_if_next(bp_run *run, bp_error *error) {
     return status;
 }
 
+/* Of the last segment all may be known now that was still to be written. */
+static bp_status read_last_again(bp_run *run, bp_error *error) {
+    const size_t last = run->n_segments - 1;
+    bp_run_segment *segment = &run->segments[last];
+    bp_scan_start start;
+    if (segment->has_header && !segment->is_begun) return BP_OK;
+    const bp_status status = read_header(run, last, &start, error);
+    if (status != BP_OK || !start.found) return status;
+    segment->is_foreign = segment->id.run != run->first.id.run;
+    set_limits(run);
+    return BP_OK;
+}
+
 bp_status bp_run_look_again(bp_run *run, bp_error *error) {
     uint64_t n_records;
     bp_segments list;
@@ -250,7 +276,9 @@ bp_status bp_run_look_again(bp_run *run, bp_error *error) {
     /* The run may have been killed since; what cannot be salvaged now is another reader's. */
     if (!run->image)
         (void)!bp_runlog_salvage(run->io, run->path, &run->allocator, &n_records, NULL);
-    bp_status status = bp_segments_list(&list, run->path, &run->allocator, error);
+    bp_status status = read_last_again(run, error);
+    if (status != BP_OK) return status;
+    status = bp_segments_list(&list, run->path, &run->allocator, error);
     if (status != BP_OK) return status;
     const size_t before = run->n_segments;
     for (size_t i = 0; i < list.n && status == BP_OK; i++) {

@@ -14,6 +14,7 @@ typedef struct bp_run_segment {
     bool is_foreign;   /* of another run */
     bool numbers_data; /* BP_RUNLOG_NUMBERS_DATA */
     bool rewinds;      /* the run was resumed here */
+    bool is_begun;     /* it was resumed here, and the file ends before it is said where */
     bool is_salvaged;  /* BP_RUNLOG_SALVAGED */
     bool is_image;     /* in the run's memory, because the folder cannot be written */
     int64_t rewind;    /* rewinds: the first step that comes again */
@@ -46,6 +47,11 @@ BP_MUST_USE bp_status bp_run_open_segment(bp_run *run, size_t index, bp_scan *sc
 /* Adds the segments that were begun behind the last one since. One that holds no header yet is left
  * for later. */
 BP_MUST_USE bp_status bp_run_look_again(bp_run *run, bp_error *error);
+
+/* A segment's path becomes run->file. */
+void bp_run_name_file(bp_run *run, size_t index);
+/* The same; returns the file's bytes now, 0 when it is gone. */
+uint64_t bp_run_segment_bytes(bp_run *run, size_t index);
 
 /* A cut frame at the end of this segment is what a kill leaves: nothing comes behind it, or a run
  * that was resumed, or what was salvaged of the killed one. */

@@ -103,6 +103,18 @@ typedef struct bp_runlog_tail {
 BP_MUST_USE bp_status bp_runlog_find_tail(bp_runlog_tail *tail, const bp_io *io, const char *folder,
                                           const bp_allocator *allocator, bp_error *error);
 
+/* --- reading while a run goes on ---------------------------------------------------------------
+ */
+
+/* From now on a step that one rank of several tells of waits so many seconds (by the records'
+ * clock) for those that have no end and may only be slow to write; until then bp_runlog_ranks_next
+ * gives nothing. At first 0: for logs that will not grow. */
+void bp_runlog_ranks_wait(bp_runlog_ranks *ranks, double seconds);
+/* Share of the logs' bytes that was read, 0 ... 1; looks at their files' sizes. */
+double bp_runlog_ranks_read_fraction(const bp_runlog_ranks *ranks);
+/* How often the run was resumed. When it grows, steps that were given are void. */
+uint32_t bp_runlog_ranks_n_rewinds(const bp_runlog_ranks *ranks);
+
 /* If a process that is gone left records of this folder's run in its ring, appends them as a new
  * segment and removes the ring; *n_records is how many. Where there is nothing of the kind, or the
  * run goes on, does nothing. When it fails the ring stays as it is. */

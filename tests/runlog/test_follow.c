@@ -2,6 +2,7 @@
 /* A reader that comes to the end of a log which grows: it is asked again, and nothing is lost,
  * given twice or taken for damage, wherever the writer's bytes are cut. */
 #include "craft.h"
+#include "runlog/reader.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -199,12 +200,60 @@ static void a_run_that_is_resumed(void **state) {
     fixture_remove_folder(folder);
 }
 
+/* Step by step what comes now, as digits. */
+static void take_digits(bp_runlog_reader *reader, char *digits) {
+    const bp_record *record;
+    for (digits += strlen(digits);; *digits = '\0') {
+        assert_int_equal(bp_runlog_reader_next(reader, &record, NULL), BP_OK);
+        if (!record) return;
+        *digits++ = (char)('0' + record->step);
+    }
+}
+
+/* A reader that meets a resumed run's segment before it says where the run went back to, when it
+ * opens the log or later: what it gives then is void once that is known, and who asks learns it. */
+static void resumed_byte_by_byte(void **state) {
+    (void)state;
+    craft first, second;
+    bp_model *model = fixture_model();
+    craft_begin(&first, RUN, 1, 0, true, false);
+    craft_model(&first, model);
+    for (int64_t step = 0; step < 3; step++) craft_fixture_step(&first, step);
+    craft_begin(&second, RUN, 2, first.sequence, true, true);
+    craft_model(&second, model);
+    craft_rewind(&second, 1);
+    const size_t told = second.length;
+    craft_fixture_step(&second, 1);
+    for (size_t cut = 0; cut <= second.length; cut++) {
+        char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES], digits[16] = "";
+        bp_runlog_reader *reader;
+        fixture_make_folder(folder);
+        craft_write(&first, folder);
+        append(fixture_segment(path, folder, 2), second.bytes, cut);
+        assert_int_equal(bp_runlog_reader_open(&reader, folder, NULL, NULL), BP_OK);
+        assert_int_equal(bp_runlog_reader_n_rewinds(reader), cut >= told);
+        take_digits(reader, digits);
+        append(path, second.bytes + cut, second.length - cut);
+        take_digits(reader, digits);
+        assert_string_equal(digits, cut >= told ? "01" : "0121");
+        assert_int_equal(bp_runlog_reader_n_rewinds(reader), 1);
+        assert_int_equal(bp_runlog_reader_damage(reader)->damaged_places, 0);
+        const bp_runlog_progress progress = bp_runlog_reader_progress(reader);
+        assert_int_equal(progress.there, first.length + second.length);
+        assert_int_equal(progress.read, progress.there);
+        bp_runlog_reader_close(reader);
+        fixture_remove_folder(folder);
+    }
+    craft_free(&first);
+    craft_free(&second);
+    bp_model_close(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(byte_by_byte),
-        cmocka_unit_test(two_pieces),
-        cmocka_unit_test(a_tail_that_stays_torn),
-        cmocka_unit_test(a_run_that_is_resumed),
+        cmocka_unit_test(byte_by_byte),           cmocka_unit_test(two_pieces),
+        cmocka_unit_test(a_tail_that_stays_torn), cmocka_unit_test(a_run_that_is_resumed),
+        cmocka_unit_test(resumed_byte_by_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

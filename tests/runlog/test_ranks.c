@@ -271,6 +271,49 @@ static void a_run_that_goes_on(void **state) {
     remove_run(run);
 }
 
+static double clock_of(void *context) {
+    return *(double *)context;
+}
+
+/* A step that rank 1 lacks waits for it: not longer than told, and not when its log has its end. */
+static void a_fresh_step_waits(void **state) {
+    (void)state;
+    char run[FIXTURE_PATH_BYTES];
+    bp_error error;
+    double now = 3;
+    bp_io io = bp_io_system;
+    io.wall_clock = clock_of;
+    io.context = &now;
+    bp_runlog_ranks *ranks;
+    fixture_make_folder(run);
+    bp_runlog_writer *first = begin_log(run, 0), *second = begin_log(run, 1);
+    put_step(first, 0, 0); /* written at 0 */
+    put_step(second, 0, 1);
+    put_step(first, 1, 1 / 8.0);
+    assert_int_equal(bp_runlog_ranks_open_through(&ranks, &io, run, NULL, NULL), BP_OK);
+    bp_runlog_ranks_wait(ranks, 4);
+    assert_next(ranks, 0, 0.5, 2);
+    assert_null(next(ranks));
+    assert_null(next(ranks));
+    put_step(second, 1, 1 + 1 / 8.0);
+    put_step(first, 2, 2 / 8.0);
+    assert_next(ranks, 1, 0.5, 2);
+    assert_null(next(ranks));
+    now = 5;
+    assert_next(ranks, 2, 0, 1);
+    put_step(first, 3, 3 / 8.0);
+    now = 0;
+    assert_null(next(ranks));
+    assert_int_equal(bp_runlog_writer_close(second, BP_RUN_FINISHED, &error), BP_OK);
+    assert_next(ranks, 3, 0, 1);
+    assert_true(bp_runlog_ranks_read_fraction(ranks) == 1.0);
+    assert_int_equal(bp_runlog_writer_close(first, BP_RUN_FINISHED, &error), BP_OK);
+    assert_true(bp_runlog_ranks_read_fraction(ranks) < 1.0);
+    assert_null(next(ranks));
+    bp_runlog_ranks_close(ranks);
+    remove_run(run);
+}
+
 static void craft_rank(const char *run, unsigned rank, int64_t grows_at) {
     char path[PATH_BYTES];
     craft segment = {0};
@@ -419,6 +462,7 @@ int main(void) {
         cmocka_unit_test(ranks_that_cannot_be_read_are_left_out),
         cmocka_unit_test(rank_0_must_be_there),
         cmocka_unit_test(a_run_that_goes_on),
+        cmocka_unit_test(a_fresh_step_waits),
         cmocka_unit_test(a_network_that_grows),
         cmocka_unit_test(a_network_that_grows_while_it_is_read),
         cmocka_unit_test(damage_is_everybodys),
