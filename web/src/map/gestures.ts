@@ -26,7 +26,7 @@ interface Held {
   pans: boolean;
 }
 
-export function useGestures(ref: RefObject<HTMLElement>, gestures: Gestures): void {
+export function useGestures(ref: RefObject<HTMLElement | null>, gestures: Gestures): void {
   const current = useRef(gestures);
   current.current = gestures;
   useEffect(() => {
