@@ -259,7 +259,8 @@ static void put_line(const drawing *d, int line) {
     label_of(d, &text, first, end);
     put_side(d, first, end);
     bp_page page = bp_page_begin(chart->out, &(bp_report_style){false, chart->width});
-    bp_page_cell(&page, BP_INK_PLAIN, chart->margin - SIDE, false, bytes);
+    bp_page_cell(&page, BP_INK_PLAIN, chart->margin - SIDE - 1, false, bytes);
+    fputc(' ', chart->out);
     const size_t columns = (size_t)chart->columns;
     const size_t group = (size_t)line * (d->half ? 2 : 1);
     for (size_t column = 0; column < columns; column++) {
