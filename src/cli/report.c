@@ -70,9 +70,8 @@ static bp_status open_runs(opened *runs, char *const *paths, size_t n_paths, bp_
         runs->names[i] = name_of(paths[i]);
         if (!runs->names[i]) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for a name");
     }
-    /* Of two runs of one name the paths tell them apart. */
-    for (uint32_t i = 0; runs->n == 2 && i < 2 && strcmp(runs->names[0], runs->names[1]) == 0;
-         i++) {
+    const bool alike = runs->n == 2 && strcmp(runs->names[0], runs->names[1]) == 0;
+    for (uint32_t i = 0; alike && i < 2; i++) { /* their paths tell them apart */
         free(runs->names[i]);
         runs->names[i] = strdup(paths[i]);
         if (!runs->names[i]) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for a name");
