@@ -63,7 +63,7 @@ function Edits({ edits }: { edits: RemedyData["edits"] }) {
 }
 
 export function Remedy({ remedy }: { remedy: RemedyData }) {
-  const code = remedy.code ?? [];
+  const code = remedy.code ? remedy.code.trimEnd().split("\n") : [];
   const diff = remedy.diff ?? [];
   return (
     <div class="remedy">
