@@ -49,7 +49,8 @@ static void label_of(const drawing *d, bp_text *text, uint32_t first, uint32_t e
         bp_text_add(text, "%s", name);
         return;
     }
-    bp_text_add(text, "%" PRIu32, first);
+    const int digits = snprintf(NULL, 0, "%" PRIu32, d->map->view->n_rows - 1);
+    bp_text_add(text, "%*" PRIu32, end - first == 1 ? digits : 0, first);
     if (end - first == 1) {
         bp_text_add(text, " %s", name);
         return;
@@ -304,14 +305,15 @@ static void put_title(const drawing *d) {
     const bp_series series = d->map->series;
     bp_page page = bp_page_begin(
         d->chart->out, &(bp_report_style){d->chart->depth != BP_COLOURS_NONE, d->chart->width});
-    bp_page_pad(&page, SIDE);
-    bp_page_put(&page, BP_INK_BOLD, bp_series_name(series));
     char bytes[256];
     bp_text text;
     bp_text_init(&text, bytes, sizeof bytes);
-    bp_text_add(&text, ", %s of a column: %s", d->map->largest ? "largest" : "mean",
-                bp_series_meaning(series));
-    bp_page_cell(&page, BP_INK_PLAIN, d->chart->width - page.column, false, bytes);
+    bp_text_add(&text, ": %s (%s of a column's steps)", bp_series_meaning(series),
+                d->map->largest ? "largest" : "mean");
+    bp_page_pad(&page, SIDE);
+    bp_page_put(&page, BP_INK_BOLD, bp_series_name(series));
+    const int room = d->chart->width - page.column, wanted = bp_text_columns(bytes);
+    bp_page_cell(&page, BP_INK_PLAIN, wanted < room ? wanted : room, false, bytes);
     bp_chart_end_line(d->chart);
 }
 
