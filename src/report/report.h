@@ -166,6 +166,9 @@ typedef struct bp_glyph {
 } bp_glyph;
 /* text[0 ... n_bytes - 1], n_bytes at least 1. */
 bp_glyph bp_glyph_next(const char *text, size_t n_bytes);
+/* text as XML has it, within elements and within double quotes. XML 1.0 has no way to write most
+ * control characters and two more: they are shown as escapes. */
+void bp_report_xml(FILE *out, const char *text);
 
 /* --- page.c: lines of a given width on a stream ----------------------------------------------- */
 
