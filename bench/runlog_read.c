@@ -134,7 +134,8 @@ static bp_pyramid *open_pyramid(const synthetic_log *log, double *took) {
     bp_pyramid *pyramid;
     bp_error error;
     const double begin = cpu_seconds();
-    if (bp_pyramid_open(&pyramid, log->folder, log->quantities[0], NULL, &error) != BP_OK)
+    if (bp_pyramid_open(&pyramid, log->folder, bp_series_of(log->quantities[0]), NULL, &error) !=
+        BP_OK)
         fail(error.text);
     *took = cpu_seconds() - begin;
     return pyramid;

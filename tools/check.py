@@ -214,8 +214,9 @@ def check_sanitizers() -> Count:
         "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     }
-    # Whole trainings and benches run through nothing that the other tests do not.
-    return one(True) + meson_tests("sanitize", "--no-suite=learning", "--no-suite=bench", env=env)
+    # Whole trainings, series of kills and benches run through nothing that the other tests do not.
+    left_out = ("learning", "kills", "bench")
+    return one(True) + meson_tests("sanitize", *(f"--no-suite={name}" for name in left_out), env=env)
 
 
 def check_threads() -> Count:
@@ -315,7 +316,7 @@ STAGES = [
     Stage("install", check_install, "a program that knows pkg-config alone"),
     Stage("warnings", check_warnings, "build with warnings as errors"),
     Stage("tidy", check_tidy, "clang-tidy finds nothing in the library, the command, the binding"),
-    Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests but learning and benches"),
+    Stage("sanitize", check_sanitizers, "address and undefined sanitizers, all tests but learning, kills and benches"),
     Stage("threads", check_threads, "thread sanitizer, the tests in which threads meet"),
     Stage("python", check_python, "the installed Python package"),
     Stage("pytorch", check_pytorch, "the installed Python package watches PyTorch", torch=True),

@@ -120,20 +120,59 @@ need_tools() {
     cp -- "$file" "$stamp"
 }
 
-# A hash over all that the installed command and package are made of.
-inputs() {
+# A Node.js that can bundle the page, with npm, on the PATH: the system's, else PyPI's in .venv.
+need_node() {
+    if command -v npm >/dev/null && node - >>"$log" 2>&1 <<'NODE'; then
+const [major, minor] = process.versions.node.split(".").map(Number);
+console.log("Node.js", process.versions.node);
+process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1);
+NODE
+        say "Node.js: there ($(node --version))"
+        return
+    fi
+    need_tools "to bundle the page: Node.js; no npm with Node.js 20.19 or 22.12 at least is on the PATH" \
+        "$root/tools/requirements-page.txt"
+    export PATH="$venv/bin:$PATH"
+}
+
+# A hash over the files below these places of the clone that are not made by tools.
+hash_of() {
     (
         cd -- "$root" || exit
-        "$venv/bin/python" --version
-        pkg-config --modversion ompi-c 2>&1 # MPI that came later is built in
-        find src include python data tools meson.build meson.options pyproject.toml LICENSE \
-            -type f -not -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+        find "$@" -type f -not -name '*.pyc' -not -path 'web/node_modules/*' -not -path 'web/dist/*' -print0 |
+            LC_ALL=C sort -z | xargs -0 sha256sum
     ) | sha256sum
+}
+
+# The page is bundled where its sources changed. Without it all works but what is looked at in a
+# browser: ./start goes on and says so, ./check does not.
+need_page() {
+    local stamp="$root/web/dist/inputs" now
+    now=$(hash_of web tools/page.sh)
+    if [ -f "$root/web/dist/page.html" ] && [ "$(cat -- "$stamp" 2>/dev/null)" = "$now" ]; then
+        say "page: bundled and up to date"
+        return
+    fi
+    rm -f -- "$stamp"
+    if need_node && say "page: bundling it (web/, with what its lockfile names from npm's registry)" &&
+        logged "$root/tools/page.sh"; then
+        printf '%s\n' "$now" >"$stamp"
+        return
+    fi
+    return 1
+}
+
+# A hash over all that the installed command and package are made of.
+inputs() {
+    "$venv/bin/python" --version
+    pkg-config --modversion ompi-c 2>&1 # MPI that came later is built in
+    hash_of src include python data tools meson.build meson.options pyproject.toml LICENSE
+    cat -- "$root/web/dist/page.html" 2>/dev/null
 }
 
 need_backprobe() {
     local stamp="$venv/.backprobe-inputs" now
-    now=$(inputs)
+    now=$(inputs | sha256sum)
     if [ -f "$stamp" ] && [ "$(cat -- "$stamp")" = "$now" ] && [ -x "$venv/bin/backprobe" ]; then
         say "backprobe: installed and up to date"
         return
@@ -151,10 +190,24 @@ need_backprobe() {
     printf '%s\n' "$now" >"$stamp"
 }
 
+set_up_page() {
+    local advice="check the network (npm's registry; npm_config_registry and PIP_INDEX_URL name others), then run ./$me again"
+    (need_page) && return
+    [ "$me" = check ] && fail "the page could not be bundled" "$advice"
+    tail -n 5 -- "$log" >&2
+    if [ -f "$root/web/dist/page.html" ]; then
+        say "page: it could not be bundled anew (above is why); the one from before stays"
+    else
+        say "page: it could not be bundled (above is why), so \`report\` and \`serve\` have none to show; all else works"
+    fi
+    say "what to do: $advice"
+}
+
 set_up() {
     open_log
     need_packages "compiler, Python headers, OpenBLAS, libyaml, json-c, zlib" "${build_packages[@]}"
     need_venv
     need_tools "to build: Meson, ninja, meson-python" "$root/tools/requirements-build.txt"
+    set_up_page
     need_backprobe
 }

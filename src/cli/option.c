@@ -191,6 +191,20 @@ int bp_options_parse(const bp_command *command, int argc, char **argv, void *opt
     return -1;
 }
 
+bool bp_parse_size(const char *text, uint64_t *n_bytes) {
+    static const char units[] = "KMGT";
+    char number[32];
+    int64_t size = 0;
+    const size_t length = strlen(text);
+    const char *unit = length > 0 ? strchr(units, text[length - 1]) : NULL;
+    const unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    snprintf(number, sizeof number, "%.*s", (int)(length - (unit ? 1 : 0)), text);
+    if (length >= sizeof number || !bp_parse_integer(number, &size)) return false;
+    if (size <= 0 || size > INT64_MAX >> shift) return false;
+    *n_bytes = (uint64_t)size << shift;
+    return true;
+}
+
 void bp_options_free(const bp_command *command, void *options) {
     for (const bp_option *o = command->options; o->name; o++)
         if (o->kind == BP_OPTION_LIST) free(((bp_words *)variable(options, o))->items);

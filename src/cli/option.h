@@ -82,6 +82,8 @@ typedef struct bp_common_options {
  * Returns -1 to go on; otherwise the exit code: 0 after --help, 2 after a usage error. */
 int bp_options_parse(const bp_command *command, int argc, char **argv, void *options,
                      bp_words *arguments);
+/* "500M", "2G" or bytes, at least 1; K, M, G, T are powers of 1024. */
+BP_MUST_USE bool bp_parse_size(const char *text, uint64_t *n_bytes);
 /* "train: text" and where help is; gives the exit code. */
 int bp_usage_error(const bp_command *command, const char *format, ...) BP_PRINTF(2, 3);
 void bp_options_free(const bp_command *command, void *options);

@@ -225,21 +225,11 @@ static int read_budget(train_options *given) {
                           given->budget);
 }
 
-/* "500M", "2G" or bytes; 1M at least, so that there is something to thin. */
+/* 1M at least, so that there is something to thin. */
 static int read_max_log(train_options *given) {
-    static const char units[] = "KMGT";
-    char number[32];
-    int64_t size = 0;
-    const size_t length = given->max_log ? strlen(given->max_log) : 0;
-    if (!given->max_log) return BP_EXIT_GOOD;
-    const char *unit = length > 0 ? strchr(units, given->max_log[length - 1]) : NULL;
-    const unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-    snprintf(number, sizeof number, "%.*s", (int)(length - (unit ? 1 : 0)), given->max_log);
-    const bool is_number = length < sizeof number && bp_parse_integer(number, &size);
-    if (is_number && size > 0 && size <= INT64_MAX >> shift) {
-        given->max_log_bytes = (uint64_t)size << shift;
-        if (given->max_log_bytes >= (uint64_t)1 << 20) return BP_EXIT_GOOD;
-    }
+    if (!given->max_log || (bp_parse_size(given->max_log, &given->max_log_bytes) &&
+                            given->max_log_bytes >= (uint64_t)1 << 20))
+        return BP_EXIT_GOOD;
     return bp_usage_error(&bp_command_train,
                           "--max-log: expected a size of at least 1M, such as 500M or 2G, got '%s'",
                           given->max_log);

@@ -12,6 +12,7 @@ typedef struct bp_quantity_entry {
     uint32_t number; /* pinned; ascending from entry to entry */
     bp_quantity_codec codec;
     bp_quantity_rows rows;
+    const char *meaning;
 } bp_quantity_entry;
 
 extern const bp_quantity_entry bp_quantity_table[BP_N_QUANTITIES];

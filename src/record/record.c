@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define QUANTITY_ENTRY(id, name, number, codec, rows, meaning) \
-    [BP_Q_##id] = {name, number, BP_CODEC_##codec, BP_ROWS_##rows},
+    [BP_Q_##id] = {name, number, BP_CODEC_##codec, BP_ROWS_##rows, meaning},
 const bp_quantity_entry bp_quantity_table[BP_N_QUANTITIES] = {BP_QUANTITIES(QUANTITY_ENTRY)};
 
 const char *bp_quantity_name(bp_quantity quantity) {

@@ -8,6 +8,7 @@
 
 #define SCHEMA "backprobe.findings/1"
 #define LINE_SCHEMA "backprobe.finding/1"
+#define MAX_DIFF_LINES 100u
 
 static json_object *layer_of(bp_json_builder *b, const bp_layer *layer) {
     json_object *object = bp_json_checked(b, json_object_new_object());
@@ -197,11 +198,35 @@ static json_object *code_of(bp_json_builder *b, const bp_remedy *remedy) {
     return code;
 }
 
-static json_object *remedy_of(bp_json_builder *b, const bp_model *model,
+static json_object *diff_line_of(bp_json_builder *b, const bp_diff_line *line) {
+    json_object *object = bp_json_checked(b, json_object_new_object());
+    char *text = strndup(line->text, line->n_bytes);
+    bp_json_add(b, object, "added", bp_json_boolean(b, line->added));
+    bp_json_add(b, object, "line", bp_json_integer(b, line->number));
+    bp_json_add(b, object, "text", text ? bp_json_text(b, text) : bp_json_checked(b, NULL));
+    free(text);
+    return object;
+}
+
+/* What becomes of the lines of the network file; null where there is none, or where the edits do
+ * not fit it, or change more of it than anybody would read. */
+static json_object *diff_of(bp_json_builder *b, const bp_report_run *run, const bp_remedy *remedy) {
+    if (!run->network_text || !run->edited || remedy->n_edits == 0) return NULL;
+    const char *edited = run->edited(run->context, remedy->edits, remedy->n_edits);
+    if (!edited) return NULL;
+    bp_diff_line lines[MAX_DIFF_LINES];
+    const uint32_t n = bp_diff_lines(run->network_text, edited, lines, MAX_DIFF_LINES);
+    if (n == 0 || n > MAX_DIFF_LINES) return NULL;
+    json_object *array = bp_json_checked(b, json_object_new_array());
+    for (uint32_t i = 0; i < n; i++) bp_json_append(b, array, diff_line_of(b, &lines[i]));
+    return array;
+}
+
+static json_object *remedy_of(bp_json_builder *b, const bp_report_run *run,
                               const bp_finding *finding) {
     bp_remedy *remedy = NULL;
     if (finding->parent >= 0) return NULL; /* mended with its cause */
-    if (bp_remedy_open(&remedy, model, finding, NULL, NULL) != BP_OK || !remedy) return NULL;
+    if (bp_remedy_open(&remedy, run->model, finding, NULL, NULL) != BP_OK || !remedy) return NULL;
     json_object *object = bp_json_checked(b, json_object_new_object());
     json_object *edits = bp_json_checked(b, json_object_new_array());
     for (uint32_t i = 0; i < remedy->n_edits; i++) {
@@ -214,6 +239,7 @@ static json_object *remedy_of(bp_json_builder *b, const bp_model *model,
     bp_json_add(b, object, "reason", bp_json_text(b, remedy->reason));
     bp_json_add(b, object, "edits", edits);
     bp_json_add(b, object, "code", code_of(b, remedy));
+    bp_json_add(b, object, "diff", diff_of(b, run, remedy));
     bp_remedy_close(remedy);
     return object;
 }
@@ -237,7 +263,7 @@ json_object *bp_json_finding(bp_json_builder *b, const bp_report_run *run,
     bp_json_add(b, object, "evidence", evidence_of(b, finding));
     bp_json_add(b, object, "gains", gains_of(b, finding));
     bp_json_add(b, object, "symptoms", symptoms_of(b, finding));
-    bp_json_add(b, object, "remedy", remedy_of(b, model, finding));
+    bp_json_add(b, object, "remedy", remedy_of(b, run, finding));
     return object;
 }
 
@@ -256,31 +282,34 @@ static json_object *findings_of(bp_json_builder *b, const bp_report_run *run,
     return array;
 }
 
-bp_status bp_report_json(char **text, const bp_report_run *run, bool pretty, bp_error *error) {
-    bp_json_builder b = {false};
+json_object *bp_json_findings(bp_json_builder *b, const bp_report_run *run) {
     bp_diagnosis_overview overview;
     bp_diagnosis_overview_of(run->diagnosis, &overview);
     bp_findings findings;
     bp_findings_choose(&findings, run->diagnosis, run->model, run->choice);
-    json_object *document = bp_json_checked(&b, json_object_new_object());
-    bp_json_add(&b, document, "schema", bp_json_text(&b, SCHEMA));
-    bp_json_add(&b, document, "version", bp_json_text(&b, bp_version()));
-    bp_json_add(&b, document, "run", bp_json_text(&b, run->name));
-    bp_json_add(&b, document, "network", network_of(&b, run->model));
-    bp_json_add(&b, document, "end", bp_json_text(&b, bp_run_end_name(run->end)));
-    bp_json_add(&b, document, "steps", steps_of(&b, &overview));
-    bp_json_add(&b, document, "loss", loss_of(&b, &overview, bp_model_recipe(run->model)));
-    bp_json_add(&b, document, "backward_span_log",
-                bp_json_measured(&b, overview.backward_span_log));
-    bp_json_add(&b, document, "not_observed",
-                bp_json_text(&b, overview.not_observed ? overview.not_observed : ""));
-    bp_json_add(&b, document, "not_judged", not_judged_of(&b, run->diagnosis));
-    bp_json_add(&b, document, "damage", damage_of(&b, run->damage));
-    bp_json_add(&b, document, "watching", watching_of(&b, run->watching));
-    bp_json_add(&b, document, "ranks", ranks_of(&b, run));
-    bp_json_add(&b, document, "ignored", bp_json_count(&b, findings.n_ignored));
-    bp_json_add(&b, document, "findings", findings_of(&b, run, &findings, -1));
-    return bp_json_finish(&b, document, pretty, text, error);
+    json_object *document = bp_json_checked(b, json_object_new_object());
+    bp_json_add(b, document, "schema", bp_json_text(b, SCHEMA));
+    bp_json_add(b, document, "version", bp_json_text(b, bp_version()));
+    bp_json_add(b, document, "run", bp_json_text(b, run->name));
+    bp_json_add(b, document, "network", network_of(b, run->model));
+    bp_json_add(b, document, "end", bp_json_text(b, bp_run_end_name(run->end)));
+    bp_json_add(b, document, "steps", steps_of(b, &overview));
+    bp_json_add(b, document, "loss", loss_of(b, &overview, bp_model_recipe(run->model)));
+    bp_json_add(b, document, "backward_span_log", bp_json_measured(b, overview.backward_span_log));
+    bp_json_add(b, document, "not_observed",
+                bp_json_text(b, overview.not_observed ? overview.not_observed : ""));
+    bp_json_add(b, document, "not_judged", not_judged_of(b, run->diagnosis));
+    bp_json_add(b, document, "damage", damage_of(b, run->damage));
+    bp_json_add(b, document, "watching", watching_of(b, run->watching));
+    bp_json_add(b, document, "ranks", ranks_of(b, run));
+    bp_json_add(b, document, "ignored", bp_json_count(b, findings.n_ignored));
+    bp_json_add(b, document, "findings", findings_of(b, run, &findings, -1));
+    return document;
+}
+
+bp_status bp_report_json(char **text, const bp_report_run *run, bool pretty, bp_error *error) {
+    bp_json_builder b = {false};
+    return bp_json_finish(&b, bp_json_findings(&b, run), pretty, text, error);
 }
 
 bp_status bp_report_finding_json(char **text, const bp_report_run *run, const bp_finding *finding,

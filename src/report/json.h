@@ -29,5 +29,7 @@ bp_status bp_json_finish(bp_json_builder *b, json_object *document, bool pretty,
 /* --- json.c: a finding with all but its consequences, as backprobe.findings/1 has it. */
 json_object *bp_json_finding(bp_json_builder *b, const bp_report_run *run,
                              const bp_finding *finding);
+/* The whole document backprobe.findings/1. */
+json_object *bp_json_findings(bp_json_builder *b, const bp_report_run *run);
 
 #endif

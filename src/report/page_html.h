@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The page that runs are looked at with: web/dist/page.html as it was when this was built. One file,
- * which asks a server (server), or finds its data in itself (html.c). */
+/* The page that runs are looked at with: web/dist/page.html as it was when this was built. One
+ * file, which asks a server (server), or finds its data in itself (html.c). */
 #ifndef BP_REPORT_PAGE_HTML_H
 #define BP_REPORT_PAGE_HTML_H
 

@@ -12,9 +12,11 @@ typedef struct bp_run_facts {
     double read_fraction;  /* share of the log that the findings rest on, 0 ... 1 */
     uint64_t columns;      /* bp_replay.columns: which series there are */
     uint32_t view_columns; /* an embedded run: at most so many columns a tile; 0: as asked */
+    const char *const *histograms; /* names of the roles of which there are some; may be NULL */
+    uint32_t n_histograms;
 } bp_run_facts;
 
-/* One line and a newline; *text is released with free(). */
+/* One line and a newline; *text is released with free(). Its name is run->name. */
 BP_MUST_USE bp_status bp_run_document(char **text, const bp_report_run *run,
                                       const bp_run_facts *facts, bp_error *error);
 

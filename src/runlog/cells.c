@@ -21,10 +21,9 @@ static size_t element_bytes(const bp_cells *cells) {
     return cells->codes ? sizeof(uint16_t) : sizeof(double);
 }
 
-bool bp_cells_init(bp_cells *cells, bp_quantity quantity, uint32_t n_rows, const double *table,
+bool bp_cells_init(bp_cells *cells, bp_series series, uint32_t n_rows, const double *table,
                    const bp_allocator *allocator) {
-    *cells =
-        (bp_cells){.codes = bp_column_element_bytes(quantity) == 2, .n = n_rows, .table = table};
+    *cells = (bp_cells){.codes = bp_series_is_log16(series), .n = n_rows, .table = table};
     const size_t n = n_rows, reals = n * sizeof(double), counts = n * sizeof(uint32_t);
     cells->block_bytes = 4 * reals + 2 * counts + n;
     uint8_t *at = cells->block = bp_allocate(allocator, cells->block_bytes, 1);

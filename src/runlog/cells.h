@@ -6,7 +6,7 @@
 #ifndef BP_RUNLOG_CELLS_H
 #define BP_RUNLOG_CELLS_H
 
-#include "record/column.h"
+#include "record/series.h"
 #include "runlog/pyramid.h"
 
 typedef struct bp_cells {
@@ -23,7 +23,7 @@ typedef struct bp_cells {
 } bp_cells;
 
 /* table: bp_log16_fill_table's; borrowed until finish; not looked at where elements are f64. */
-BP_MUST_USE bool bp_cells_init(bp_cells *cells, bp_quantity quantity, uint32_t n_rows,
+BP_MUST_USE bool bp_cells_init(bp_cells *cells, bp_series series, uint32_t n_rows,
                                const double *table, const bp_allocator *allocator);
 void bp_cells_finish(bp_cells *cells, const bp_allocator *allocator);
 void bp_cells_clear(bp_cells *cells);

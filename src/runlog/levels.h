@@ -33,7 +33,8 @@ struct bp_pyramid {
     bp_allocator allocator;
     char *run, *folder;
     size_t folder_bytes, path_bytes;
-    bp_quantity quantity;
+    bp_series series;
+    bp_series_maker maker; /* of the network as the reader opened it */
     bool in_memory;
     uint64_t memory_bytes;
     bp_runlog_reader *reader;

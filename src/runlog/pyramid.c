@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define VERSION 1u
+#define VERSION 2u
 #define MAGIC \
     "\x89"    \
     "BPPYR\r\n"
@@ -26,31 +26,35 @@ typedef enum outcome { GOOD, STALE, UNWRITABLE, NO_MEMORY } outcome;
 
 /* --- levels --------------------------------------------------------------------------------- */
 
+static size_t element_bytes(const bp_pyramid *pyramid) {
+    return bp_series_is_log16(pyramid->series) ? sizeof(uint16_t) : sizeof(double);
+}
+
 static void make_header(const bp_pyramid *pyramid, unsigned shift,
                         uint8_t header[BP_STORE_HEADER_BYTES]) {
     memset(header, 0, BP_STORE_HEADER_BYTES);
     memcpy(header, MAGIC, 8);
     bp_put_u32(header + 8, VERSION);
-    bp_put_u32(header + 12, (uint32_t)pyramid->quantity);
+    bp_put_u32(header + 12, bp_series_number(pyramid->series));
     bp_put_u64(header + 16, bp_runlog_reader_run(pyramid->reader));
     bp_put_u32(header + 24, shift);
     bp_put_u32(header + BASE_AT, pyramid->base_bits);
     bp_put_u32(header + 32, pyramid->n_rows);
-    bp_put_u32(header + 36, (uint32_t)bp_column_element_bytes(pyramid->quantity));
+    bp_put_u32(header + 36, (uint32_t)element_bytes(pyramid));
 }
 
-/* The name has the quantity, for who looks at the folder, and the level. */
+/* The name has the series, for who looks at the folder, and the level. */
 static bool make_path(bp_pyramid *pyramid, unsigned k) {
     char *path = bp_allocate(&pyramid->allocator, pyramid->path_bytes, 1);
     pyramid->levels[k].path = path;
     if (!path) return false;
     snprintf(path, pyramid->path_bytes, "%s/%s-%u.pyramid", pyramid->folder,
-             bp_quantity_name(pyramid->quantity), k);
+             bp_series_name(pyramid->series), k);
     return true;
 }
 
 static size_t slot_bytes(const bp_pyramid *pyramid, unsigned k) {
-    const size_t row = pyramid->n_rows * bp_column_element_bytes(pyramid->quantity);
+    const size_t row = pyramid->n_rows * element_bytes(pyramid);
     return BP_SLOT_HEAD_BYTES + (k == 0 ? row : 4 * row);
 }
 
@@ -62,8 +66,14 @@ static bool begin_level(bp_pyramid *pyramid, unsigned k) {
     bp_store_init(&level->store, pyramid->io, &pyramid->allocator,
                   pyramid->in_memory ? NULL : level->path, header, slot_bytes(pyramid, k));
     level->given_up = level->is_open = false;
-    return k == 0 || bp_cells_init(&level->cells, pyramid->quantity, pyramid->n_rows,
-                                   pyramid->table, &pyramid->allocator);
+    return k == 0 || bp_cells_init(&level->cells, pyramid->series, pyramid->n_rows, pyramid->table,
+                                   &pyramid->allocator);
+}
+
+static void close_reader(bp_pyramid *pyramid) {
+    bp_series_maker_finish(&pyramid->maker, &pyramid->allocator);
+    bp_runlog_reader_close(pyramid->reader);
+    pyramid->reader = NULL;
 }
 
 static void end_levels(bp_pyramid *pyramid) {
@@ -73,15 +83,14 @@ static void end_levels(bp_pyramid *pyramid) {
         bp_cells_finish(&level->cells, &pyramid->allocator);
     }
     bp_cells_finish(&pyramid->column, &pyramid->allocator);
-    bp_runlog_reader_close(pyramid->reader);
-    pyramid->reader = NULL;
+    close_reader(pyramid);
     pyramid->last_step = -1;
 }
 
 static outcome begin_levels(bp_pyramid *pyramid) {
     for (unsigned k = 0; k < BP_LEVELS; k++)
         if (!begin_level(pyramid, k)) return NO_MEMORY;
-    if (!bp_cells_init(&pyramid->column, pyramid->quantity, pyramid->n_rows, pyramid->table,
+    if (!bp_cells_init(&pyramid->column, pyramid->series, pyramid->n_rows, pyramid->table,
                        &pyramid->allocator))
         return NO_MEMORY;
     return GOOD;
@@ -131,18 +140,18 @@ static outcome close_bins(bp_pyramid *pyramid, uint64_t step) {
     return GOOD;
 }
 
-static outcome add_values(bp_pyramid *pyramid, const bp_column *column) {
+static outcome add_values(bp_pyramid *pyramid, const bp_sources *sources) {
     bp_level *values = pyramid->levels, *first = values + 1;
     uint8_t *slot = bp_store_next(&values->store);
     if (!slot) return NO_MEMORY;
     uint8_t *elements = slot + BP_SLOT_HEAD_BYTES;
-    if (!bp_column_spread(column, elements, pyramid->n_rows)) return GOOD; /* damaged: not there */
-    const uint64_t step = (uint64_t)column->step;
+    if (!bp_series_make(&pyramid->maker, sources, elements)) return GOOD; /* nothing, or damaged */
+    const uint64_t step = (uint64_t)sources->step;
     outcome done = close_bins(pyramid, step);
     if (done != GOOD) return done;
     open_bin(first, step >> first->shift);
     bp_cells_add_values(&first->cells, elements);
-    pyramid->last_step = column->step;
+    pyramid->last_step = sources->step;
     if (values->given_up) return GOOD;
     const bp_runlog_position place = bp_runlog_reader_tell(pyramid->reader);
     const bp_slot_head head = {.kind = BP_SLOT_VALUES,
@@ -174,20 +183,25 @@ static outcome flush(bp_pyramid *pyramid) {
     return GOOD;
 }
 
+static bool has_more_layers(const bp_pyramid *pyramid, const bp_sources *sources) {
+    return sources->n_layers > bp_model_n_layers(bp_runlog_reader_model(pyramid->reader));
+}
+
+static bool has_more_rows(const bp_pyramid *pyramid, const bp_sources *sources) {
+    return bp_series_is_of_layers(pyramid->series) && sources->n_layers + 1 > pyramid->n_rows;
+}
+
 /* All that the log has behind what was taken. */
 static outcome take_log(bp_pyramid *pyramid, bp_status *status, bp_error *error) {
     for (;;) {
-        bp_column column;
-        bool found;
-        *status = bp_runlog_reader_next_column(pyramid->reader, pyramid->quantity, &column, &found,
-                                               error);
+        const bp_sources *sources;
+        *status = bp_runlog_reader_next_sources(pyramid->reader, pyramid->series, &sources, error);
         if (*status != BP_OK) return GOOD;
-        if (!found) return flush(pyramid);
+        if (!sources) return flush(pyramid);
         /* A run that was resumed meanwhile, or whose network grew. */
-        if (column.step < pyramid->last_step ||
-            bp_column_rows(pyramid->quantity, column.n_layers) > pyramid->n_rows)
-            return STALE;
-        const outcome done = add_values(pyramid, &column);
+        if (has_more_layers(pyramid, sources)) continue; /* damaged: than the network ever had */
+        if (sources->step < pyramid->last_step || has_more_rows(pyramid, sources)) return STALE;
+        const outcome done = add_values(pyramid, sources);
         if (done != GOOD) return done;
         give_up_some(pyramid);
     }
@@ -281,28 +295,28 @@ static bp_status open_reader(bp_pyramid *pyramid, bp_error *error) {
     const bp_status status = bp_runlog_reader_open_through(
         &pyramid->reader, pyramid->io, pyramid->run, &pyramid->allocator, error);
     if (status != BP_OK) return status;
-    const uint32_t n_layers = bp_model_n_layers(bp_runlog_reader_model(pyramid->reader));
-    pyramid->n_rows = bp_column_rows(pyramid->quantity, n_layers);
+    if (!bp_series_maker_init(&pyramid->maker, pyramid->series,
+                              bp_runlog_reader_model(pyramid->reader), &pyramid->allocator))
+        return bp_fail(error, BP_ERROR_MEMORY, "no memory to view %s", pyramid->run);
+    pyramid->n_rows = pyramid->maker.n_rows;
     return BP_OK;
 }
 
-/* Bins of level 1 hold four records or more, also of a quantity that few steps have. */
+/* Bins of level 1 hold four records or more, also of a series that few steps have. */
 static bp_status choose_base(bp_pyramid *pyramid, bp_error *error) {
     int64_t first = 0, last = 0;
     uint64_t n = 0;
     pyramid->base_bits = BP_LEVEL_BITS;
-    bp_column column;
-    bool found = true;
     while (n < SPACING_RECORDS) {
-        const bp_status status = bp_runlog_reader_next_column(pyramid->reader, pyramid->quantity,
-                                                              &column, &found, error);
+        const bp_sources *sources;
+        const bp_status status =
+            bp_runlog_reader_next_sources(pyramid->reader, pyramid->series, &sources, error);
         if (status != BP_OK) return status;
-        if (!found) break;
-        if (n++ == 0) first = column.step;
-        last = column.step;
+        if (!sources) break;
+        if (n++ == 0) first = sources->step;
+        last = sources->step;
     }
-    bp_runlog_reader_close(pyramid->reader);
-    pyramid->reader = NULL;
+    close_reader(pyramid);
     const uint64_t spacing = n > 1 && last > first ? (uint64_t)(last - first) / (n - 1) : 1;
     while (pyramid->base_bits < MAX_BASE_BITS && 1u << pyramid->base_bits < 3 * spacing)
         pyramid->base_bits += BP_LEVEL_BITS;
@@ -407,7 +421,7 @@ static bool allocate(bp_pyramid *pyramid, const char *run) {
     return true;
 }
 
-bp_status bp_pyramid_open(bp_pyramid **pyramid, const char *run, bp_quantity quantity,
+bp_status bp_pyramid_open(bp_pyramid **pyramid, const char *run, bp_series series,
                           const bp_pyramid_options *options, bp_error *error) {
     const int saved = errno;
     const bp_allocator *allocator = bp_allocator_or_system(options ? &options->allocator : NULL);
@@ -415,12 +429,12 @@ bp_status bp_pyramid_open(bp_pyramid **pyramid, const char *run, bp_quantity qua
     if (!opened) return bp_fail(error, BP_ERROR_MEMORY, "no memory to view %s", run);
     opened->allocator = *allocator;
     opened->io = options && options->io ? options->io : &bp_io_system;
-    opened->quantity = quantity;
+    opened->series = series;
     opened->in_memory = options && options->in_memory;
     opened->memory_bytes = options && options->memory_bytes ? options->memory_bytes : MEMORY_BYTES;
     for (unsigned k = 0; k < BP_LEVELS; k++) opened->levels[k].store.file = -1;
-    bp_status status = (unsigned)quantity < BP_N_QUANTITIES ? BP_OK : BP_ERROR_ARGUMENT;
-    if (status != BP_OK) bp_fail(error, status, "there is no quantity %u", (unsigned)quantity);
+    bp_status status = (unsigned)series < BP_N_SERIES ? BP_OK : BP_ERROR_ARGUMENT;
+    if (status != BP_OK) bp_fail(error, status, "there is no series %u", (unsigned)series);
     if (status == BP_OK && !allocate(opened, run))
         status = bp_fail(error, BP_ERROR_MEMORY, "no memory to view %s", run);
     if (status == BP_OK) status = bp_pyramid_build(opened, false, error);

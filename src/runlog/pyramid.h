@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A quantity of a whole run at every zoom, in time that does not depend on the number of steps: its
+/* A series of a whole run at every zoom, in time that does not depend on the number of steps: its
  * values, and bins of 4, 16, 64, ... steps with smallest, largest, mean and last. Derived from the
  * log and kept beside it, in RUN/pyramid, from where it may be deleted at any time; never trusted:
  * what does not fit the log or its own checksums is built again, and where nothing can be written
@@ -7,6 +7,7 @@
 #ifndef BP_RUNLOG_PYRAMID_H
 #define BP_RUNLOG_PYRAMID_H
 
+#include "record/series.h"
 #include "runlog/runlog.h"
 
 #define BP_VIEW_HAS_NAN 1u
@@ -39,12 +40,12 @@ typedef struct bp_pyramid_options {
 } bp_pyramid_options;
 
 /* run: a run folder. Takes all that the log holds now. */
-BP_MUST_USE bp_status bp_pyramid_open(bp_pyramid **pyramid, const char *run, bp_quantity quantity,
+BP_MUST_USE bp_status bp_pyramid_open(bp_pyramid **pyramid, const char *run, bp_series series,
                                       const bp_pyramid_options *options, bp_error *error);
 void bp_pyramid_close(bp_pyramid *pyramid);
 /* Takes what the log has got since. */
 BP_MUST_USE bp_status bp_pyramid_update(bp_pyramid *pyramid, bp_error *error);
-/* The last step that has the quantity; -1 when there is none. */
+/* The last step that has the series; -1 when there is none. */
 int64_t bp_pyramid_last_step(const bp_pyramid *pyramid);
 /* False: nothing is kept beside the run. */
 bool bp_pyramid_is_kept(const bp_pyramid *pyramid);

@@ -33,9 +33,9 @@ struct bp_runlog_reader {
     uint64_t steps_read;
     loss_run losses;
     bp_event event;
-    bool peeks; /* gives columns */
-    bp_quantity peeked;
-    bp_column column;
+    bool peeks; /* gives sources of a series */
+    bp_series peeked;
+    bp_sources sources;
     bp_event_watch watching;
     bool has_watching;
     bool at_end;      /* of what is there; more may come */
@@ -200,12 +200,12 @@ static bool is_void(const bp_runlog_reader *reader, int64_t step) {
 
 static given peek_step(bp_runlog_reader *reader, const bp_scan_event *event) {
     bool found;
-    if (bp_column_find(&reader->column, &found, reader->peeked, event->payload,
-                       event->frame.n_bytes) != BP_OK) {
+    if (bp_sources_find(&reader->sources, &found, reader->peeked, event->payload,
+                        event->frame.n_bytes) != BP_OK) {
         note_record_damage(reader, event, "a step whose columns cannot be told apart");
         return NOTHING;
     }
-    return found && !is_void(reader, reader->column.step) ? A_STEP : NOTHING;
+    return found && !is_void(reader, reader->sources.step) ? A_STEP : NOTHING;
 }
 
 /* Without memory for it reading goes on as before. */
@@ -253,7 +253,7 @@ static void take_losses(bp_runlog_reader *reader, const bp_scan_event *event) {
 /* The next of the losses that is not void. */
 static bool give_loss(bp_runlog_reader *reader) {
     loss_run *losses = &reader->losses;
-    if (reader->peeks && reader->peeked != BP_Q_LOSS) losses->left = 0;
+    if (reader->peeks && reader->peeked != bp_series_of(BP_Q_LOSS)) losses->left = 0;
     while (losses->left > 0) {
         const int64_t step = losses->step;
         const uint8_t *at = losses->values.bytes + losses->values.position;
@@ -262,7 +262,7 @@ static bool give_loss(bp_runlog_reader *reader) {
         if (losses->left > 0) losses->step++;
         if (is_void(reader, step)) continue;
         if (reader->peeks) {
-            reader->column = bp_column_of_loss(step, at);
+            bp_sources_of_loss(&reader->sources, step, at);
             return true;
         }
         bp_record_clear(&reader->record);
@@ -489,21 +489,18 @@ bp_status bp_runlog_reader_next(bp_runlog_reader *reader, const bp_record **reco
     return status;
 }
 
-/* --- one quantity of many steps --------------------------------------------------------------- */
+/* --- one series of many steps ----------------------------------------------------------------- */
 
-bp_status bp_runlog_reader_next_column(bp_runlog_reader *reader, bp_quantity quantity,
-                                       bp_column *column, bool *found, bp_error *error) {
+bp_status bp_runlog_reader_next_sources(bp_runlog_reader *reader, bp_series series,
+                                        const bp_sources **sources, bp_error *error) {
     const int saved = errno;
     given what;
     bp_status status;
     reader->peeks = true;
-    reader->peeked = quantity;
+    reader->peeked = series;
     do status = next_entry(reader, &what, error);
     while (status == BP_OK && what == AN_EVENT);
-    if (status == BP_OK) {
-        *found = what == A_STEP;
-        if (*found) *column = reader->column;
-    }
+    if (status == BP_OK) *sources = what == A_STEP ? &reader->sources : NULL;
     errno = saved;
     return status;
 }

@@ -3,7 +3,7 @@
 #ifndef BP_RUNLOG_READER_H
 #define BP_RUNLOG_READER_H
 
-#include "record/column.h"
+#include "record/series.h"
 #include "runlog/runlog.h"
 
 /* io: borrowed until close. */
@@ -11,7 +11,7 @@ BP_MUST_USE bp_status bp_runlog_reader_open_through(bp_runlog_reader **reader, c
                                                     const char *path, const bp_allocator *allocator,
                                                     bp_error *error);
 
-/* --- one quantity of many steps -------------------------------------------------------------- */
+/* --- one series of many steps ---------------------------------------------------------------- */
 
 /* Where a reader stands: behind what it gave last. */
 typedef struct bp_runlog_position {
@@ -20,10 +20,11 @@ typedef struct bp_runlog_position {
     uint64_t sequence; /* of the next record; those before were given */
 } bp_runlog_position;
 
-/* As bp_runlog_reader_next, but only records that have this quantity; *column is borrowed until the
- * next call. *found is false at the end. A reader is asked either for this or for records. */
-BP_MUST_USE bp_status bp_runlog_reader_next_column(bp_runlog_reader *reader, bp_quantity quantity,
-                                                   bp_column *column, bool *found, bp_error *error);
+/* As bp_runlog_reader_next, but only what records that have this series say of it; *sources is
+ * borrowed until the next call, NULL at the end. A reader is asked either for this or for records.
+ */
+BP_MUST_USE bp_status bp_runlog_reader_next_sources(bp_runlog_reader *reader, bp_series series,
+                                                    const bp_sources **sources, bp_error *error);
 bp_runlog_position bp_runlog_reader_tell(const bp_runlog_reader *reader);
 /* Of a reader that gave nothing yet. BP_ERROR_INPUT when the run has no such segment. */
 BP_MUST_USE bp_status bp_runlog_reader_jump(bp_runlog_reader *reader,

@@ -124,23 +124,23 @@ static void read_all(memory_file *file, const bp_io *io) {
     bp_runlog_reader_close(reader);
 }
 
-/* A column that is picked out has the steps in their order, as records have. */
-static void read_columns(const bp_io *io, bp_quantity quantity) {
+/* A series that is picked out has the steps in their order, as records have. */
+static void read_series(const bp_io *io, bp_series series) {
     bp_runlog_reader *reader;
-    bp_column column;
-    bool found;
+    bp_series_maker maker;
+    const bp_sources *sources;
     if (bp_runlog_reader_open_through(&reader, io, A_FILE, NULL, NULL) != BP_OK) return;
-    const uint32_t n_layers = bp_model_n_layers(bp_runlog_reader_model(reader));
-    const uint32_t n_rows = bp_column_rows(quantity, n_layers);
-    double *elements = malloc(n_rows * sizeof *elements);
+    PROPERTY(bp_series_maker_init(&maker, series, bp_runlog_reader_model(reader), NULL));
+    double *elements = malloc(maker.n_rows * sizeof *elements);
     PROPERTY(elements);
     for (;;) {
-        PROPERTY(bp_runlog_reader_next_column(reader, quantity, &column, &found, NULL) == BP_OK);
-        if (!found) break;
-        PROPERTY(column.step >= 0);
-        (void)!bp_column_spread(&column, elements, n_rows);
+        PROPERTY(bp_runlog_reader_next_sources(reader, series, &sources, NULL) == BP_OK);
+        if (!sources) break;
+        PROPERTY(sources->step >= 0);
+        (void)!bp_series_make(&maker, sources, elements);
     }
     free(elements);
+    bp_series_maker_finish(&maker, NULL);
     bp_runlog_reader_close(reader);
 }
 
@@ -164,8 +164,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     io.close = memory_close;
     io.context = &file;
     read_all(&file, &io);
-    read_columns(&io, BP_Q_LOSS);
-    read_columns(&io, BP_Q_GRADIENT_RMS);
+    read_series(&io, bp_series_of(BP_Q_LOSS));
+    read_series(&io, bp_series_of(BP_Q_GRADIENT_RMS));
+    for (unsigned i = BP_N_QUANTITIES; i < BP_N_SERIES; i++) read_series(&io, (bp_series)i);
     PROPERTY(!file.is_open[0] && !file.is_open[1]);
     free(framed.bytes);
     return 0;

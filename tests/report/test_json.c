@@ -190,6 +190,50 @@ static void test_code(void **state) {
     fixture_close(&f);
 }
 
+static const char *no_text(void *context, const bp_edit *edits, uint32_t n_edits) {
+    (void)edits, (void)n_edits;
+    return context;
+}
+
+static void expect_no_diff(fixture *f) {
+    json_object *document = parsed(f);
+    assert_null(at(document, "findings.0.remedy.diff"));
+    json_object_put(document);
+}
+
+/* The lines of the network file that the remedy's edits remove and add. */
+static void test_diff(void **state) {
+    (void)state;
+    fixture f;
+    char many[2 * 60 + 1] = "";
+    fixture_open(&f, NULL);
+    json_object *document = parsed(&f);
+    assert_int_equal(json_object_array_length(at(document, "findings.0.remedy.diff")), 4);
+    expect_text(document, "findings.0.remedy.diff.0.added", "false");
+    expect_text(document, "findings.0.remedy.diff.0.line", "2");
+    expect_text(document, "findings.0.remedy.diff.0.text", "net: [20 x dense 64 sigmoid]");
+    expect_text(document, "findings.0.remedy.diff.1.added", "true");
+    expect_text(document, "findings.0.remedy.diff.1.text", "net: [20 x dense 64 tanh]");
+    expect_text(document, "findings.0.remedy.diff.3.line", "3");
+    expect_text(document, "findings.0.remedy.diff.3.text", "init: xavier");
+    json_object_put(document);
+    f.run.edited = no_text; /* they do not apply */
+    expect_no_diff(&f);
+    for (size_t i = 0; i < sizeof many / 2; i++) memcpy(many + 2 * i, "x\n", 2);
+    f.run.context = many; /* 3 lines are replaced by 60 */
+    document = parsed(&f);
+    assert_int_equal(json_object_array_length(at(document, "findings.0.remedy.diff")), 63);
+    json_object_put(document);
+    char more[2 * 98 + 1] = "";
+    for (size_t i = 0; i < sizeof more / 2; i++) memcpy(more + 2 * i, "x\n", 2);
+    f.run.context = more; /* one line too many */
+    expect_no_diff(&f);
+    f.run.network_text = NULL;
+    f.run.edited = NULL;
+    expect_no_diff(&f);
+    fixture_close(&f);
+}
+
 static void print_event(FILE *out, void *context) {
     (void)context;
     bp_json_line line = {out, false};
@@ -226,7 +270,7 @@ int main(void) {
         cmocka_unit_test(test_ranks),    cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_one_line), cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_event),    cmocka_unit_test(test_finding_alone),
-        cmocka_unit_test(test_code),
+        cmocka_unit_test(test_code),     cmocka_unit_test(test_diff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,11 @@
 #include <unistd.h>
 
 enum { RUN = 4711, MAX_RECORDS = 6000, ROWS = FIXTURE_LAYERS + 1 };
+#define LOSS ((bp_series)BP_Q_LOSS)
+#define GRADIENT_RMS ((bp_series)BP_Q_GRADIENT_RMS)
+#define ACTIVATION_NAN ((bp_series)BP_Q_ACTIVATION_NAN)
+#define WEIGHT_RMS ((bp_series)BP_Q_WEIGHT_RMS)
+#define BIAS_RMS ((bp_series)BP_Q_BIAS_RMS)
 
 /* --- a log under construction ---------------------------------------------------------------- */
 
@@ -116,7 +121,7 @@ typedef struct plain {
 
 static plain all;
 
-static void read_plainly(const char *folder, bp_quantity quantity) {
+static void read_plainly(const char *folder, bp_series series) {
     bp_runlog_reader *reader;
     const bp_record *record;
     all.n = 0;
@@ -127,8 +132,8 @@ static void read_plainly(const char *folder, bp_quantity quantity) {
         bool any = false;
         assert_true(all.n < MAX_RECORDS);
         for (uint32_t row = 0; row < ROWS; row++) {
-            all.has[all.n][row] = bp_record_has(record, quantity, row);
-            all.value[all.n][row] = bp_record_get(record, quantity, row);
+            all.has[all.n][row] = bp_record_has(record, (bp_quantity)series, row);
+            all.value[all.n][row] = bp_record_get(record, (bp_quantity)series, row);
             any = any || all.has[all.n][row];
         }
         all.step[all.n] = record->step;
@@ -180,12 +185,12 @@ static void assert_cell(const bp_view_cell *found, const bp_view_cell *expected,
 }
 
 static void assert_view(bp_pyramid *pyramid, int64_t first, int64_t last, uint32_t n_columns,
-                        bp_quantity quantity) {
+                        bp_series series) {
     bp_view view = {0};
     bp_error error;
     if (bp_pyramid_view(pyramid, &view, first, last, n_columns, &error) != BP_OK)
         fail_msg("%s", error.text);
-    assert_int_equal(view.n_rows, quantity == BP_Q_LOSS ? 1 : ROWS);
+    assert_int_equal(view.n_rows, series == LOSS ? 1 : ROWS);
     assert_true(view.n_columns >= 1 && view.n_columns <= n_columns);
     assert_true(view.starts[0] <= (uint64_t)first);
     assert_true(view.starts[view.n_columns] > (uint64_t)last);
@@ -193,7 +198,7 @@ static void assert_view(bp_pyramid *pyramid, int64_t first, int64_t last, uint32
     const uint64_t width = (uint64_t)(last - first) / (n_columns - n_columns / 4) + 1;
     assert_true((uint64_t)first - view.starts[0] <= width);
     assert_true(view.starts[view.n_columns] - (uint64_t)last <= width + 1);
-    const bool exact = quantity == BP_Q_LOSS || quantity == BP_Q_ACTIVATION_NAN;
+    const bool exact = series == LOSS || series == ACTIVATION_NAN;
     for (uint32_t c = 0; c < view.n_columns; c++) {
         assert_true(view.starts[c] < view.starts[c + 1]);
         for (uint32_t row = 0; row < view.n_rows; row++) {
@@ -204,40 +209,39 @@ static void assert_view(bp_pyramid *pyramid, int64_t first, int64_t last, uint32
     bp_view_free(&view);
 }
 
-static void assert_views(bp_pyramid *pyramid, const char *folder, bp_quantity quantity) {
+static void assert_views(bp_pyramid *pyramid, const char *folder, bp_series series) {
     static const uint32_t columns[] = {1, 2, 3, 10, 57, 400};
-    read_plainly(folder, quantity);
+    read_plainly(folder, series);
     const int64_t last = all.n ? all.step[all.n - 1] : -1;
     assert_int_equal(bp_pyramid_last_step(pyramid), last);
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-        assert_view(pyramid, 0, last < 0 ? 99 : last, columns[i], quantity);
-        assert_view(pyramid, last / 3 + 1, last / 2 + 2, columns[i], quantity);
-        assert_view(pyramid, last + 1, last + 1000, columns[i], quantity);
+        assert_view(pyramid, 0, last < 0 ? 99 : last, columns[i], series);
+        assert_view(pyramid, last / 3 + 1, last / 2 + 2, columns[i], series);
+        assert_view(pyramid, last + 1, last + 1000, columns[i], series);
     }
     for (int64_t at = 0; at < last; at += last / 7 + 1)
-        assert_view(pyramid, at, at + last / 9, 20, quantity);
+        assert_view(pyramid, at, at + last / 9, 20, series);
 }
 
-static bp_pyramid *open_pyramid(const char *folder, bp_quantity quantity,
+static bp_pyramid *open_pyramid(const char *folder, bp_series series,
                                 const bp_pyramid_options *options) {
     bp_pyramid *pyramid;
     bp_error error;
-    if (bp_pyramid_open(&pyramid, folder, quantity, options, &error) != BP_OK)
+    if (bp_pyramid_open(&pyramid, folder, series, options, &error) != BP_OK)
         fail_msg("%s", error.text);
     return pyramid;
 }
 
 /* Opens, compares, closes. */
-static void assert_pyramid(const char *folder, bp_quantity quantity, bool kept) {
-    bp_pyramid *pyramid = open_pyramid(folder, quantity, NULL);
+static void assert_pyramid(const char *folder, bp_series series, bool kept) {
+    bp_pyramid *pyramid = open_pyramid(folder, series, NULL);
     assert_int_equal(bp_pyramid_is_kept(pyramid), kept);
-    assert_views(pyramid, folder, quantity);
+    assert_views(pyramid, folder, series);
     bp_pyramid_close(pyramid);
 }
 
-static const bp_quantity quantities[] = {BP_Q_LOSS, BP_Q_GRADIENT_RMS, BP_Q_ACTIVATION_NAN,
-                                         BP_Q_WEIGHT_RMS};
-enum { N_QUANTITIES = sizeof quantities / sizeof *quantities };
+static const bp_series all_series[] = {LOSS, GRADIENT_RMS, ACTIVATION_NAN, WEIGHT_RMS};
+enum { N_ALL = sizeof all_series / sizeof *all_series };
 
 /* --- as the plain reckoning ------------------------------------------------------------------- */
 
@@ -252,12 +256,12 @@ static void random_logs(void **state) {
             next_segment(&b, false);
         }
         put_some(&b, &step, seed ? 300 : 0);
-        for (int q = 0; q < N_QUANTITIES; q++) {
-            assert_pyramid(b.folder, quantities[q], true); /* built */
-            assert_pyramid(b.folder, quantities[q], true); /* from what was kept */
+        for (int q = 0; q < N_ALL; q++) {
+            assert_pyramid(b.folder, all_series[q], true); /* built */
+            assert_pyramid(b.folder, all_series[q], true); /* from what was kept */
             bp_pyramid *pyramid =
-                open_pyramid(b.folder, quantities[q], &(bp_pyramid_options){.in_memory = true});
-            assert_views(pyramid, b.folder, quantities[q]);
+                open_pyramid(b.folder, all_series[q], &(bp_pyramid_options){.in_memory = true});
+            assert_views(pyramid, b.folder, all_series[q]);
             bp_pyramid_close(pyramid);
         }
         stop(&b);
@@ -268,11 +272,11 @@ static void a_log_without_it(void **state) {
     (void)state;
     bench b;
     start(&b, 9);
-    assert_pyramid(b.folder, BP_Q_LOSS, true); /* no step at all */
+    assert_pyramid(b.folder, LOSS, true); /* no step at all */
     craft_fixture_step(&b.segment, 5);
     craft_write(&b.segment, b.folder);
-    assert_pyramid(b.folder, BP_Q_BIAS_RMS, true);
-    assert_pyramid(b.folder, BP_Q_LOSS, true);
+    assert_pyramid(b.folder, BIAS_RMS, true);
+    assert_pyramid(b.folder, LOSS, true);
     stop(&b);
 }
 
@@ -287,12 +291,12 @@ static void steps_far_apart(void **state) {
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) put_step(&b, steps[i]);
     craft_write(&b.segment, b.folder);
     for (int again = 0; again < 2; again++) {
-        pyramid = open_pyramid(b.folder, BP_Q_WEIGHT_RMS, NULL);
-        read_plainly(b.folder, BP_Q_WEIGHT_RMS);
+        pyramid = open_pyramid(b.folder, WEIGHT_RMS, NULL);
+        read_plainly(b.folder, WEIGHT_RMS);
         for (uint32_t n = 1; n < 2000; n += 333) {
-            assert_view(pyramid, 0, INT64_MAX, n, BP_Q_WEIGHT_RMS);
-            assert_view(pyramid, 0, 1000000, n, BP_Q_WEIGHT_RMS);
-            assert_view(pyramid, INT64_MAX - 5, INT64_MAX, n, BP_Q_WEIGHT_RMS);
+            assert_view(pyramid, 0, INT64_MAX, n, WEIGHT_RMS);
+            assert_view(pyramid, 0, 1000000, n, WEIGHT_RMS);
+            assert_view(pyramid, INT64_MAX - 5, INT64_MAX, n, WEIGHT_RMS);
         }
         assert_int_equal(bp_pyramid_view(pyramid, &view, 0, INT64_MAX, UINT32_MAX, NULL),
                          BP_ERROR_LIMIT);
@@ -310,23 +314,23 @@ static void steps_far_apart(void **state) {
 
 static void growth_in_pieces(void **state) {
     (void)state;
-    for (int q = 0; q < N_QUANTITIES; q++)
+    for (int q = 0; q < N_ALL; q++)
         for (int reopened = 0; reopened < 2; reopened++) {
             bench b;
             int64_t step = 0;
             start(&b, 20 + (uint64_t)q);
-            bp_pyramid *pyramid = open_pyramid(b.folder, quantities[q], NULL);
+            bp_pyramid *pyramid = open_pyramid(b.folder, all_series[q], NULL);
             for (int piece = 0; piece < 25; piece++) {
                 if (piece % 6 == 5) next_segment(&b, false);
                 put_some(&b, &step, (int)draw(&b, 60));
                 if (reopened) {
                     bp_pyramid_close(pyramid);
-                    pyramid = open_pyramid(b.folder, quantities[q], NULL);
+                    pyramid = open_pyramid(b.folder, all_series[q], NULL);
                 } else {
                     assert_int_equal(bp_pyramid_update(pyramid, NULL), BP_OK);
                 }
                 assert_true(bp_pyramid_is_kept(pyramid));
-                assert_views(pyramid, b.folder, quantities[q]);
+                assert_views(pyramid, b.folder, all_series[q]);
             }
             bp_pyramid_close(pyramid);
             stop(&b);
@@ -340,8 +344,8 @@ static void a_run_that_is_resumed(void **state) {
         int64_t step = 0;
         start(&b, 30);
         put_some(&b, &step, 500);
-        bp_pyramid *pyramid = open_pyramid(b.folder, BP_Q_WEIGHT_RMS, NULL);
-        assert_views(pyramid, b.folder, BP_Q_WEIGHT_RMS);
+        bp_pyramid *pyramid = open_pyramid(b.folder, WEIGHT_RMS, NULL);
+        assert_views(pyramid, b.folder, WEIGHT_RMS);
         for (int i = 0; i < 3; i++) {
             next_segment(&b, true);
             step = step / 2;
@@ -349,12 +353,12 @@ static void a_run_that_is_resumed(void **state) {
             put_some(&b, &step, 100);
             if (reopened) {
                 bp_pyramid_close(pyramid);
-                pyramid = open_pyramid(b.folder, BP_Q_WEIGHT_RMS, NULL);
+                pyramid = open_pyramid(b.folder, WEIGHT_RMS, NULL);
             } else {
                 assert_int_equal(bp_pyramid_update(pyramid, NULL), BP_OK);
             }
             assert_true(bp_pyramid_is_kept(pyramid));
-            assert_views(pyramid, b.folder, BP_Q_WEIGHT_RMS);
+            assert_views(pyramid, b.folder, WEIGHT_RMS);
         }
         bp_pyramid_close(pyramid);
         stop(&b);
@@ -364,17 +368,17 @@ static void a_run_that_is_resumed(void **state) {
 /* --- files that are not what they should be ----------------------------------------------------
  */
 
-static void pyramid_path(char path[2 * FIXTURE_PATH_BYTES], const bench *b, bp_quantity quantity,
+static void pyramid_path(char path[2 * FIXTURE_PATH_BYTES], const bench *b, bp_series series,
                          unsigned level) {
     snprintf(path, 2 * FIXTURE_PATH_BYTES, "%s/pyramid/%s-%u.pyramid", b->folder,
-             bp_quantity_name(quantity), level);
+             bp_series_name(series), level);
 }
 
 static void small_log(bench *b) {
     int64_t step = 0;
     start(b, 40);
     put_some(b, &step, 60);
-    for (int q = 0; q < 2; q++) assert_pyramid(b->folder, quantities[q], true);
+    for (int q = 0; q < 2; q++) assert_pyramid(b->folder, all_series[q], true);
 }
 
 static void every_truncation_and_flip(void **state) {
@@ -384,18 +388,18 @@ static void every_truncation_and_flip(void **state) {
             bench b;
             char path[2 * FIXTURE_PATH_BYTES];
             small_log(&b);
-            pyramid_path(path, &b, quantities[q], level);
+            pyramid_path(path, &b, all_series[q], level);
             fixture_bytes good = fixture_read_file(path);
             assert_true(good.length > 64);
             for (size_t length = 0; length < good.length; length += 41) {
                 fixture_write_file(path, good.bytes, length);
-                assert_pyramid(b.folder, quantities[q], true);
+                assert_pyramid(b.folder, all_series[q], true);
             }
             for (size_t bit = 0; bit < 8 * good.length; bit += 149) {
                 good.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
                 fixture_write_file(path, good.bytes, good.length);
                 good.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-                assert_pyramid(b.folder, quantities[q], true);
+                assert_pyramid(b.folder, all_series[q], true);
             }
             bp_release(NULL, good.bytes, good.length + 1, 1);
             stop(&b);
@@ -409,16 +413,16 @@ static void damage_under_our_hands(void **state) {
         bench b;
         char path[2 * FIXTURE_PATH_BYTES];
         small_log(&b);
-        bp_pyramid *pyramid = open_pyramid(b.folder, BP_Q_LOSS, NULL);
-        pyramid_path(path, &b, BP_Q_LOSS, level);
+        bp_pyramid *pyramid = open_pyramid(b.folder, LOSS, NULL);
+        pyramid_path(path, &b, LOSS, level);
         fixture_bytes file = fixture_read_file(path);
         const int handle = open(path, O_WRONLY);
         file.bytes[64 + 45] ^= 1;
         assert_int_equal(pwrite(handle, file.bytes, file.length, 0), (ssize_t)file.length);
         close(handle);
-        assert_views(pyramid, b.folder, BP_Q_LOSS);
+        assert_views(pyramid, b.folder, LOSS);
         assert_int_equal(truncate(path, 0), 0);
-        assert_views(pyramid, b.folder, BP_Q_LOSS);
+        assert_views(pyramid, b.folder, LOSS);
         bp_release(NULL, file.bytes, file.length + 1, 1);
         bp_pyramid_close(pyramid);
         stop(&b);
@@ -433,24 +437,24 @@ static void files_of_another(void **state) {
     int64_t step = 0;
     start(&other, 41);
     put_some(&other, &step, 90);
-    assert_pyramid(other.folder, BP_Q_GRADIENT_RMS, true);
+    assert_pyramid(other.folder, GRADIENT_RMS, true);
     for (unsigned level = 0; level < 3; level++) { /* of another run */
-        pyramid_path(from, &other, BP_Q_GRADIENT_RMS, level);
-        pyramid_path(to, &b, BP_Q_GRADIENT_RMS, level);
+        pyramid_path(from, &other, GRADIENT_RMS, level);
+        pyramid_path(to, &b, GRADIENT_RMS, level);
         fixture_bytes file = fixture_read_file(from);
         fixture_write_file(to, file.bytes, file.length);
         bp_release(NULL, file.bytes, file.length + 1, 1);
-        assert_pyramid(b.folder, BP_Q_GRADIENT_RMS, true);
+        assert_pyramid(b.folder, GRADIENT_RMS, true);
     }
-    pyramid_path(from, &b, BP_Q_WEIGHT_RMS, 0); /* of another quantity */
-    pyramid_path(to, &b, BP_Q_GRADIENT_RMS, 0);
-    assert_pyramid(b.folder, BP_Q_WEIGHT_RMS, true);
+    pyramid_path(from, &b, WEIGHT_RMS, 0); /* of another series */
+    pyramid_path(to, &b, GRADIENT_RMS, 0);
+    assert_pyramid(b.folder, WEIGHT_RMS, true);
     assert_int_equal(rename(from, to), 0);
-    assert_pyramid(b.folder, BP_Q_GRADIENT_RMS, true);
-    pyramid_path(from, &b, BP_Q_GRADIENT_RMS, 1); /* of another level */
-    pyramid_path(to, &b, BP_Q_GRADIENT_RMS, 2);
+    assert_pyramid(b.folder, GRADIENT_RMS, true);
+    pyramid_path(from, &b, GRADIENT_RMS, 1); /* of another level */
+    pyramid_path(to, &b, GRADIENT_RMS, 2);
     assert_int_equal(rename(from, to), 0);
-    assert_pyramid(b.folder, BP_Q_GRADIENT_RMS, true);
+    assert_pyramid(b.folder, GRADIENT_RMS, true);
     stop(&b);
     stop(&other);
 }
@@ -461,7 +465,7 @@ static void slots_that_were_moved(void **state) {
     bench b;
     char path[2 * FIXTURE_PATH_BYTES];
     small_log(&b);
-    pyramid_path(path, &b, BP_Q_LOSS, 0);
+    pyramid_path(path, &b, LOSS, 0);
     fixture_bytes good = fixture_read_file(path);
     const size_t slot = 40 + 8, first = 64;
     uint8_t *bytes = malloc(good.length);
@@ -470,12 +474,12 @@ static void slots_that_were_moved(void **state) {
         memcpy(bytes, good.bytes, good.length);
         memmove(bytes + at, bytes + at + slot, good.length - at - slot);
         fixture_write_file(path, bytes, good.length - slot);
-        assert_pyramid(b.folder, BP_Q_LOSS, true);
+        assert_pyramid(b.folder, LOSS, true);
         memcpy(bytes, good.bytes, good.length);
         memcpy(bytes + at, good.bytes + at + slot, slot);
         memcpy(bytes + at + slot, good.bytes + at, slot);
         fixture_write_file(path, bytes, good.length);
-        assert_pyramid(b.folder, BP_Q_LOSS, true);
+        assert_pyramid(b.folder, LOSS, true);
     }
     free(bytes);
     bp_release(NULL, good.bytes, good.length + 1, 1);
@@ -488,18 +492,18 @@ static void deleted_files(void **state) {
     char path[2 * FIXTURE_PATH_BYTES];
     small_log(&b);
     for (unsigned level = 0; level < 4; level++) {
-        pyramid_path(path, &b, BP_Q_LOSS, level);
+        pyramid_path(path, &b, LOSS, level);
         (void)unlink(path);
-        assert_pyramid(b.folder, BP_Q_LOSS, true);
+        assert_pyramid(b.folder, LOSS, true);
     }
-    bp_pyramid *pyramid = open_pyramid(b.folder, BP_Q_LOSS, NULL);
+    bp_pyramid *pyramid = open_pyramid(b.folder, LOSS, NULL);
     remove_pyramid(b.folder); /* while it is open */
     int64_t step = 5000;
     put_some(&b, &step, 30);
     assert_int_equal(bp_pyramid_update(pyramid, NULL), BP_OK);
-    assert_views(pyramid, b.folder, BP_Q_LOSS);
+    assert_views(pyramid, b.folder, LOSS);
     bp_pyramid_close(pyramid);
-    assert_pyramid(b.folder, BP_Q_LOSS, true);
+    assert_pyramid(b.folder, LOSS, true);
     stop(&b);
 }
 
@@ -518,11 +522,11 @@ static void links_are_not_followed(void **state) {
     char target[FIXTURE_PATH_BYTES + 8];
     snprintf(target, sizeof target, "../%s", elsewhere);
     assert_int_equal(symlink(target, path), 0);
-    assert_pyramid(b.folder, BP_Q_LOSS, false);
+    assert_pyramid(b.folder, LOSS, false);
     fixture_remove_folder(elsewhere); /* it is empty, or this removes what was written */
     assert_int_equal(unlink(path), 0);
     fixture_write_file(path, (const uint8_t *)"x", 1); /* a file of that name */
-    assert_pyramid(b.folder, BP_Q_LOSS, false);
+    assert_pyramid(b.folder, LOSS, false);
     assert_int_equal(unlink(path), 0);
     stop(&b);
 }
@@ -531,11 +535,11 @@ static void only_one_writes(void **state) {
     (void)state;
     bench b;
     small_log(&b);
-    bp_pyramid *first = open_pyramid(b.folder, BP_Q_LOSS, NULL);
-    assert_pyramid(b.folder, BP_Q_LOSS, false);
+    bp_pyramid *first = open_pyramid(b.folder, LOSS, NULL);
+    assert_pyramid(b.folder, LOSS, false);
     assert_true(bp_pyramid_is_kept(first));
     bp_pyramid_close(first);
-    assert_pyramid(b.folder, BP_Q_LOSS, true);
+    assert_pyramid(b.folder, LOSS, true);
     stop(&b);
 }
 
@@ -547,9 +551,9 @@ static void little_memory(void **state) {
     start(&b, 60);
     put_some(&b, &step, 3000);
     const bp_pyramid_options options = {.in_memory = true, .memory_bytes = 64 << 10};
-    bp_pyramid *pyramid = open_pyramid(b.folder, BP_Q_LOSS, &options);
-    read_plainly(b.folder, BP_Q_LOSS);
-    assert_view(pyramid, 0, step, 3, BP_Q_LOSS); /* as exact as ever where it is coarse */
+    bp_pyramid *pyramid = open_pyramid(b.folder, LOSS, &options);
+    read_plainly(b.folder, LOSS);
+    assert_view(pyramid, 0, step, 3, LOSS); /* as exact as ever where it is coarse */
     assert_int_equal(bp_pyramid_view(pyramid, &view, 0, step, 1000000, NULL), BP_OK);
     assert_true(view.n_columns < (uint32_t)step / 3); /* coarser than asked for */
     bp_view_free(&view);
@@ -572,11 +576,10 @@ static void every_failing_call(void **state) {
             if (k % 2) remove_pyramid(b.folder);
             bp_pyramid *pyramid;
             bp_error error;
-            const bp_status status =
-                bp_pyramid_open(&pyramid, b.folder, BP_Q_LOSS, &options, &error);
+            const bp_status status = bp_pyramid_open(&pyramid, b.folder, LOSS, &options, &error);
             if (status == BP_OK) {
                 faults.fail_at = -1;
-                assert_views(pyramid, b.folder, BP_Q_LOSS);
+                assert_views(pyramid, b.folder, LOSS);
                 bp_pyramid_close(pyramid);
             } else {
                 assert_int_equal(status, BP_ERROR_IO);
@@ -599,7 +602,7 @@ static void every_failing_allocation(void **state) {
         const bp_pyramid_options options = {.allocator = fixture_allocator(&memory)};
         bp_pyramid *pyramid;
         bp_error error;
-        status = bp_pyramid_open(&pyramid, b.folder, BP_Q_GRADIENT_RMS, &options, &error);
+        status = bp_pyramid_open(&pyramid, b.folder, GRADIENT_RMS, &options, &error);
         assert_true(status == BP_OK || status == BP_ERROR_MEMORY);
         if (status == BP_OK) bp_pyramid_close(pyramid);
         assert_int_equal(memory.in_use, 0);

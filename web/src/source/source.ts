@@ -19,5 +19,14 @@ export interface Source {
   histogram(id: string, role: string, layer: number, span: Span, columns: number,
     signal?: AbortSignal): Promise<Tile>;
   /** Calls back until the function that it returns is called. */
-  follow(ids: string[], told: (event: LiveEvent) => void): () => void;
+  follow(ids: string[], told: (event: LiveEvent) => void, connected: (up: boolean) => void): () => void;
+}
+
+/** What went wrong, as a sentence for people. gone: the server does not answer, and may come back. */
+export class SourceError extends Error {
+  readonly gone: boolean;
+  constructor(sentence: string, gone = false) {
+    super(sentence);
+    this.gone = gone;
+  }
 }

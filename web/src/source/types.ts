@@ -54,7 +54,7 @@ export interface Remedy {
   title: string;
   reason: string;
   edits: { key: string; value: string }[];
-  code: string[] | null; // lines of Python
+  code: string | null; // lines of Python
   diff: DiffLine[] | null; // of the network file, where there is one
 }
 

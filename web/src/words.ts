@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Numbers as people write them.
+import type { Measured } from "./source/types";
+
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+const THIN = "\u202f"; // narrow, does not break
+
+export const superscript = (exponent: number): string =>
+  String(exponent).replace("-", "⁻").replace(/\d/g, (digit) => SUPERSCRIPTS[Number(digit)]!);
+
+export const power = (exponent: number): string => `10${superscript(exponent)}`;
+
+/** 12 345 678 */
+export const integer = (value: number): string =>
+  String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, THIN);
+
+/** 2.3×10⁻¹², 0.14, 12.5: two or three digits that count. */
+export function number(value: number, digits = 3): string {
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value < 0 ? "−∞" : "∞";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e-3 && size < 1e5)
+    return size >= 1000 ? signed(value, integer(size)) : signed(value, String(Number(size.toPrecision(digits))));
+  const [mantissa, exponent] = size.toExponential(digits - 1).split("e") as [string, string];
+  const short = String(Number(mantissa));
+  return signed(value, `${short === "1" ? "" : `${short}×`}${power(Number(exponent))}`);
+}
+
+const signed = (value: number, text: string): string => (value < 0 ? `−${text}` : text);
+
+/** A number out of a document. */
+export function measured(value: Measured, digits = 3): string {
+  if (value === null) return "not measured";
+  return number(typeof value === "number" ? value : Number(value), digits);
+}
+
+export const asNumber = (value: Measured): number | null => (value === null ? null : Number(value));
+
+export const steps = (first: number, last: number): string =>
+  first === last ? `step ${integer(first)}` : `steps ${integer(first)}–${integer(last)}`;
