@@ -39,3 +39,38 @@ export const asNumber = (value: Measured): number | null => (value === null ? nu
 
 export const steps = (first: number, last: number): string =>
   first === last ? `step ${integer(first)}` : `steps ${integer(first)}–${integer(last)}`;
+
+export const plural = (n: number, one: string, many = `${one}s`): string => `${integer(n)} ${n === 1 ? one : many}`;
+
+/** Of a fraction 0 … 1. */
+export function percent(fraction: number): string {
+  if (fraction > 0 && fraction < 1e-4) return "under 0.01%";
+  if (fraction < 1 && fraction > 0.999) return "over 99.9%";
+  return `${number(100 * fraction, fraction < 0.1 ? 2 : 3)}%`;
+}
+
+export function duration(seconds: number): string {
+  if (!(seconds >= 60)) return `${number(seconds, 2)}${THIN}s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes}${THIN}min`;
+  return `${integer(Math.floor(minutes / 60))}${THIN}h ${minutes % 60}${THIN}min`;
+}
+
+export function bytes(n: number): string {
+  const units = ["B", "kB", "MB", "GB"];
+  let unit = 0;
+  for (; n >= 999.5 && unit < units.length - 1; unit++) n /= 1000;
+  return `${number(n)}${THIN}${units[unit]}`;
+}
+
+/** 1, 2, 3, 5: "1–3, 5" */
+export function layerRange(ids: number[]): string {
+  const sorted = [...new Set(ids)].sort((a, b) => a - b);
+  const parts: string[] = [];
+  let first = 0;
+  sorted.forEach((id, i) => {
+    if (sorted[i - 1] !== id - 1) first = id;
+    if (sorted[i + 1] !== id + 1) parts.push(first === id ? `${id}` : `${first}–${id}`);
+  });
+  return parts.join(", ");
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loss and accuracy over the steps of the heat map above, of one run or of two.
+import { useMemo, useState } from "preact/hooks";
+import type { Span } from "../source/source";
+import { type Tile, columnOf, flagsAt, valueAt, HAS_INF, HAS_NAN } from "../source/tile";
+import { type ThemeColours, useTheme } from "../theme";
+import { integer, number } from "../words";
+import { type Bad, type Line, badOf, lineOf, middleOf, xsOf } from "./curve_data";
+import { type CurveMark, drawBad, drawLevel, drawMarks, drawStep } from "./curve_marks";
+import { chosenColumns } from "./table";
+import { onKeys, useWidth } from "./layout";
+import { Plot, type PlotData, type PlotLine } from "./plot";
+
+export interface CurveRun {
+  id: string;
+  name: string;
+  tiles: Record<string, Tile>; // by series, those that there are
+  trivial?: number | null; // the loss of guessing
+}
+
+const ACCURACY = ["train_accuracy", "validation_accuracy"];
+const OTHERS = ["learning_rate", "gradient_norm"];
+/** The series that are drawn where a run has them. */
+export const CURVE_SERIES = ["loss", "validation_loss", ...ACCURACY, ...OTHERS];
+
+const NAMES: Record<string, string> = {
+  loss: "training loss", validation_loss: "validation loss",
+  train_accuracy: "training accuracy", validation_accuracy: "validation accuracy",
+  learning_rate: "learning rate", gradient_norm: "gradient norm",
+};
+const SELDOM = 0.3; // share of columns with a value, below which each is drawn as a point
+const WIDE = 50; // highest / lowest loss, from which on a logarithmic scale tells more
+const TABLE_ROWS = 12;
+
+type Scale = "auto" | "log" | "linear";
+
+interface Drawn {
+  run: number;
+  series: string;
+  tile: Tile;
+  line: Line;
+}
+
+function drawnOf(runs: CurveRun[], series: string[], xs: number[], positive: boolean): Drawn[] {
+  return runs.flatMap((run, i) => series.flatMap((name) => {
+    const tile = run.tiles[name];
+    return tile && tile.columns > 0 ? [{ run: i, series: name, tile, line: lineOf(tile, xs, positive) }] : [];
+  }));
+}
+
+function colourOf(run: number, validation: boolean, theme: ThemeColours, n: number): string {
+  if (run === 1) return theme.warning;
+  return validation && n === 1 ? theme.ink : theme.accent;
+}
+
+function styleOf({ run, series, line }: Drawn, theme: ThemeColours, n: number): PlotLine {
+  const validation = series.startsWith("validation");
+  const values = line.mean.reduce<number>((k, v) => k + (typeof v === "number" ? 1 : 0), 0);
+  const colour = colourOf(run, validation, theme, n);
+  return {
+    values: line.mean, colour, width: validation ? 2 : 1.5,
+    points: validation && values < SELDOM * line.mean.length + 2,
+    ...(run === 1 && { dash: [6, 3] }),
+  };
+}
+
+function bandOf({ run, line }: Drawn, theme: ThemeColours): PlotLine {
+  const colour = colourOf(run, false, theme, 1);
+  return {
+    values: line.max, colour: "transparent", width: 0,
+    bandTo: { values: line.min, fill: `${colour}${theme.dark ? "40" : "30"}` },
+  };
+}
+
+function isWide(runs: CurveRun[]): boolean {
+  let low = Infinity, high = 0;
+  for (const run of runs) {
+    const tile = run.tiles["loss"];
+    for (let c = 0; tile && c < tile.columns; c++) {
+      const value = valueAt(tile, "mean", 0, c) ?? NaN;
+      if (value <= 0) return false;
+      if (Number.isFinite(value)) low = Math.min(low, value), high = Math.max(high, value);
+    }
+  }
+  return high > WIDE * low;
+}
+
+function plotData(runs: CurveRun[], series: string[], logarithmic: boolean, theme: ThemeColours): PlotData {
+  const tiles = runs.flatMap((run) => series.flatMap((name) => run.tiles[name] ?? []));
+  const xs = xsOf(tiles);
+  const drawn = drawnOf(runs, series, xs, logarithmic);
+  const bands = drawn.filter((d) => !d.series.startsWith("validation")).map((d) => bandOf(d, theme));
+  return { xs, logarithmic, lines: [...bands, ...drawn.map((d) => styleOf(d, theme, runs.length))] };
+}
+
+function badIn(runs: CurveRun[], series: string[]): Bad[] {
+  return runs.flatMap((run) => series.flatMap((name) => {
+    const tile = run.tiles[name];
+    return tile ? badOf(tile) : [];
+  }));
+}
+
+function valueWords(tile: Tile, column: number): string {
+  const mean = valueAt(tile, "mean", 0, column);
+  if (mean === null) return "–";
+  const flags = flagsAt(tile, 0, column);
+  if (Number.isNaN(mean)) return flags & HAS_INF && !(flags & HAS_NAN) ? "Inf" : "NaN";
+  const min = valueAt(tile, "min", 0, column) ?? mean, max = valueAt(tile, "max", 0, column) ?? mean;
+  const range = min < max ? ` (${number(min)}–${number(max)})` : "";
+  return `${number(mean)}${range}${flags ? " and not finite" : ""}`;
+}
+
+/** The last value at the step or before it: validation is seldom. */
+function valueUpTo(tile: Tile, step: number): string {
+  let column = step >= tile.starts[tile.columns]! ? tile.columns - 1 : columnOf(tile, step);
+  while (column > 0 && valueAt(tile, "mean", 0, column) === null) column--;
+  return column < 0 ? "–" : valueWords(tile, column);
+}
+
+function Sample({ line }: { line: PlotLine }) {
+  return (
+    <svg class="sample" viewBox="0 0 24 10" aria-hidden="true" focusable="false">
+      <line x1="0" y1="5" x2="24" y2="5" stroke={line.colour} stroke-width={line.width}
+        stroke-dasharray={line.dash?.join(" ")} />
+      {line.points && <circle cx="12" cy="5" r="3" stroke={line.colour} class="sample-point" />}
+    </svg>
+  );
+}
+
+function Legend({ runs, series, step, theme }: { runs: CurveRun[]; series: string[]; step: number; theme: ThemeColours }) {
+  const drawn = drawnOf(runs, series, [], false);
+  return (
+    <ul class="legend">
+      {drawn.map((d) => (
+        <li key={`${d.run} ${d.series}`}>
+          <Sample line={{ ...styleOf(d, theme, runs.length), points: d.series.startsWith("validation") }} />
+          {runs.length > 1 && <span class="legend-run">{runs[d.run]!.name}</span>} {NAMES[d.series]}
+          {" "}<b>{valueUpTo(d.tile, step)}</b>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Choice<T extends string>({ name, value, options, onChoose }: {
+  name: string; value: T; options: [T, string][]; onChoose: (value: T) => void;
+}) {
+  return (
+    <span class="choice" role="group" aria-label={name}>
+      {options.map(([option, word]) => (
+        <button key={option} type="button" class="quiet" aria-pressed={option === value} onClick={() => onChoose(option)}>
+          {word}
+        </button>
+      ))}
+    </span>
+  );
+}
+
+/** For who does not see lines. */
+function Values({ runs, series }: { runs: CurveRun[]; series: string[] }) {
+  const first = runs[0]?.tiles["loss"] ?? Object.values(runs[0]?.tiles ?? {})[0];
+  if (!first) return null;
+  const shown = drawnOf(runs, series, [], false);
+  return (
+    <details class="curve-values">
+      <summary>Values as a table</summary>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">step</th>
+            {shown.map((d) => <th scope="col" key={`${d.run} ${d.series}`}>
+              {runs.length > 1 && `${runs[d.run]!.name}, `}{NAMES[d.series]}</th>)}
+          </tr>
+        </thead>
+        <tbody>
+          {chosenColumns(first.columns, TABLE_ROWS).map((c) => {
+            const step = Math.floor(middleOf(first, c));
+            return (
+              <tr key={c}>
+                <th scope="row">{integer(step)}</th>
+                {shown.map((d) => <td key={`${d.run} ${d.series}`}>{valueUpTo(d.tile, step)}</td>)}
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </details>
+  );
+}
+
+export interface CurvesProps {
+  runs: CurveRun[];
+  span: Span;
+  step: number | null;
+  marks: CurveMark[];
+  onSpan: (span: Span | null) => void; // null: the whole run
+  onStep: (step: number) => void;
+  left?: number; // px beside the plot, so that steps lie below those of the heat map
+  right?: number;
+}
+
+interface PanelProps extends CurvesProps {
+  series: string[];
+  logarithmic: boolean;
+  height: number;
+  width: number;
+  steps: boolean;
+  theme: ThemeColours;
+  within?: { low: number; high: number };
+  level?: number | null | undefined;
+  onHover: (step: number | null) => void;
+}
+
+function Panel(props: PanelProps) {
+  const { runs, series, logarithmic, theme, level, within } = props;
+  const data = useMemo(() => ({
+    ...plotData(runs, series, logarithmic, theme),
+    ...(within && { within }), ...(typeof level === "number" && { also: level }),
+  }), [runs, series, logarithmic, theme, level, within]);
+  const bad = useMemo(() => badIn(runs, series), [runs, series]);
+  return (
+    <Plot data={data} span={props.span} height={props.height} width={props.width} theme={theme}
+      left={props.left ?? 56} right={props.right ?? 12} steps={props.steps}
+      onSpan={props.onSpan} onStep={props.onStep} onHover={props.onHover}
+      draw={(plot) => {
+        if (typeof level === "number") drawLevel(plot, { value: level, label: `guessing ${number(level, 4)}` }, theme);
+        drawBad(plot, bad, theme);
+        drawMarks(plot, props.marks, theme);
+        if (props.step !== null) drawStep(plot, props.step, theme);
+      }} />
+  );
+}
+
+const LOSS = ["loss", "validation_loss"];
+const SHARE = { low: 0, high: 1.02 };
+
+export function Curves(props: CurvesProps) {
+  const { runs, span, step } = props;
+  const theme = useTheme();
+  const [box, width] = useWidth<HTMLDivElement>(640);
+  const [scale, setScale] = useState<Scale>("auto");
+  const [more, setMore] = useState("none");
+  const [hovered, setHovered] = useState<number | null>(null);
+  const has = (name: string): boolean => runs.some((run) => (run.tiles[name]?.columns ?? 0) > 0);
+  const logarithmic = scale === "log" || (scale === "auto" && isWide(runs));
+  const accuracy = ACCURACY.some(has);
+  const others = OTHERS.filter(has);
+  const extra = useMemo(() => (others.includes(more) ? [more] : []), [more, others.includes(more)]);
+  const told = hovered ?? step ?? span.last;
+  const shown = [...LOSS, ...(accuracy ? ACCURACY : []), ...extra];
+  const tile = runs[0]?.tiles["loss"];
+  const at = tile ? Math.max(columnOf(tile, step ?? span.last), 0) : 0;
+  const shared = { ...props, theme, width, onHover: setHovered };
+  if (!CURVE_SERIES.some(has)) return <p class="empty">No losses in these steps.</p>;
+  return (
+    <div class="curves">
+      <div class="curve-bar">
+        <p class="curve-step">step {integer(told)}</p>
+        <Legend runs={runs} series={shown} step={told} theme={theme} />
+        <Choice name="Scale of the loss" value={logarithmic ? "log" : "linear"}
+          options={[["linear", "linear"], ["log", "log"]]} onChoose={setScale} />
+        {others.length > 0 && <Choice name="Below the loss" value={extra[0] ?? "none"} onChoose={setMore}
+          options={[["none", "loss alone"], ...others.map((o): [string, string] => [o, NAMES[o]!])]} />}
+      </div>
+      <div ref={box} class="curve-plots" role="slider" tabIndex={0} aria-label="Step of the curves"
+        aria-valuemin={span.first} aria-valuemax={span.last} aria-valuenow={step ?? span.last}
+        aria-valuetext={`step ${integer(step ?? span.last)}${tile ? `, loss ${valueWords(tile, at)}` : ""}`}
+        onKeyDown={onKeys(at, tile?.columns ?? 0, (c) => tile && props.onStep(tile.starts[c]!))}>
+        <Panel {...shared} series={LOSS} logarithmic={logarithmic} height={240}
+          steps={!accuracy && extra.length === 0} level={runs[0]?.trivial} />
+        {accuracy && <Panel {...shared} series={ACCURACY} logarithmic={false} height={110} within={SHARE}
+          marks={[]} steps={extra.length === 0} />}
+        {extra.length > 0 && <Panel {...shared} series={extra} logarithmic={extra[0] === "gradient_norm"}
+          height={120} marks={[]} steps />}
+      </div>
+      <Values runs={runs} series={shown} />
+    </div>
+  );
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the plots share: their width, and moving through them by keys.
+import type { RefObject } from "preact";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+
+/** The width of an element in whole pixels, again when it changes. */
+export function useWidth<T extends HTMLElement>(otherwise: number): [RefObject<T | null>, number] {
+  const element = useRef<T>(null);
+  const [width, setWidth] = useState(otherwise);
+  useLayoutEffect(() => {
+    const observed = element.current;
+    if (!observed) return;
+    const measure = (): void => setWidth(Math.max(120, Math.floor(observed.clientWidth) || otherwise));
+    const observer = new ResizeObserver(measure);
+    observer.observe(observed);
+    measure();
+    return () => observer.disconnect();
+  }, [otherwise]);
+  return [element, width];
+}
+
+const PAGE = 10;
+
+/** Where a key leads from place `at` of `count`; null: not our key. */
+export function placeOfKey(key: string, at: number, count: number): number | null {
+  const moves: Record<string, number> = {
+    ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1,
+    PageDown: at - PAGE, PageUp: at + PAGE, Home: 0, End: count - 1,
+  };
+  const place = moves[key];
+  return place === undefined || count === 0 ? null : Math.min(Math.max(place, 0), count - 1);
+}
+
+/** For onKeyDown of an element with role=slider. */
+export function onKeys(at: number, count: number, move: (place: number) => void) {
+  return (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const place = placeOfKey(event.key, at, count);
+    if (place === null) return;
+    event.preventDefault();
+    event.stopPropagation(); // the page has keys of its own
+    move(place);
+  };
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The profile over depth: the error signal of each layer as a bar on a logarithmic scale, and its number.
+import { useState } from "preact/hooks";
+import type { Finding, Gain, Layer } from "../source/types";
+import { asNumber, measured, plural } from "../words";
+import { layerName } from "./sentences";
+
+const ROWS = 12; // at first
+const MOST_ROWS = 2000;
+const STANDS_OUT = 2; // times the mean contribution
+const LEAST_DECADES = 3; // so that a flat profile looks flat
+
+/** Of many layers both ends, those that take most of the product, and some between. */
+export function chosenRows(gains: Gain[], most: number): number[] {
+  if (gains.length <= most) return gains.map((_, i) => i);
+  const weight = gains.map((g) => Math.max(0, asNumber(g.contribution) || 0));
+  const mean = weight.reduce((a, b) => a + b, 0) / gains.length;
+  const outstanding = weight.map((w, i) => ({ w, i })).filter(({ w }) => w > STANDS_OUT * mean)
+    .sort((a, b) => b.w - a.w).slice(0, Math.floor(most / 2)).map(({ i }) => i);
+  const rows = new Set([0, gains.length - 1, ...outstanding]);
+  for (let k = 1; rows.size < most && k < gains.length; k++) // halves, quarters, eighths …
+    rows.add(Math.round((((k - 2 ** Math.floor(Math.log2(k))) * 2 + 1)
+      / 2 ** (Math.floor(Math.log2(k)) + 1)) * (gains.length - 1)));
+  return [...rows].sort((a, b) => a - b);
+}
+
+/** Where on 0 … 1 a size lies; null: no bar. */
+export function barScale(gains: Gain[]): (size: number | null) => number | null {
+  const logs = gains.map((g) => asNumber(g.error_norm))
+    .filter((x): x is number => x !== null && x > 0 && Number.isFinite(x)).map(Math.log10);
+  const high = logs.reduce((a, b) => Math.max(a, b), -Infinity);
+  const low = Math.min(high - LEAST_DECADES, logs.reduce((a, b) => Math.min(a, b), Infinity));
+  return (size) => {
+    if (size === null || Number.isNaN(size) || size <= 0) return null;
+    if (!Number.isFinite(size)) return 1;
+    return Math.max(0.01, (Math.log10(size) - low) / (high - low));
+  };
+}
+
+function Bar({ share, concerned }: { share: number | null; concerned: boolean }) {
+  return (
+    <svg class={concerned ? "bar bar-concerned" : "bar"} viewBox="0 0 100 10" preserveAspectRatio="none"
+      aria-hidden="true" focusable="false">
+      {share !== null && <rect x="0" y="1" width={100 * share} height="8" />}
+    </svg>
+  );
+}
+
+function Row({ gain, share, concerned, layers }: {
+  gain: Gain; share: number | null; concerned: boolean; layers: Layer[];
+}) {
+  return (
+    <tr>
+      <th scope="row"><span class="layer-id">{gain.layer}</span> {layerName(layers, gain.layer)}</th>
+      <td class="bar-cell"><Bar share={share} concerned={concerned} /></td>
+      <td class="figure">{asNumber(gain.error_norm) === null ? "–" : measured(gain.error_norm, 2)}</td>
+      <td class="figure">{asNumber(gain.gain) === null ? "–" : measured(gain.gain, 2)}</td>
+    </tr>
+  );
+}
+
+export function Profile({ finding, layers }: { finding: Finding; layers: Layer[] }) {
+  const [all, setAll] = useState(false);
+  const gains = finding.gains.slice(0, MOST_ROWS);
+  if (gains.length === 0) return null;
+  const concerned = new Set(finding.layers.map((l) => l.id));
+  const scale = barScale(gains);
+  const rows = all ? gains.map((_, i) => i) : chosenRows(gains, ROWS);
+  return (
+    <div class="profile">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">layer</th>
+            <td class="bar-cell">log scale</td>
+            <th scope="col" class="figure">error signal</th>
+            <th scope="col" class="figure">gain</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((i) => {
+            const gain = gains[i];
+            return gain && <Row key={gain.layer} gain={gain} share={scale(asNumber(gain.error_norm))}
+              concerned={concerned.has(gain.layer)} layers={layers} />;
+          })}
+        </tbody>
+      </table>
+      {gains.length > ROWS && (
+        <button type="button" class="quiet" aria-expanded={all} onClick={() => setAll(!all)}>
+          {all ? "Fewer layers" : `All ${plural(gains.length, "layer")}`}
+        </button>
+      )}
+    </div>
+  );
+}
