@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define EVENT_BYTES 256u         /* more than any of them has */
-#define SEND_BUFFER_BYTES 16384  /* what the system keeps for a client that takes nothing */
-#define BLOCK_BYTES 4096u        /* of the library, at a time */
+#define EVENT_BYTES 256u        /* more than any of them has */
+#define SEND_BUFFER_BYTES 16384 /* what the system keeps for a client that takes nothing */
+#define BLOCK_BYTES 4096u       /* of the library, at a time */
 
 static const bp_news *news_of(const bp_server *server, const char *id) {
     for (uint32_t i = 0; i < BP_MAX_FOLLOWED; i++)

@@ -86,7 +86,9 @@ void bp_gate_init(bp_gate *gate, const char *address, uint16_t port) {
     const bool six = strchr(address, ':') != NULL;
     snprintf(name, sizeof name, six ? "[%s]" : "%s", address);
     gate->any_address = strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
-    if (!gate->any_address) add(gate, name);
+    if (gate->any_address) return;
+    gate->home = gate->n_hosts;
+    add(gate, name);
 }
 
 bool bp_gate_add_host(bp_gate *gate, const char *host) {

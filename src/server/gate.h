@@ -16,7 +16,7 @@ typedef struct bp_gate {
     char ticket[BP_TOKEN_MAX_LENGTH + 1]; /* a token that is good once; "" when it was used */
     char cookie[32];                      /* its name: cookies do not tell ports apart */
     char hosts[BP_GATE_MAX_HOSTS][BP_HOST_BYTES]; /* as a Host header has them, with port */
-    uint32_t n_hosts;
+    uint32_t n_hosts, home;                       /* home: the one that its address is given with */
     bool any_address; /* Host may be any numeric address: those cannot be rebound as names can */
     uint16_t port;
 } bp_gate;

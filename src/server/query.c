@@ -76,14 +76,19 @@ static const char *const keys[N_KEYS] = {"token", "run",   "series", "role",
 /* Which keys a route knows, and which of them it needs. */
 static unsigned known_keys(bp_route route) {
     switch (route) {
-    case BP_ROUTE_PAGE: return BIT(TOKEN);
-    case BP_ROUTE_TILE: return BIT(SERIES) | SPAN;
-    case BP_ROUTE_HISTOGRAM: return BIT(ROLE) | BIT(LAYER) | SPAN;
-    case BP_ROUTE_EVENTS: return BIT(RUN);
+    case BP_ROUTE_PAGE:
+        return BIT(TOKEN);
+    case BP_ROUTE_TILE:
+        return BIT(SERIES) | SPAN;
+    case BP_ROUTE_HISTOGRAM:
+        return BIT(ROLE) | BIT(LAYER) | SPAN;
+    case BP_ROUTE_EVENTS:
+        return BIT(RUN);
     case BP_ROUTE_NONE:
     case BP_ROUTE_ICON:
     case BP_ROUTE_RUNS:
-    case BP_ROUTE_RUN: break;
+    case BP_ROUTE_RUN:
+        break;
     }
     return 0;
 }
@@ -95,14 +100,22 @@ static unsigned needed_keys(bp_route route) {
 
 static bool take_value(bp_query *query, int key, const char *value) {
     switch (key) {
-    case TOKEN: return true; /* the gate's */
-    case RUN: return take_run(query, value);
-    case SERIES: return take_word(query->series, value);
-    case ROLE: return take_word(query->role, value);
-    case LAYER: return take_count(&query->layer, value, 0, UINT32_MAX);
-    case FIRST: return take_number(&query->first, value, 0, INT64_MAX);
-    case LAST: return take_number(&query->last, value, 0, INT64_MAX);
-    default: return take_count(&query->columns, value, 1, BP_QUERY_MAX_COLUMNS);
+    case TOKEN:
+        return true; /* the gate's */
+    case RUN:
+        return take_run(query, value);
+    case SERIES:
+        return take_word(query->series, value);
+    case ROLE:
+        return take_word(query->role, value);
+    case LAYER:
+        return take_count(&query->layer, value, 0, UINT32_MAX);
+    case FIRST:
+        return take_number(&query->first, value, 0, INT64_MAX);
+    case LAST:
+        return take_number(&query->last, value, 0, INT64_MAX);
+    default:
+        return take_count(&query->columns, value, 1, BP_QUERY_MAX_COLUMNS);
     }
 }
 
@@ -123,8 +136,7 @@ bp_status bp_query_take(bp_query *query, const char *key, const char *value, siz
 bp_status bp_query_end(const bp_query *query, bp_error *error) {
     const unsigned missing = needed_keys(query->route) & ~query->seen;
     for (int k = 0; k < N_KEYS; k++)
-        if (missing & BIT(k))
-            return bp_fail(error, BP_ERROR_ARGUMENT, "%s is missing", keys[k]);
+        if (missing & BIT(k)) return bp_fail(error, BP_ERROR_ARGUMENT, "%s is missing", keys[k]);
     if (query->first > query->last)
         return bp_fail(error, BP_ERROR_ARGUMENT, "the last step lies before the first");
     return BP_OK;

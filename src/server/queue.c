@@ -19,7 +19,6 @@ bool bp_job_ask(bp_server *server, bp_worker *worker, bp_job *job) {
     const bool takes = !server->stopping && worker->n < BP_MAX_WAITING;
     if (takes) {
         job->next = NULL;
-        job->waits = true;
         if (worker->last)
             worker->last->next = job;
         else
@@ -78,17 +77,20 @@ bp_job *bp_job_next(bp_server *server, bp_worker *worker, double seconds) {
 
 void bp_job_answer(bp_server *server, bp_job *job, unsigned code, struct MHD_Response *response) {
     pthread_mutex_lock(&server->lock);
-    job->code = code;
-    job->response = response;
-    job->waits = false;
+    if (response) (void)MHD_queue_response(job->connection, code, response);
     job->done = true;
     server->n_requests--;
     MHD_resume_connection(job->connection);
     pthread_mutex_unlock(&server->lock);
 }
 
+void bp_job_give(bp_server *server, bp_job *job, unsigned code, struct MHD_Response *response) {
+    bp_job_answer(server, job, code, response);
+    if (response) MHD_destroy_response(response);
+}
+
 void bp_job_fail(bp_server *server, bp_job *job, unsigned code, const char *sentence) {
-    bp_job_answer(server, job, code, bp_answer_error(sentence));
+    bp_job_give(server, job, code, bp_answer_error(sentence));
 }
 
 void bp_jobs_end(bp_server *server, bp_worker *worker) {

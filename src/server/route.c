@@ -3,8 +3,10 @@
  * worker. */
 #include "server/state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_COOKIES 8u
 
@@ -52,13 +54,11 @@ static enum MHD_Result take_cookie(void *context, enum MHD_ValueKind kind, const
 
 static void judge(bp_server *server, bp_job *job, const char *path, const char *method,
                   const char *version) {
-    head h = {.gate = &server->gate,
-              .asked = {.version = version, .method = method, .path = path}};
+    head h = {.gate = &server->gate, .asked = {.version = version, .method = method, .path = path}};
     h.asked.cookies = h.cookies;
     MHD_get_connection_values(job->connection, MHD_HEADER_KIND, take_header, &h);
     MHD_get_connection_values(job->connection, MHD_COOKIE_KIND, take_cookie, &h);
-    h.asked.token =
-        MHD_lookup_connection_value(job->connection, MHD_GET_ARGUMENT_KIND, "token");
+    h.asked.token = MHD_lookup_connection_value(job->connection, MHD_GET_ARGUMENT_KIND, "token");
     job->judgement = bp_gate_judge(&server->gate, &h.asked);
 }
 
@@ -80,7 +80,7 @@ static void understand(bp_job *job, const char *path) {
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static enum MHD_Result send(bp_job *job, unsigned code, struct MHD_Response *response) {
+static enum MHD_Result send_response(bp_job *job, unsigned code, struct MHD_Response *response) {
     if (!response) return MHD_NO; /* no memory: the connection is closed */
     const enum MHD_Result result = MHD_queue_response(job->connection, code, response);
     MHD_destroy_response(response);
@@ -91,7 +91,7 @@ static enum MHD_Result send_error(bp_job *job, unsigned code, const char *senten
     struct MHD_Response *response = bp_answer_error(sentence);
     if (response && code == 405) MHD_add_response_header(response, "Allow", "GET, HEAD");
     if (response && code == 503) MHD_add_response_header(response, "Retry-After", "1");
-    return send(job, code, response);
+    return send_response(job, code, response);
 }
 
 /* Before the token was shown: a sentence, and nothing else. */
@@ -99,9 +99,8 @@ static enum MHD_Result refuse(bp_job *job) {
     const bp_judgement *judgement = &job->judgement;
     struct MHD_Response *response =
         bp_answer_static(judgement->why, strlen(judgement->why), "text/plain; charset=utf-8");
-    if (response && judgement->code == 405)
-        MHD_add_response_header(response, "Allow", "GET, HEAD");
-    return send(job, judgement->code, response);
+    if (response && judgement->code == 405) MHD_add_response_header(response, "Allow", "GET, HEAD");
+    return send_response(job, judgement->code, response);
 }
 
 /* The cookie, and on to the address without the token, which then is in no bookmark. From another
@@ -115,12 +114,13 @@ static enum MHD_Result enter(bp_server *server, bp_job *job) {
              server->gate.token);
     struct MHD_Response *response =
         bp_answer_static(onwards, elsewhere ? sizeof onwards - 1 : 0, "text/html; charset=utf-8");
-    if (response && (MHD_add_response_header(response, "Set-Cookie", cookie) != MHD_YES ||
-                     MHD_add_response_header(response, "Location", "/") != MHD_YES)) {
+    if (response &&
+        (MHD_add_response_header(response, "Set-Cookie", cookie) != MHD_YES ||
+         (!elsewhere && MHD_add_response_header(response, "Location", "/") != MHD_YES))) {
         MHD_destroy_response(response);
         response = NULL;
     }
-    return send(job, elsewhere ? 200 : 303, response);
+    return send_response(job, elsewhere ? 200 : 303, response);
 }
 
 static enum MHD_Result ask(bp_server *server, bp_worker *worker, bp_job *job) {
@@ -129,22 +129,29 @@ static enum MHD_Result ask(bp_server *server, bp_worker *worker, bp_job *job) {
 }
 
 static enum MHD_Result open_stream(bp_server *server, bp_job *job) {
-    if (job->is_head) return send(job, 200, bp_answer_static("", 0, "text/event-stream"));
+    if (job->is_head) return send_response(job, 200, bp_answer_static("", 0, "text/event-stream"));
     struct MHD_Response *response = bp_stream_open(server, job->connection, &job->query);
-    return response ? send(job, 200, response)
+    return response ? send_response(job, 200, response)
                     : send_error(job, 503, "too many streams of events are open");
 }
 
 static enum MHD_Result answer(bp_server *server, bp_job *job) {
     switch (job->query.route) {
-    case BP_ROUTE_PAGE: return MHD_queue_response(job->connection, 200, server->page);
-    case BP_ROUTE_ICON: return send(job, 204, bp_answer_static("", 0, NULL));
-    case BP_ROUTE_RUNS: return ask(server, &server->lister, job);
-    case BP_ROUTE_RUN: return ask(server, &server->follower, job);
+    case BP_ROUTE_PAGE:
+        return MHD_queue_response(job->connection, 200, server->page);
+    case BP_ROUTE_ICON:
+        return send_response(job, 204, bp_answer_static("", 0, NULL));
+    case BP_ROUTE_RUNS:
+        return ask(server, &server->lister, job);
+    case BP_ROUTE_RUN:
+        return ask(server, &server->follower, job);
     case BP_ROUTE_TILE:
-    case BP_ROUTE_HISTOGRAM: return ask(server, &server->tiler, job);
-    case BP_ROUTE_EVENTS: return open_stream(server, job);
-    case BP_ROUTE_NONE: break;
+    case BP_ROUTE_HISTOGRAM:
+        return ask(server, &server->tiler, job);
+    case BP_ROUTE_EVENTS:
+        return open_stream(server, job);
+    case BP_ROUTE_NONE:
+        break;
     }
     return send_error(job, 404, "there is nothing at this address");
 }
@@ -186,18 +193,13 @@ enum MHD_Result bp_route_request(void *cls, struct MHD_Connection *connection, c
         return job->judgement.pass == BP_PASS_REFUSED ? refuse(job) : MHD_YES;
     }
     if (*upload_data_size > 0) return MHD_NO;
-    if (!job->done) return respond(server, job);
-    struct MHD_Response *response = job->response;
-    job->response = NULL;
-    return send(job, job->code, response);
+    return job->done ? MHD_NO : respond(server, job);
 }
 
 void bp_route_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                         enum MHD_RequestTerminationCode code) {
-    bp_job *job = *con_cls;
     (void)code;
     bp_socket_busy(cls, connection, false);
-    if (job && job->response) MHD_destroy_response(job->response);
-    free(job);
+    free(*con_cls);
     *con_cls = NULL;
 }

@@ -184,8 +184,7 @@ static int by_hash(const void *a, const void *b) {
 static bool give_ids(bp_runs *runs) {
     numbered *all = malloc((runs->n + 1u) * sizeof *all);
     if (!all) return false;
-    for (uint32_t i = 0; i < runs->n; i++)
-        all[i] = (numbered){bp_run_hash(runs->list[i].path), i};
+    for (uint32_t i = 0; i < runs->n; i++) all[i] = (numbered){bp_run_hash(runs->list[i].path), i};
     qsort(all, runs->n, sizeof *all, by_hash);
     for (uint32_t i = 0; i < runs->n; i++) {
         if (i > 0 && all[i].hash <= all[i - 1].hash) all[i].hash = all[i - 1].hash + 1;

@@ -27,9 +27,9 @@ typedef struct bp_run_summary {
     int64_t last_step; /* -1: none */
     double loss;       /* NaN when not measured; may be infinite */
     bool has_loss;
-    int severity;            /* of the worst open finding; 0: none */
-    const char *problem;     /* of that one; static, NULL: none */
-    uint32_t n_findings;     /* roots */
+    int severity;        /* of the worst open finding; 0: none */
+    const char *problem; /* of that one; static, NULL: none */
+    uint32_t n_findings; /* roots */
 } bp_run_summary;
 
 typedef struct bp_run {

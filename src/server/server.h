@@ -13,11 +13,11 @@
 typedef struct bp_server bp_server;
 
 typedef struct bp_server_options {
-    const char *folder;  /* copied; runs are looked for below it */
-    const char *address; /* copied; a name or number of this machine; NULL: 127.0.0.1 */
-    uint16_t port;       /* 0: any that is free */
-    uint32_t n_ports;    /* how many are tried, from `port` on; 0: one */
-    const char *token;   /* copied; NULL: a new one of 128 random bits */
+    const char *folder;       /* copied; runs are looked for below it */
+    const char *address;      /* copied; a name or number of this machine; NULL: 127.0.0.1 */
+    uint16_t port;            /* 0: any that is free */
+    uint32_t n_ports;         /* how many are tried, from `port` on; 0: one */
+    const char *token;        /* copied; NULL: a new one of 128 random bits */
     const char *const *hosts; /* copied; other names under which it is asked, "name[:port]" */
     size_t n_hosts;
     void (*say)(void *context, const char *text); /* what went wrong, from any thread; or NULL */

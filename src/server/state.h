@@ -13,14 +13,15 @@
 #include <microhttpd.h>
 #include <pthread.h>
 
-#define BP_MAX_WAITING 64u  /* jobs of a worker */
-#define BP_MAX_STREAMS 256u /* of events */
-#define BP_MAX_FOLLOWED 8u  /* runs that are read again at a time */
-#define BP_MAX_CELLS ((uint32_t)1 << 20)           /* of a tile */
-#define BP_MAX_BYTES_UNDERWAY ((size_t)48 << 20)   /* of answers that clients have not taken */
-#define BP_MAX_RESIDENT_BYTES ((uint64_t)96 << 20) /* above it, what was not used lately is closed */
-#define BP_HEAD_SECONDS 10.0   /* in which a request's head must be there */
-#define BP_STREAM_SECONDS 30u  /* in which a client must take what it is sent */
+#define BP_MAX_WAITING 64u                       /* jobs of a worker */
+#define BP_MAX_STREAMS 256u                      /* of events */
+#define BP_MAX_FOLLOWED 8u                       /* runs that are read again at a time */
+#define BP_MAX_CELLS ((uint32_t)1 << 20)         /* of a tile */
+#define BP_MAX_BYTES_UNDERWAY ((size_t)48 << 20) /* of answers that clients have not taken */
+#define BP_MAX_RESIDENT_BYTES \
+    ((uint64_t)96 << 20)      /* above it, what was not used lately is closed */
+#define BP_HEAD_SECONDS 10.0  /* in which a request's head must be there */
+#define BP_STREAM_SECONDS 30u /* in which a client must take what it is sent */
 #define BP_BEAT_SECONDS 15.0
 #define BP_TICK_SECONDS 0.25
 #define BP_LIST_SECONDS 2.0
@@ -35,9 +36,7 @@ typedef struct bp_job {
     bool is_head;
     struct MHD_Connection *connection;
     int socket;
-    bool waits, done;
-    unsigned code; /* when done */
-    struct MHD_Response *response;
+    bool done; /* by a worker; when it is asked again, it could not be answered */
     struct bp_job *next;
 } bp_job;
 
@@ -67,8 +66,8 @@ typedef struct bp_sockets {
 
 /* --- events (events.c) ------------------------------------------------------------------------ */
 
-/* What is new of a run that is followed. A version grows with every change; a stream remembers which
- * it has told, so that a slow client gets the latest state, never a queue. */
+/* What is new of a run that is followed. A version grows with every change; a stream remembers
+ * which it has told, so that a slow client gets the latest state, never a queue. */
 typedef struct bp_news {
     char id[BP_RUN_ID_BYTES]; /* "": free */
     uint64_t version, findings_version;
@@ -129,7 +128,7 @@ typedef struct bp_run_place {
     uint64_t device, inode;
     bool live;
 } bp_run_place;
-/* 404 as BP_ERROR_INPUT when there is none, or another folder lies there. */
+/* BP_ERROR_ARGUMENT when there is none, or another folder lies there. */
 BP_MUST_USE bp_status bp_server_find_run(bp_server *server, bp_run_place *place, const char *id,
                                          bp_error *error);
 void bp_run_place_free(bp_run_place *place);
@@ -142,8 +141,10 @@ BP_MUST_USE bool bp_job_ask(bp_server *server, bp_worker *worker, bp_job *job);
 /* By a worker. The next job, or NULL after `seconds` (below 0: no limit), when woken, or when the
  * server stops. Jobs whose clients have gone are answered on the way. */
 bp_job *bp_job_next(bp_server *server, bp_worker *worker, double seconds);
-/* Takes the response; the job is gone then. */
+/* The job is gone then. The response stays the caller's; NULL: the connection is closed. */
 void bp_job_answer(bp_server *server, bp_job *job, unsigned code, struct MHD_Response *response);
+/* The same with a response that is not used again: it is taken. */
+void bp_job_give(bp_server *server, bp_job *job, unsigned code, struct MHD_Response *response);
 void bp_job_fail(bp_server *server, bp_job *job, unsigned code, const char *sentence);
 /* Answers all that wait: the worker ends. */
 void bp_jobs_end(bp_server *server, bp_worker *worker);

@@ -25,16 +25,16 @@ static bool is_same_file(const bp_stamp *a, const bp_stamp *b) {
 static int open_findings(int folder, bp_stamp *stamp) {
     struct stat found;
     *stamp = (bp_stamp){0};
-    const int file = openat(folder, "findings.json",
-                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    const int file =
+        openat(folder, "findings.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (file < 0) return -1;
     if (fstat(file, &found) == 0 && S_ISREG(found.st_mode) &&
         (uint64_t)found.st_size <= BP_SUMMARY_MAX_BYTES) {
-        *stamp =
-            (bp_stamp){.device = (uint64_t)found.st_dev,
-                       .inode = (uint64_t)found.st_ino,
-                       .size = (uint64_t)found.st_size,
-                       .modified = (double)found.st_mtim.tv_sec + (double)found.st_mtim.tv_nsec * 1e-9};
+        *stamp = (bp_stamp){.device = (uint64_t)found.st_dev,
+                            .inode = (uint64_t)found.st_ino,
+                            .size = (uint64_t)found.st_size,
+                            .modified = (double)found.st_mtim.tv_sec +
+                                        (double)found.st_mtim.tv_nsec * 1e-9};
         return file;
     }
     close(file);
@@ -129,8 +129,7 @@ static void take_document(bp_run_summary *summary, json_object *document) {
     summary->known = true;
     summary->end = end_of(word(document, "end"));
     if (last) summary->last_step = json_object_get_int64(last);
-    summary->has_loss =
-        number(member(document, "loss", json_type_object), "last", &summary->loss);
+    summary->has_loss = number(member(document, "loss", json_type_object), "last", &summary->loss);
     for (size_t i = 0; i < json_object_array_length(findings); i++)
         take_finding(summary, json_object_array_get_idx(findings, i));
 }
