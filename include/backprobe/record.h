@@ -6,6 +6,7 @@
 
 #include <backprobe/base.h>
 #include <backprobe/model.h>
+#include <backprobe/stats.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -143,6 +144,26 @@ BP_API void bp_record_set(bp_record *record, bp_quantity quantity, uint32_t row,
 
 BP_API const char *bp_quantity_name(bp_quantity quantity); /* "weight_rms"; static, NULL outside */
 
+/* --- histograms ------------------------------------------------------------------------------- */
+
+/* How many elements of a tensor lie in each octave 2^k <= |x| < 2^(k + 1), in what a record has
+ * room for. Where more octaves are in use than BP_HISTOGRAM_OCTAVES, those that hold most are
+ * taken, and what lies below or above counts in the first or last of them. */
+#define BP_HISTOGRAM_OCTAVES 64
+typedef struct bp_histogram {
+    uint64_t zeros, non_finite; /* which are in no octave */
+    int32_t first_octave;       /* of count[0]; 0 where there is none */
+    uint32_t n_octaves;         /* the first and the last are not empty */
+    uint64_t count[BP_HISTOGRAM_OCTAVES];
+} bp_histogram;
+
+BP_API void bp_histogram_of(bp_histogram *histogram, const bp_summary *summary,
+                            const bp_exponents *exponents);
+/* into := into joined with other; exact where neither needed more octaves. */
+BP_API void bp_histogram_join(bp_histogram *into, const bp_histogram *other);
+/* All elements, the zeros and non-finite ones too. */
+BP_API uint64_t bp_histogram_elements(const bp_histogram *histogram);
+
 /* --- events ----------------------------------------------------------------------------------- */
 
 /* Pinned: they are types of records in run logs. */
@@ -152,7 +173,8 @@ typedef enum bp_event_kind {
     BP_EVENT_CHECKPOINT = 8,  /* one was written */
     BP_EVENT_MODEL_DELTA = 9, /* the network grew */
     BP_EVENT_WATCH = 10,      /* how often steps are looked at in full, and what watching costs */
-    BP_EVENT_THINNED = 12     /* records were dropped so that the log stays within its limit */
+    BP_EVENT_THINNED = 12,    /* records were dropped so that the log stays within its limit */
+    BP_EVENT_HISTOGRAM = 13   /* of the exponents of a tensor */
 } bp_event_kind;
 
 typedef struct bp_event_gap {
@@ -201,6 +223,13 @@ typedef struct bp_event_thinned {
     uint64_t n_dropped;
 } bp_event_thinned;
 
+typedef struct bp_event_histogram {
+    int64_t step;
+    uint32_t layer; /* 0: the input */
+    uint32_t role;  /* bp_role of observe.h; of parameters and gradients those of the weights */
+    bp_histogram histogram;
+} bp_event_histogram;
+
 typedef struct bp_event {
     bp_event_kind kind; /* which of these holds */
     union {
@@ -210,6 +239,7 @@ typedef struct bp_event {
         bp_event_model_delta model_delta;
         bp_event_watch watch;
         bp_event_thinned thinned;
+        bp_event_histogram histogram;
     } as;
 } bp_event;
 

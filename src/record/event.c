@@ -26,6 +26,20 @@ static void write_watch(bp_writer *writer, const bp_event_watch *watch) {
     bp_write_f64(writer, watch->run_seconds);
 }
 
+static void write_histogram(bp_writer *writer, const bp_event_histogram *event) {
+    const bp_histogram *histogram = &event->histogram;
+    bp_write_varint(writer, (uint64_t)event->step);
+    bp_write_varint(writer, event->layer);
+    bp_write_varint(writer, event->role);
+    bp_write_varint(writer, histogram->zeros);
+    bp_write_varint(writer, histogram->non_finite);
+    bp_write_varint(writer, histogram->n_octaves);
+    if (histogram->n_octaves == 0) return;
+    bp_write_varint(writer, (uint64_t)((int64_t)histogram->first_octave - BP_EXPONENT_MIN));
+    for (uint32_t i = 0; i < histogram->n_octaves; i++)
+        bp_write_varint(writer, histogram->count[i]);
+}
+
 void bp_event_encode(const bp_event *event, bp_writer *writer) {
     switch (event->kind) {
     case BP_EVENT_GAP:
@@ -53,6 +67,9 @@ void bp_event_encode(const bp_event *event, bp_writer *writer) {
         bp_write_varint(writer, event->as.thinned.first_sequence);
         bp_write_varint(writer, event->as.thinned.last_sequence);
         bp_write_varint(writer, event->as.thinned.n_dropped);
+        break;
+    case BP_EVENT_HISTOGRAM:
+        write_histogram(writer, &event->as.histogram);
         break;
     }
 }
@@ -141,6 +158,30 @@ static void read_thinned(bp_cursor *cursor, bp_event_thinned *thinned) {
                        thinned->n_dropped <= thinned->last_sequence - thinned->first_sequence + 1);
 }
 
+/* Within all elements that were told of before. */
+static uint64_t read_elements(bp_cursor *cursor, uint64_t *left) {
+    const uint64_t n = read_up_to(cursor, *left);
+    *left -= n;
+    return n;
+}
+
+static void read_histogram(bp_cursor *cursor, bp_event_histogram *event) {
+    bp_histogram *histogram = &event->histogram;
+    uint64_t left = UINT64_MAX; /* so that the sum of all is a number */
+    event->step = read_step(cursor);
+    event->layer = (uint32_t)read_up_to(cursor, BP_MODEL_MAX_LAYERS);
+    event->role = (uint32_t)read_up_to(cursor, UINT32_MAX);
+    histogram->zeros = read_elements(cursor, &left);
+    histogram->non_finite = read_elements(cursor, &left);
+    histogram->n_octaves = (uint32_t)read_up_to(cursor, BP_HISTOGRAM_OCTAVES);
+    const uint32_t n = histogram->n_octaves;
+    if (n == 0) return;
+    const uint64_t most = (uint64_t)(BP_EXPONENT_MAX - BP_EXPONENT_MIN) + 1 - n;
+    histogram->first_octave = (int32_t)read_up_to(cursor, most) + BP_EXPONENT_MIN;
+    for (uint32_t i = 0; i < n; i++) histogram->count[i] = read_elements(cursor, &left);
+    expect(cursor, histogram->count[0] > 0 && histogram->count[n - 1] > 0);
+}
+
 bp_status bp_event_decode(bp_event *event, bp_event_kind kind, bp_cursor *cursor, bp_error *error) {
     bp_event decoded = {.kind = kind};
     switch (kind) {
@@ -162,6 +203,9 @@ bp_status bp_event_decode(bp_event *event, bp_event_kind kind, bp_cursor *cursor
     case BP_EVENT_THINNED:
         read_thinned(cursor, &decoded.as.thinned);
         break;
+    case BP_EVENT_HISTOGRAM:
+        read_histogram(cursor, &decoded.as.histogram);
+        break;
     }
     if (kind != BP_EVENT_MODEL_DELTA) expect(cursor, cursor->position == cursor->length);
     if (cursor->bad)
@@ -181,6 +225,8 @@ int64_t bp_event_step(const bp_event *event) {
         return event->as.checkpoint.step;
     case BP_EVENT_WATCH:
         return event->as.watch.step;
+    case BP_EVENT_HISTOGRAM:
+        return event->as.histogram.step;
     case BP_EVENT_GAP:
     case BP_EVENT_MODEL_DELTA:
     case BP_EVENT_THINNED:

@@ -6,7 +6,7 @@
 #include "record/record.h"
 
 /* No event but MODEL_DELTA takes more. */
-#define BP_EVENT_MAX_BYTES 512
+#define BP_EVENT_MAX_BYTES 1024
 
 /* The layers of a MODEL_DELTA follow what is written here (bp_model_encode_layers). */
 void bp_event_encode(const bp_event *event, bp_writer *writer);

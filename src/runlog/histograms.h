@@ -20,7 +20,9 @@ BP_MUST_USE bp_status bp_histograms_update(bp_histograms *histograms, bp_error *
  * its pinned number in the log. */
 int64_t bp_histograms_last_step(const bp_histograms *histograms, unsigned role);
 
-/* Row r of the view tells of elements with 2^(first_octave + r) <= |x| < 2^(first_octave + r + 1):
+/* BP_EXPONENT_MIN ... : octaves that no histogram of the span uses have no row; at most 128 rows
+ * are given, and what lies below counts in the first. Without a histogram there is no row at all.
+ * Row r of the view tells of elements with 2^(first_octave + r) <= |x| < 2^(first_octave + r + 1):
  * mean, min and max are shares of all the elements (with zeros and non-finite ones), over the
  * histograms of a column; count says how many these were. The rest as bp_pyramid_view. */
 BP_MUST_USE bp_status bp_histograms_view(bp_histograms *histograms, bp_view *view,

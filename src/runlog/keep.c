@@ -83,19 +83,36 @@ static bool is_kept_as_non_finite(unsigned level, bool non_finite, bool before) 
     return window_steps(level) > 0 && non_finite != before;
 }
 
-bool bp_keep_asks(bp_keep *keep, const bp_walk_step *step, int64_t distance) {
-    if (!step->is_step) return true;
+/* Of a step's histograms all stay or none. */
+static bool asks_histogram(bp_keep *keep, int64_t step, int64_t distance) {
+    if (keep->has_moment && step == keep->moment) return keep->keeps_moment;
+    const unsigned doublings = losses_level(keep->level) - losses_level(keep->from);
+    keep->has_moment = true;
+    keep->moment = step;
+    keep->keeps_moment = distance <= window_steps(keep->level) ||
+                         ++keep->n_moments % ((uint64_t)1 << doublings) == 0;
+    return keep->keeps_moment;
+}
+
+static bool asks_record(bp_keep *keep, const bp_walk_step *step, int64_t distance, bool before) {
     const bool is_losses = step->frame.type == BP_RUNLOG_LOSSES;
-    bool *odd = is_losses ? &keep->odd_losses : &keep->odd_step;
-    const bool before = *odd;
-    *odd = step->non_finite;
-    if (step->frame.sequence == keep->first ||
-        step->frame.sequence + step->n_numbers - 1 == keep->last)
-        return true;
     if (distance <= window_steps(keep->level)) return true;
     if (is_kept_as_non_finite(keep->level, step->non_finite, before)) return true;
     const unsigned doublings =
         is_losses ? losses_level(keep->level) - losses_level(keep->from) : keep->level - keep->from;
     uint64_t *n = is_losses ? &keep->n_losses : &keep->n_steps;
     return ++*n % ((uint64_t)1 << doublings) == 0;
+}
+
+bool bp_keep_asks(bp_keep *keep, const bp_walk_step *step, int64_t distance) {
+    if (!step->may_go) return true;
+    const bool is_histogram = step->frame.type == BP_RUNLOG_HISTOGRAM;
+    bool *odd = step->frame.type == BP_RUNLOG_LOSSES ? &keep->odd_losses : &keep->odd_step;
+    const bool before = *odd;
+    if (!is_histogram) *odd = step->non_finite;
+    if (step->frame.sequence == keep->first ||
+        step->frame.sequence + step->n_numbers - 1 == keep->last)
+        return true;
+    return is_histogram ? asks_histogram(keep, step->first_step, distance)
+                        : asks_record(keep, step, distance, before);
 }

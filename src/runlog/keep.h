@@ -12,7 +12,8 @@
  * windows halve from level to level. */
 #define BP_KEEP_GENTLE_LEVEL 10u
 #define BP_KEEP_WINDOW_STEPS ((int64_t)64) /* before and after */
-/* Losses are small: up to this level all are kept, behind it every second, fourth ... frame. */
+/* Losses are small, and histograms few: up to this level all are kept, behind it every second,
+ * fourth ... frame of losses, and step with histograms. */
 #define BP_KEEP_LOSSES_LEVEL 3u
 
 /* Steps at which findings began or changed; ascending, each once. */
@@ -36,6 +37,9 @@ typedef struct bp_keep {
     uint64_t first, last; /* sequence numbers of its first and last data record's last number */
     uint64_t n_steps, n_losses; /* frames that no rule kept */
     bool odd_step, odd_losses;  /* the last frame of the kind was non-finite */
+    uint64_t n_moments;         /* steps with histograms that no rule kept */
+    bool has_moment, keeps_moment;
+    int64_t moment; /* the step of the last histogram, and whether its histograms stay */
 } bp_keep;
 
 /* Whether the frame stays; in the order of the segment. distance: of its steps. */

@@ -58,5 +58,8 @@ bool bp_pyramid_is_kept(const bp_pyramid *pyramid);
 BP_MUST_USE bp_status bp_pyramid_view(bp_pyramid *pyramid, bp_view *view, int64_t first,
                                       int64_t last, uint32_t n_columns, bp_error *error);
 void bp_view_free(bp_view *view);
+/* Room for so many cells, which hold anything; view->allocator is set. For who fills views. */
+BP_MUST_USE bp_status bp_view_reserve(bp_view *view, uint32_t n_rows, uint32_t n_columns,
+                                      bp_error *error);
 
 #endif

@@ -33,7 +33,9 @@ struct bp_runlog_reader {
     uint64_t steps_read;
     loss_run losses;
     bp_event event;
-    bool peeks; /* gives sources of a series */
+    bp_runlog_position event_at;
+    bool seeks_histograms; /* and gives no steps */
+    bool peeks;            /* gives sources of a series */
     bp_series peeked;
     bp_sources sources;
     bp_event_watch watching;
@@ -92,6 +94,8 @@ static bp_status begin_segment(bp_runlog_reader *reader, bp_error *error) {
     const bp_status status =
         bp_run_open_segment(&reader->run, reader->current, &reader->scan, &start, error);
     if (status != BP_OK) return status;
+    /* Payloads that nobody looks into need no checksum. */
+    if (reader->seeks_histograms) reader->scan.only = ~(UINT64_C(1) << BP_RUNLOG_STEP);
     bp_order_init(&reader->order);
     bp_account_begin_segment(&reader->account);
     judge_start(reader, &start);
@@ -217,6 +221,7 @@ static void make_table(bp_runlog_reader *reader) {
 static given take_step(bp_runlog_reader *reader, const bp_scan_event *event) {
     bp_cursor cursor;
     bp_error why;
+    if (reader->seeks_histograms) return NOTHING;
     if (reader->peeks) return peek_step(reader, event);
     bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
     if (reader->steps_read++ == TABLE_AFTER_STEPS) make_table(reader);
@@ -253,7 +258,8 @@ static void take_losses(bp_runlog_reader *reader, const bp_scan_event *event) {
 /* The next of the losses that is not void. */
 static bool give_loss(bp_runlog_reader *reader) {
     loss_run *losses = &reader->losses;
-    if (reader->peeks && reader->peeked != bp_series_of(BP_Q_LOSS)) losses->left = 0;
+    if (reader->seeks_histograms || (reader->peeks && reader->peeked != bp_series_of(BP_Q_LOSS)))
+        losses->left = 0;
     while (losses->left > 0) {
         const int64_t step = losses->step;
         const uint8_t *at = losses->values.bytes + losses->values.position;
@@ -294,14 +300,18 @@ static given take_event(bp_runlog_reader *reader, const bp_scan_event *event) {
         if (bp_runlog_is_data(event->frame.type)) reader->account.damage.lost_records++;
         return NOTHING;
     }
+    reader->event_at =
+        (bp_runlog_position){segment_of(reader)->id.index, event->place, event->frame.sequence};
     if (decoded->kind == BP_EVENT_THINNED)
         bp_account_thinned(&reader->account, &decoded->as.thinned);
     if (decoded->kind == BP_EVENT_WATCH) {
         reader->watching = decoded->as.watch;
         reader->has_watching = true;
     }
-    /* The checkpoint from which the run was resumed is not void: it was written before its step. */
-    return is_void(reader, bp_event_step(decoded) - 1) ? NOTHING : AN_EVENT;
+    /* The checkpoint from which the run was resumed is not void: it was written before its step. A
+     * histogram is of a step that comes again. */
+    const int64_t step = bp_event_step(decoded) - (decoded->kind == BP_EVENT_HISTOGRAM ? 0 : 1);
+    return is_void(reader, step) ? NOTHING : AN_EVENT;
 }
 
 /* A record of the last size would not hold the new layers. */
@@ -341,7 +351,7 @@ static bool take_number(bp_runlog_reader *reader, const bp_scan_event *event) {
         return true;
     }
     if (numbers_data && event->frame.type == BP_RUNLOG_LOSSES) return true;
-    if (numbers_data && event->frame.type > BP_RUNLOG_THINNED) {
+    if (numbers_data && event->frame.type > BP_RUNLOG_HISTOGRAM) {
         bp_account_take_unknown(account, sequence);
         return true;
     }
@@ -378,6 +388,7 @@ static bp_status take_frame(bp_runlog_reader *reader, const bp_scan_event *event
     case BP_RUNLOG_CHECKPOINT:
     case BP_RUNLOG_WATCH:
     case BP_RUNLOG_THINNED:
+    case BP_RUNLOG_HISTOGRAM:
         *what = take_event(reader, event);
         return BP_OK;
     }
@@ -538,6 +549,55 @@ bp_status bp_runlog_reader_jump(bp_runlog_reader *reader, const bp_runlog_positi
     reader->account.expected = position->sequence;
     bp_status status = begin_segment(reader, error);
     if (status == BP_OK && reader->scan.file >= 0) status = jump_inside(reader, position, error);
+    errno = saved;
+    return status;
+}
+
+/* --- histograms ------------------------------------------------------------------------------ */
+
+bp_status bp_runlog_reader_next_histogram(bp_runlog_reader *reader,
+                                          const bp_event_histogram **histogram,
+                                          bp_runlog_position *place, bp_error *error) {
+    const int saved = errno;
+    given what;
+    bp_status status;
+    reader->seeks_histograms = true;
+    do status = next_entry(reader, &what, error);
+    while (status == BP_OK && what == AN_EVENT && reader->event.kind != BP_EVENT_HISTOGRAM);
+    if (status == BP_OK) {
+        *histogram = what == AN_EVENT ? &reader->event.as.histogram : NULL;
+        *place = reader->event_at;
+    }
+    errno = saved;
+    return status;
+}
+
+/* Opens the segment unless it is the one that is being read. */
+static bp_status enter_segment(bp_runlog_reader *reader, size_t index, bp_error *error) {
+    if (reader->current == index && reader->scan.file >= 0 && !reader->at_end) return BP_OK;
+    bp_scan_close(&reader->scan);
+    bp_order_finish(&reader->order);
+    reader->current = index;
+    reader->at_end = false;
+    return begin_segment(reader, error);
+}
+
+bp_status bp_runlog_reader_seek_histogram(bp_runlog_reader *reader, const bp_runlog_position *place,
+                                          bool *found, bp_error *error) {
+    const int saved = errno;
+    const bp_run *run = &reader->run;
+    bp_frame frame;
+    size_t i = 0;
+    reader->seeks_histograms = true;
+    *found = false;
+    while (i < run->n_segments && run->segments[i].id.index != place->segment) i++;
+    if (i == run->n_segments || run->segments[i].is_foreign) return BP_OK;
+    bp_status status = enter_segment(reader, i, error);
+    reader->losses.left = 0;
+    reader->account.expected = place->sequence;
+    if (status == BP_OK && reader->scan.file >= 0)
+        status = bp_scan_jump(&reader->scan, place->place, found, &frame, error);
+    *found = *found && frame.sequence == place->sequence && frame.type == BP_RUNLOG_HISTOGRAM;
     errno = saved;
     return status;
 }

@@ -29,6 +29,19 @@ bp_runlog_position bp_runlog_reader_tell(const bp_runlog_reader *reader);
 /* Of a reader that gave nothing yet. BP_ERROR_INPUT when the run has no such segment. */
 BP_MUST_USE bp_status bp_runlog_reader_jump(bp_runlog_reader *reader,
                                             const bp_runlog_position *position, bp_error *error);
+
+/* --- histograms ------------------------------------------------------------------------------ */
+
+/* The next histogram, and where it stands; *histogram is borrowed until the next call, NULL at the
+ * end. Steps are passed over: a reader is asked either for this or for them. */
+BP_MUST_USE bp_status bp_runlog_reader_next_histogram(bp_runlog_reader *reader,
+                                                      const bp_event_histogram **histogram,
+                                                      bp_runlog_position *place, bp_error *error);
+/* The next histogram will be the one that stood there, again and again, in any order; what is lost
+ * between is not accounted for. *found false: it stands there no more. */
+BP_MUST_USE bp_status bp_runlog_reader_seek_histogram(bp_runlog_reader *reader,
+                                                      const bp_runlog_position *place, bool *found,
+                                                      bp_error *error);
 uint64_t bp_runlog_reader_run(const bp_runlog_reader *reader);
 
 #endif

@@ -27,7 +27,8 @@ typedef enum bp_runlog_type {
     BP_RUNLOG_MODEL_DELTA = 9, /* the network grew */
     BP_RUNLOG_WATCH = 10,      /* what watching costs */
     BP_RUNLOG_LOSSES = 11,     /* steps of which the loss alone is known */
-    BP_RUNLOG_THINNED = 12     /* what a segment that was thinned lacks */
+    BP_RUNLOG_THINNED = 12,    /* what a segment that was thinned lacks */
+    BP_RUNLOG_HISTOGRAM = 13   /* of the exponents of a tensor; the last type that is known */
 } bp_runlog_type;
 
 /* Where whole frames go. */
@@ -79,7 +80,7 @@ BP_MUST_USE bp_status bp_runlog_writer_step(bp_runlog_writer *writer, int64_t st
 /* A step of which only the loss is known; some tens of nanoseconds. */
 BP_MUST_USE bp_status bp_runlog_writer_loss(bp_runlog_writer *writer, int64_t step, double loss,
                                             bp_error *error);
-/* FINDING, CHECKPOINT, WATCH: an encoded event (record/event.h) of at most
+/* FINDING, CHECKPOINT, WATCH, HISTOGRAM: an encoded event (record/event.h) of at most
  * BP_RUNLOG_EVENT_BYTES, copied. */
 #define BP_RUNLOG_EVENT_BYTES ((size_t)1024)
 BP_MUST_USE bp_status bp_runlog_writer_event(bp_runlog_writer *writer, bp_runlog_type type,

@@ -140,7 +140,7 @@ static bp_status survey_frames(bp_thinner *thinner, bp_thin_segment *segment, bp
         bp_status status = bp_walk_next(walk, &step, error);
         if (status != BP_OK) return status;
         if (step.kind != BP_WALK_FRAME) break;
-        if (step.is_step) {
+        if (step.may_go) {
             if (!any) segment->keep.first = step.frame.sequence;
             segment->keep.last = step.frame.sequence + step.n_numbers - 1;
             any = true;
@@ -213,7 +213,7 @@ typedef struct thin_plan {
 
 static void plan_frame(thin_plan *plan, const bp_walk_step *step, const bp_keep_points *points) {
     const int64_t distance =
-        step->is_step ? bp_keep_distance(points, step->first_step, step->last_step) : 0;
+        step->may_go ? bp_keep_distance(points, step->first_step, step->last_step) : 0;
     if (step->frame.type == BP_RUNLOG_THINNED) return;
     for (unsigned level = plan->first; level <= BP_KEEP_MAX_LEVEL; level++) {
         if (bp_keep_asks(&plan->keep[level], step, distance)) {

@@ -107,7 +107,7 @@ static bp_status copy_frames(output *out, bp_walk *walk) {
             said = true;
         }
         const int64_t distance =
-            step.is_step ? bp_keep_distance(out->twin->points, step.first_step, step.last_step) : 0;
+            step.may_go ? bp_keep_distance(out->twin->points, step.first_step, step.last_step) : 0;
         if (status == BP_OK && bp_keep_asks(&keep, &step, distance))
             status = put_frame(out, step.frame, step.payload);
     }

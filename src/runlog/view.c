@@ -50,6 +50,23 @@ static bool grow(void **block, size_t *capacity, size_t wanted, size_t size,
     return *block != NULL;
 }
 
+bp_status bp_view_reserve(bp_view *view, uint32_t n_rows, uint32_t n_columns, bp_error *error) {
+    const uint64_t n_cells = (uint64_t)n_columns * n_rows;
+    if (n_cells > MAX_CELLS)
+        return bp_fail(error, BP_ERROR_LIMIT, "a view has at most %llu cells",
+                       (unsigned long long)MAX_CELLS);
+    void *cells = view->cells, *starts = view->starts;
+    const bool good = grow(&cells, &view->cells_capacity, (size_t)n_cells, sizeof *view->cells,
+                           &view->allocator) &&
+                      grow(&starts, &view->starts_capacity, (size_t)n_columns + 1,
+                           sizeof *view->starts, &view->allocator);
+    view->cells = view->cells_capacity ? cells : NULL;
+    view->starts = view->starts_capacity ? starts : NULL;
+    view->n_columns = n_columns;
+    view->n_rows = n_rows;
+    return good ? BP_OK : bp_fail(error, BP_ERROR_MEMORY, "no memory to view a run");
+}
+
 static bp_status prepare(bp_pyramid *pyramid, viewing *job, uint64_t first, uint64_t last,
                          uint32_t n_columns, bp_error *error) {
     const bp_level *level = &pyramid->levels[choose_level(pyramid, first, last, n_columns)];
@@ -59,21 +76,9 @@ static bp_status prepare(bp_pyramid *pyramid, viewing *job, uint64_t first, uint
     job->n_bins = (last >> level->shift) - job->first_bin + 1;
     job->at = 0;
     if (n_columns > job->n_bins) n_columns = (uint32_t)job->n_bins;
-    const uint64_t n_cells = (uint64_t)n_columns * pyramid->n_rows;
-    if (n_cells > MAX_CELLS)
-        return bp_fail(error, BP_ERROR_LIMIT, "a view has at most %llu cells",
-                       (unsigned long long)MAX_CELLS);
     if (!view->cells && !view->starts) view->allocator = pyramid->allocator;
-    void *cells = view->cells, *starts = view->starts;
-    const bool good = grow(&cells, &view->cells_capacity, (size_t)n_cells, sizeof *view->cells,
-                           &view->allocator) &&
-                      grow(&starts, &view->starts_capacity, (size_t)n_columns + 1,
-                           sizeof *view->starts, &view->allocator);
-    view->cells = view->cells_capacity ? cells : NULL;
-    view->starts = view->starts_capacity ? starts : NULL;
-    if (!good) return bp_fail(error, BP_ERROR_MEMORY, "no memory to view %s", pyramid->run);
-    view->n_columns = n_columns;
-    view->n_rows = pyramid->n_rows;
+    const bp_status status = bp_view_reserve(view, pyramid->n_rows, n_columns, error);
+    if (status != BP_OK) return status;
     for (uint64_t c = 0; c <= n_columns; c++) { /* c * n_bins / n_columns, without overflow */
         const uint64_t bin =
             c * (job->n_bins / n_columns) + c * (job->n_bins % n_columns) / n_columns;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runlog/walk.h"
+#include "record/event.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static bool take_step(bp_walk_step *step) {
     bp_record_glance glance;
     bp_cursor_init(&cursor, step->payload, step->frame.n_bytes);
     if (!bp_record_look(&glance, &cursor)) return false;
-    step->is_step = true;
+    step->may_go = true;
     step->n_numbers = 1;
     step->first_step = step->last_step = glance.step;
     step->non_finite = glance.non_finite;
@@ -50,13 +51,24 @@ static bool take_losses(bp_walk_step *step) {
     if (cursor.bad || n == 0 || n > (cursor.length - cursor.position) / sizeof(double) ||
         first > (uint64_t)INT64_MAX - n)
         return false;
-    step->is_step = true;
+    step->may_go = true;
     step->n_numbers = n;
     step->first_step = (int64_t)first;
     step->last_step = (int64_t)(first + n - 1);
     for (uint64_t i = 0; i < n; i++)
         if (!isfinite(bp_read_f64(&cursor))) step->non_finite = true;
     return cursor.position == cursor.length;
+}
+
+static bool take_histogram(bp_walk_step *step) {
+    bp_cursor cursor;
+    bp_event event;
+    bp_cursor_init(&cursor, step->payload, step->frame.n_bytes);
+    if (bp_event_decode(&event, BP_EVENT_HISTOGRAM, &cursor, NULL) != BP_OK) return false;
+    step->may_go = true;
+    step->n_numbers = 1;
+    step->first_step = step->last_step = bp_event_step(&event);
+    return true;
 }
 
 /* False where the payload is not what its type says. */
@@ -66,6 +78,8 @@ static bool take(bp_walk_step *step) {
         return take_step(step);
     case BP_RUNLOG_LOSSES:
         return take_losses(step);
+    case BP_RUNLOG_HISTOGRAM:
+        return take_histogram(step);
     case BP_RUNLOG_END:
     case BP_RUNLOG_FINDING:
     case BP_RUNLOG_CHECKPOINT:

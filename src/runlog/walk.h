@@ -35,7 +35,7 @@ typedef struct bp_walk_step {
     bp_frame frame;
     const uint8_t *payload; /* borrowed until the next call */
     uint64_t n_numbers;     /* sequence numbers that it spends */
-    bool is_step;           /* of type STEP or LOSSES: the three below are known */
+    bool may_go;            /* of type STEP, LOSSES or HISTOGRAM: what is below is known */
     int64_t first_step, last_step;
     bool non_finite;
 } bp_walk_step;

@@ -223,11 +223,13 @@ bp_status bp_runlog_writer_loss(bp_runlog_writer *writer, int64_t step, double l
 
 bp_status bp_runlog_writer_event(bp_runlog_writer *writer, bp_runlog_type type, const void *payload,
                                  size_t n_bytes, bp_error *error) {
-    if (type != BP_RUNLOG_FINDING && type != BP_RUNLOG_CHECKPOINT && type != BP_RUNLOG_WATCH)
+    const bool is_histogram = type == BP_RUNLOG_HISTOGRAM;
+    if (type != BP_RUNLOG_FINDING && type != BP_RUNLOG_CHECKPOINT && type != BP_RUNLOG_WATCH &&
+        !is_histogram)
         return bp_fail(error, BP_ERROR_ARGUMENT, "a record of type %d is no event", (int)type);
     if (n_bytes > BP_RUNLOG_EVENT_BYTES)
         return refuse("an event", n_bytes, BP_RUNLOG_EVENT_BYTES, error);
-    const data_record record = {type, EVENTS, -1, payload, n_bytes};
+    const data_record record = {type, is_histogram ? STATISTICS : EVENTS, -1, payload, n_bytes};
     return append(writer, &record, error);
 }
 

@@ -56,6 +56,11 @@ def runlogs() -> dict[str, bytes]:
         return bytes([how]) + b"".join(frames)
 
     amounts = struct.pack("<d", 0.01), struct.pack("<2d", 0.5, 60)
+    histograms = [
+        (13, varint(step) + varint(layer) + b"\6\3\1\4" + varint(1074 - 20 + step) + b"\1\0\x7f\2")
+        for step in (5, 6, 9, 8)
+        for layer in (1, 2, 2)
+    ]
     events = [
         (3, varint(1) + varint(2) + varint(7) + varint(9)),
         (6, varint(1) + varint(3)),
@@ -65,6 +70,7 @@ def runlogs() -> dict[str, bytes]:
         (10, varint(9) + b"\2" + varint(10) + amounts[0] + b"\7" + varint(93) + amounts[1]),
         (11, struct.pack("<d", 1.7e9) + varint(20) + varint(3) + struct.pack("<3d", 1, float("nan"), -2)),
         (12, varint(10) + varint(0) + varint(99) + varint(90)),
+        *histograms,
         (77, b"later"),
     ]
     return {
@@ -74,6 +80,7 @@ def runlogs() -> dict[str, bytes]:
         "data": framed(3, *records),
         "events": framed(3, (1, model), *events, *records[1:]),
         "resumed": framed(7, (1, model), events[1], *records[1:], events[6]),
+        "histograms": framed(3, (1, model), *records[1:3], *histograms, *records[3:]),
     }
 
 

@@ -5,25 +5,28 @@
 #include "model/model.h"
 #include "property.h"
 #include "runlog/frame.h"
+#include "runlog/histograms.h"
 #include "runlog/reader.h"
 
 #include <string.h>
 
 enum { FRAMED = 1, NUMBERS_DATA = 2, REWINDS = 4 };
+enum { MOST_OPEN = 4 };
 #define A_FILE "/dev/null" /* exists, and is never opened */
 
 /* --- a file in memory ------------------------------------------------------------------------ */
 
 typedef struct memory_file {
     const uint8_t *bytes;
-    size_t length, position[2];
-    bool is_open[2];
+    size_t length, position[MOST_OPEN];
+    bool is_open[MOST_OPEN];
 } memory_file;
 
 static int memory_open(void *context, const char *path, int flags, mode_t mode) {
     memory_file *file = context;
     (void)path, (void)flags, (void)mode;
-    const int handle = file->is_open[0] ? 1 : 0;
+    int handle = 0;
+    while (handle < MOST_OPEN - 1 && file->is_open[handle]) handle++;
     PROPERTY(!file->is_open[handle]);
     file->is_open[handle] = true;
     file->position[handle] = 0;
@@ -35,6 +38,16 @@ static ssize_t memory_read(void *context, int handle, void *bytes, size_t n_byte
     const size_t rest = file->length - file->position[handle], n = n_bytes < rest ? n_bytes : rest;
     memcpy(bytes, file->bytes + file->position[handle], n);
     file->position[handle] += n;
+    return (ssize_t)n;
+}
+
+static ssize_t memory_read_at(void *context, int handle, void *bytes, size_t n_bytes,
+                              uint64_t place) {
+    memory_file *file = context;
+    PROPERTY(file->is_open[handle]);
+    if (place > file->length) return 0;
+    const size_t rest = file->length - (size_t)place, n = n_bytes < rest ? n_bytes : rest;
+    memcpy(bytes, file->bytes + place, n);
     return (ssize_t)n;
 }
 
@@ -101,6 +114,11 @@ static void check_event(const bp_event *event) {
         PROPERTY(event->as.finding.since_step <= event->as.finding.step);
     if (event->kind == BP_EVENT_CHECKPOINT) PROPERTY(!strchr(event->as.checkpoint.file, '/'));
     if (event->kind == BP_EVENT_WATCH) PROPERTY(event->as.watch.watch_seconds >= 0);
+    if (event->kind != BP_EVENT_HISTOGRAM) return;
+    const bp_histogram *histogram = &event->as.histogram.histogram;
+    const int64_t first = histogram->first_octave, n = histogram->n_octaves;
+    PROPERTY(n <= BP_HISTOGRAM_OCTAVES && bp_histogram_elements(histogram) >= histogram->zeros);
+    PROPERTY(n == 0 || (first >= BP_EXPONENT_MIN && first + n - 1 <= BP_EXPONENT_MAX));
 }
 
 /* Entries; each takes a byte of the file at least. */
@@ -144,6 +162,28 @@ static void read_series(const bp_io *io, bp_series series) {
     bp_runlog_reader_close(reader);
 }
 
+/* Shares of the last steps of a role and layer. */
+static void view_histograms(const bp_io *io, unsigned role, uint32_t layer) {
+    bp_histograms *histograms;
+    bp_view view = {0};
+    int32_t octave;
+    if (bp_histograms_open(&histograms, A_FILE, io, NULL, NULL) != BP_OK) return;
+    PROPERTY(bp_histograms_update(histograms, NULL) == BP_OK);
+    const int64_t last = bp_histograms_last_step(histograms, role);
+    const int64_t first = last > 99 ? last - 99 : 0;
+    if (last >= 0) {
+        PROPERTY(bp_histograms_view(histograms, &view, &octave, role, layer, first, last, 9,
+                                    NULL) == BP_OK);
+        PROPERTY(view.n_rows == 0 || (octave >= BP_EXPONENT_MIN && octave <= BP_EXPONENT_MAX));
+    }
+    for (size_t i = 0; i < (size_t)view.n_rows * view.n_columns; i++) {
+        const bp_view_cell *cell = &view.cells[i];
+        PROPERTY(cell->count == 0 || (cell->min >= 0 && cell->min <= cell->max && cell->max <= 1));
+    }
+    bp_view_free(&view);
+    bp_histograms_close(histograms);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     if (n_bytes == 0) return 0;
     const uint8_t how = bytes[0];
@@ -161,13 +201,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     bp_io io = bp_io_system;
     io.open = memory_open;
     io.read = memory_read;
+    io.read_at = memory_read_at;
     io.close = memory_close;
     io.context = &file;
     read_all(&file, &io);
     read_series(&io, bp_series_of(BP_Q_LOSS));
     read_series(&io, bp_series_of(BP_Q_GRADIENT_RMS));
     for (unsigned i = BP_N_QUANTITIES; i < BP_N_SERIES; i++) read_series(&io, (bp_series)i);
-    PROPERTY(!file.is_open[0] && !file.is_open[1]);
+    view_histograms(&io, 6, 2);
+    for (int i = 0; i < MOST_OPEN; i++) PROPERTY(!file.is_open[i]);
     free(framed.bytes);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "model/model.h"
 #include "record/event.h"
 
 #include <math.h>
@@ -20,6 +21,14 @@ static const bp_event examples[] = {
     {.kind = BP_EVENT_WATCH, .as.watch = {99, BP_WATCH_BUDGET, 0, 0.01, 20, 80, 0.5, 61.25}},
     {.kind = BP_EVENT_WATCH, .as.watch = {0, BP_WATCH_EVERY, 10, 0.0, 0, 0, 0.0, 0.0}},
     {.kind = BP_EVENT_THINNED, .as.thinned = {10, 5, 104, 90}},
+    {.kind = BP_EVENT_HISTOGRAM, .as.histogram = {7, 3, 6, {5, 1, -12, 4, {1, 0, 300, 2}}}},
+    {.kind = BP_EVENT_HISTOGRAM, .as.histogram = {0, 0, 0, {.zeros = 64}}},
+    {.kind = BP_EVENT_HISTOGRAM,
+     .as.histogram = {INT64_MAX,
+                      BP_MODEL_MAX_LAYERS,
+                      UINT32_MAX,
+                      {1, 2, BP_EXPONENT_MAX, 1, {UINT64_MAX - 3}}}},
+    {.kind = BP_EVENT_HISTOGRAM, .as.histogram = {1, 1, 6, {0, 0, BP_EXPONENT_MIN, 1, {1}}}},
 };
 enum { N_EXAMPLES = sizeof examples / sizeof *examples };
 
@@ -123,6 +132,17 @@ static void assert_event_in_range(const bp_event *event) {
     case BP_EVENT_THINNED:
         assert_true(event->as.thinned.first_sequence <= event->as.thinned.last_sequence);
         break;
+    case BP_EVENT_HISTOGRAM: {
+        const bp_histogram *histogram = &event->as.histogram.histogram;
+        const uint32_t n = histogram->n_octaves;
+        assert_true(event->as.histogram.layer <= BP_MODEL_MAX_LAYERS);
+        assert_true(n <= BP_HISTOGRAM_OCTAVES);
+        assert_true(n == 0 || (histogram->count[0] > 0 && histogram->count[n - 1] > 0));
+        assert_in_range(histogram->first_octave - BP_EXPONENT_MIN, 0,
+                        BP_EXPONENT_MAX - BP_EXPONENT_MIN + 1 - (int)n);
+        assert_true(bp_histogram_elements(histogram) >= n);
+        break;
+    }
     case BP_EVENT_MODEL_DELTA:
         assert_true(event->as.model_delta.first_layer > 0);
         break;
@@ -160,6 +180,42 @@ static void assert_refused(bp_event event) {
 #define THINNED(...) ((bp_event){.kind = BP_EVENT_THINNED, .as.thinned = {__VA_ARGS__}})
 #define MODEL_DELTA(...) ((bp_event){.kind = BP_EVENT_MODEL_DELTA, .as.model_delta = {__VA_ARGS__}})
 
+#define HISTOGRAM(...) ((bp_event){.kind = BP_EVENT_HISTOGRAM, .as.histogram = {__VA_ARGS__}})
+
+/* The fullest one that there can be. */
+static void the_longest_fits(void **state) {
+    (void)state;
+    bp_event event = HISTOGRAM(INT64_MAX, BP_MODEL_MAX_LAYERS, UINT32_MAX,
+                               {UINT64_MAX >> 7,
+                                UINT64_MAX >> 7,
+                                BP_EXPONENT_MAX - BP_HISTOGRAM_OCTAVES + 1,
+                                BP_HISTOGRAM_OCTAVES,
+                                {0}});
+    for (uint32_t i = 0; i < BP_HISTOGRAM_OCTAVES; i++)
+        event.as.histogram.histogram.count[i] = UINT64_MAX >> 7;
+    const encoded made = encode(&event);
+    bp_event decoded;
+    assert_true(made.length > 580);
+    assert_int_equal(decode(&decoded, event.kind, made.bytes, made.length), BP_OK);
+    assert_memory_equal(&decoded.as.histogram, &event.as.histogram, sizeof event.as.histogram);
+}
+
+static void impossible_histograms_are_refused(void **state) {
+    (void)state;
+    assert_refused(HISTOGRAM(-1, 1, 6, {0, 0, 0, 1, {1}}));
+    assert_refused(HISTOGRAM(1, BP_MODEL_MAX_LAYERS + 1, 6, {0, 0, 0, 1, {1}}));
+    assert_refused(HISTOGRAM(1, 1, 6, {0, 0, BP_EXPONENT_MAX + 1, 1, {1}}));
+    assert_refused(HISTOGRAM(1, 1, 6, {0, 0, BP_EXPONENT_MAX, 2, {1, 1}}));
+    assert_refused(HISTOGRAM(1, 1, 6, {0, 0, BP_EXPONENT_MIN - 1, 2, {1, 1}}));
+    assert_refused(HISTOGRAM(1, 1, 6, {0, 0, 0, 3, {0, 1, 1}})); /* empty at its ends */
+    assert_refused(HISTOGRAM(1, 1, 6, {0, 0, 0, 3, {1, 1, 0}}));
+    assert_refused(HISTOGRAM(1, 1, 6, {UINT64_MAX, 1, 0, 0, {0}})); /* more than a number holds */
+    assert_refused(HISTOGRAM(1, 1, 6, {1, 0, 0, 2, {UINT64_MAX - 1, 1}}));
+    static const uint8_t many[] = {1, 1, 6, 0, 0, BP_HISTOGRAM_OCTAVES + 1, 1, 1, 1, 1, 1, 1};
+    bp_event decoded;
+    assert_int_equal(decode(&decoded, BP_EVENT_HISTOGRAM, many, sizeof many), BP_ERROR_INPUT);
+}
+
 static void impossible_values_are_refused(void **state) {
     (void)state;
     assert_refused(FINDING(-1, 0, 1, 1, BP_FINDING_OPENED));
@@ -195,6 +251,8 @@ int main(void) {
         cmocka_unit_test(some_fields_by_hand),
         cmocka_unit_test(truncated_and_trailing_are_refused),
         cmocka_unit_test(every_flip_is_refused_or_in_range),
+        cmocka_unit_test(the_longest_fits),
+        cmocka_unit_test(impossible_histograms_are_refused),
         cmocka_unit_test(impossible_values_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

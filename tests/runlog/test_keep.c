@@ -8,7 +8,8 @@ static bp_walk_step record_of(bp_runlog_type type, uint64_t sequence, uint64_t n
     return (bp_walk_step){.kind = BP_WALK_FRAME,
                           .frame = {.type = (uint16_t)type, .sequence = sequence},
                           .n_numbers = n_numbers,
-                          .is_step = type == BP_RUNLOG_STEP || type == BP_RUNLOG_LOSSES,
+                          .may_go = type == BP_RUNLOG_STEP || type == BP_RUNLOG_LOSSES ||
+                                    type == BP_RUNLOG_HISTOGRAM,
                           .first_step = (int64_t)sequence,
                           .last_step = (int64_t)(sequence + n_numbers - 1)};
 }
@@ -56,6 +57,53 @@ static void losses_are_thinned_later(void **state) {
         ask(again, BP_RUNLOG_LOSSES, level - 1, level);
         assert_memory_equal(direct, again, sizeof direct);
     }
+}
+
+enum { MOMENTS = 512, LAYERS = 3 };
+
+/* MOMENTS steps with histograms of LAYERS layers each, with the numbers from 1 on. */
+static size_t ask_histograms(bool *stands, unsigned from, unsigned level) {
+    bp_keep keep = {.from = from, .level = level, .first = 0, .last = UINT64_MAX};
+    size_t n = 0;
+    for (uint64_t i = 0; i < (uint64_t)MOMENTS * LAYERS; i++) {
+        bp_walk_step step = record_of(BP_RUNLOG_HISTOGRAM, i + 1, 1);
+        step.first_step = step.last_step = (int64_t)(i / LAYERS);
+        if (!stands[i]) continue;
+        const bool is_near = i / LAYERS >= 100 && i / LAYERS < 103;
+        stands[i] = bp_keep_asks(&keep, &step, is_near ? 0 : FAR);
+        n += stands[i];
+    }
+    return n;
+}
+
+static void histograms_are_thinned_by_steps(void **state) {
+    (void)state;
+    bool direct[MOMENTS * LAYERS], again[MOMENTS * LAYERS];
+    memset(again, 1, sizeof again);
+    for (unsigned level = 1; level <= BP_KEEP_MAX_LEVEL; level++) {
+        memset(direct, 1, sizeof direct);
+        const size_t n = ask_histograms(direct, 0, level);
+        const unsigned doublings = level > BP_KEEP_LOSSES_LEVEL ? level - BP_KEEP_LOSSES_LEVEL : 0;
+        assert_int_equal(n, LAYERS * (3 + (((size_t)MOMENTS - 3) >> doublings)));
+        ask_histograms(again, level - 1, level);
+        assert_memory_equal(direct, again, sizeof direct);
+        for (size_t i = 0; i < MOMENTS * LAYERS; i++)
+            assert_int_equal(direct[i], direct[i / LAYERS * LAYERS]);
+    }
+}
+
+/* Their numbers may stand between those of steps: what one record does, the other does not mind. */
+static void histograms_do_not_count_among_steps(void **state) {
+    (void)state;
+    bp_keep keep = {.from = 0, .level = 4, .first = 0, .last = N};
+    size_t n = 0;
+    for (uint64_t i = 1; i <= 320; i++) {
+        const bp_walk_step step = record_of(BP_RUNLOG_STEP, 2 * i, 1);
+        const bp_walk_step histogram = record_of(BP_RUNLOG_HISTOGRAM, 2 * i + 1, 1);
+        assert_int_equal(bp_keep_asks(&keep, &step, FAR), i % 16 == 0);
+        n += bp_keep_asks(&keep, &histogram, FAR);
+    }
+    assert_int_equal(n, 160);
 }
 
 /* The last frame of losses ends at the last number, and does not begin with it. */
@@ -183,6 +231,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_halved_from_level_to_level),
         cmocka_unit_test(losses_are_thinned_later),
+        cmocka_unit_test(histograms_are_thinned_by_steps),
+        cmocka_unit_test(histograms_do_not_count_among_steps),
         cmocka_unit_test(the_last_losses_stay),
         cmocka_unit_test(all_else_stays),
         cmocka_unit_test(windows_are_whole_then_shrink),

@@ -66,7 +66,7 @@ static void read_payload(thin_content *content, const bp_frame *frame, const uin
     int64_t step = -1;
     uint64_t n_numbers = frame->type == BP_RUNLOG_FINDING || frame->type == BP_RUNLOG_END ||
                          frame->type == BP_RUNLOG_CHECKPOINT || frame->type == BP_RUNLOG_WATCH ||
-                         frame->type == BP_RUNLOG_MODEL_DELTA;
+                         frame->type == BP_RUNLOG_MODEL_DELTA || frame->type == BP_RUNLOG_HISTOGRAM;
     if (frame->type == BP_RUNLOG_STEP) {
         (void)bp_read_varint(&cursor);
         step = (int64_t)bp_read_varint(&cursor);
