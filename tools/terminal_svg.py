@@ -3,36 +3,100 @@
 """Turns coloured terminal output (standard input) into an SVG picture (standard output).
 
   backprobe check RUN --color always | tools/terminal_svg.py '$ backprobe check RUN' > picture.svg
+
+Knows the 16 colours, 256 and 24-bit ones, as ink and as ground; blocks are drawn as rectangles, so
+that cells of a heat map touch whatever the font.
 """
 
 import html
 import re
 import sys
 
-COLOURS = {"30": "#6e7681", "31": "#ff7b72", "32": "#56d364", "33": "#e3b341", "34": "#79c0ff",
-           "35": "#d2a8ff", "36": "#76e3ea", "37": "#e6edf3"}
+INK, PAPER = "#e6edf3", "#0d1117"
+COLOURS = ["#6e7681", "#ff7b72", "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#76e3ea", INK,
+           "#8b949e", "#ffa198", "#7ee787", "#f2cc60", "#a5d6ff", "#e2c5ff", "#b3f0ff", "#ffffff"]
 COLUMN, LINE, MARGIN = 8.4, 19, 18
+# Parts of a cell that a block fills: top and height, in eighths.
+BLOCKS = {"▀": (0, 4), "█": (0, 8)} | {c: (7 - i, i + 1) for i, c in enumerate("▁▂▃▄▅▆▇")}
+
+
+def of_256(index):
+    if index < 16:
+        return COLOURS[index]
+    if index >= 232:
+        return "#" + 3 * f"{8 + 10 * (index - 232):02x}"
+    levels = [0, 95, 135, 175, 215, 255]
+    index -= 16
+    return "#" + "".join(f"{levels[index // n % 6]:02x}" for n in (36, 6, 1))
+
+
+class Style:
+    def __init__(self):
+        self.ink = self.ground = None
+        self.bold = self.dim = self.reverse = False
+
+    def set(self, codes):
+        """The codes of one sequence."""
+        codes = [int(code or 0) for code in codes]
+        while codes:
+            code = codes.pop(0)
+            if code == 0:
+                self.__init__()
+            elif code in (1, 2, 7):
+                setattr(self, {1: "bold", 2: "dim", 7: "reverse"}[code], True)
+            elif code in (38, 48):
+                if codes.pop(0) == 5:
+                    colour = of_256(codes.pop(0))
+                else:
+                    colour = "#%02x%02x%02x" % tuple(codes[:3])
+                    del codes[:3]
+                setattr(self, "ink" if code == 38 else "ground", colour)
+            elif 30 <= code <= 37 or 90 <= code <= 97:
+                self.ink = COLOURS[code - 30 if code < 90 else code - 82]
+            elif 40 <= code <= 47 or 100 <= code <= 107:
+                self.ground = COLOURS[code - 40 if code < 100 else code - 92]
+
+    def colours(self):
+        """(ink, ground) as drawn; None: the paper's."""
+        return (self.ground or PAPER, self.ink or INK) if self.reverse else (self.ink, self.ground)
 
 
 def spans(line):
-    """(column, text, style) for each stretch of one style."""
-    style, column = "", 0
+    """(column, text, style) for each stretch of one style; what is drawn in blocks apart."""
+    style, column = Style(), 0
     for part in re.split(r"(\x1b\[[0-9;]*m)", line):
         if part.startswith("\x1b"):
-            codes = part[2:-1].split(";")
-            if codes in ([""], ["0"]):
-                style = ""
-                continue
-            for code in codes:
-                if code == "1":
-                    style += "font-weight:bold;"
-                elif code == "2":
-                    style += "opacity:.62;"
-                elif code in COLOURS:
-                    style += f"fill:{COLOURS[code]};"
-        elif part:
-            yield column, part, style
-            column += len(part)
+            style.set(part[2:-1].split(";"))
+            continue
+        for text in re.findall("|".join(f"{c}+" for c in BLOCKS) + f"|[^{''.join(BLOCKS)}]+", part):
+            yield column, text, style
+            column += len(text)
+
+
+def rectangle(column, number, n, colour, part=(0, 8)):
+    """n cells wide; edges on whole pixels, or neighbours would leave a line between them."""
+    left, right = round(MARGIN + COLUMN * column), round(MARGIN + COLUMN * (column + n))
+    top = round(MARGIN + LINE * (number + part[0] / 8))
+    bottom = round(MARGIN + LINE * (number + sum(part) / 8))
+    return (f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" '
+            f'fill="{colour}"/>')
+
+
+def drawn(column, number, text, style):
+    """The elements of one span."""
+    ink, ground = style.colours()
+    if ground:
+        yield rectangle(column, number, len(text), ground)
+    if text[0] in BLOCKS:
+        yield rectangle(column, number, len(text), ink or INK, BLOCKS[text[0]])
+        return
+    how = ("font-weight:bold;" if style.bold else "") + ("opacity:.62;" if style.dim else "")
+    how += f"fill:{ink};" if ink else ""
+    attribute = f' style="{how}"' if how else ""
+    for words in re.finditer(r"\S+( \S+)*", text):  # of more spaces a browser keeps one
+        x, y = MARGIN + COLUMN * (column + words.start()), MARGIN + LINE * (number + 0.75)
+        yield (f'<text x="{x:.1f}" y="{y:.1f}" textLength="{COLUMN * len(words[0]):.1f}" '
+               f'lengthAdjust="spacingAndGlyphs"{attribute}>{html.escape(words[0])}</text>')
 
 
 def main():
@@ -43,17 +107,13 @@ def main():
     height = 2 * MARGIN + LINE * len(lines)
     print(f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
           f'viewBox="0 0 {width:.0f} {height:.0f}">')
-    print('<rect width="100%" height="100%" rx="8" fill="#0d1117"/>')
+    print(f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>')
     print('<g font-family="ui-monospace,Menlo,Consolas,\'DejaVu Sans Mono\',monospace" '
-          'font-size="14" fill="#e6edf3" xml:space="preserve">')
+          f'font-size="14" fill="{INK}">')
     for number, line in enumerate(lines):
         for column, text, style in spans(line):
-            if not text.strip():
-                continue
-            x, y = MARGIN + COLUMN * column, MARGIN + LINE * (number + 0.75)
-            attribute = f' style="{style}"' if style else ""
-            print(f'<text x="{x:.1f}" y="{y:.1f}" textLength="{COLUMN * len(text):.1f}" '
-                  f'lengthAdjust="spacingAndGlyphs"{attribute}>{html.escape(text)}</text>')
+            for element in drawn(column, number, text, style):
+                print(element)
     print("</g></svg>")
 
 

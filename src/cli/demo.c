@@ -6,6 +6,7 @@
 #include "cli/display.h"
 #include "cli/folder.h"
 #include "cli/lesson.h"
+#include "cli/report.h"
 #include "replay/replay.h"
 
 #include <math.h>
@@ -246,6 +247,22 @@ static void put_next(const char *folder) {
            "  backprobe train %s/vanishing.yaml --set train.optimiser=adam\n"
            "  backprobe explain vanishing-gradient\n",
            folder, folder, folder);
+    fflush(stdout);
+}
+
+/* The sick run and the mended one as a page: the last line, which is what remains to be read. */
+static bp_status write_page(const char *folder, bp_error *error) {
+    char *page = bp_path_join(folder, "vanishing.html");
+    char *runs[] = {bp_path_join(folder, "vanishing"), bp_path_join(folder, "vanishing-mended")};
+    bp_status status =
+        page && runs[0] && runs[1] ? bp_report_write(runs, 2, page, error) : out_of_memory(error);
+    if (status == BP_OK) printf("To see it, open %s in a browser; it can be mailed.\n", page);
+    free(page);
+    free(runs[0]);
+    free(runs[1]);
+    if (status != BP_ERROR_NOT_SUPPORTED) return status;
+    bp_say("no page to look at: %s", error->text);
+    return BP_OK;
 }
 
 static int demonstrate(const demo_options *given) {
@@ -264,7 +281,11 @@ static int demonstrate(const demo_options *given) {
     if (status == BP_OK) status = run_cases(&d, &expected, &error);
     if (status != BP_OK) bp_say_error(NULL, &error);
     if (status == BP_OK && !expected) bp_say("the demo did not go as it should: please report it");
-    if (status == BP_OK && given->keep) put_next(folder);
+    if (status == BP_OK && given->keep) {
+        put_next(folder);
+        status = write_page(folder, &error);
+        if (status != BP_OK) bp_say_error(NULL, &error);
+    }
     if (began && made && !given->keep) bp_folder_remove(folder, 1);
     free(folder);
     return status != BP_OK ? BP_EXIT_FAILED : expected ? BP_EXIT_GOOD : BP_EXIT_FINDINGS;
@@ -293,7 +314,8 @@ const bp_command bp_command_demo = {
     .arguments = "[lesson]",
     .description =
         "Trains a vanishing, an exploding and a healthy network on real digits, shows "
-        "what Backprobe finds, applies its remedies and trains again. `demo lesson` is a "
+        "what Backprobe finds, applies its remedies and trains again; what it saw of the first "
+        "is a page to be opened in a browser. `demo lesson` is a "
         "lecture in six pages on vanishing and exploding gradients and overfitting; all "
         "of its numbers are computed while it is told.",
     .exits = "0 as expected, 1 not as expected, 2 could not",

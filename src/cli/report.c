@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `backprobe report RUN [RUN]`: runs as one file to be looked at, mailed or pasted. */
+#include "cli/report.h"
 #include "cli/cli.h"
 #include "replay/replay.h"
+#include "report/drawn.h"
 #include "report/html.h"
+#include "report/svg.h"
 
-#include <libgen.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_RUNS 2u
+#define MAX_RUNS BP_REPORT_MAX_RUNS
+#define DEFAULT_MAX_BYTES ((uint64_t)5 << 20)
 
 typedef struct report_options {
     bp_common_options common;
-    const char *format, *output, *max_size;
+    const char *format, *output, *max_size, *series;
     uint64_t max_bytes;
 } report_options;
 
@@ -22,9 +24,13 @@ static const bp_option options[] = {
     {"output", 'o', BP_OPTION_FILE, "FILE", NULL, 0, 0,
      "write there, - is stdout; else the run's name and the format, in this folder",
      offsetof(report_options, output)},
-    {"format", 'f', BP_OPTION_CHOICE, "FORMAT", "html", 0, 0,
-     "html: a page that opens offline; else as FILE's name ends, or html",
+    {"format", 'f', BP_OPTION_CHOICE, "FORMAT", "html|svg", 0, 0,
+     "html: a page that opens offline; svg: the map of layers over steps, for papers; else as "
+     "FILE's name ends, or html",
      offsetof(report_options, format)},
+    {"series", 's', BP_OPTION_TEXT, "NAME", NULL, 0, 0,
+     "svg: what is shown of the layers, such as gain or activation_rms; else gradient_rms",
+     offsetof(report_options, series)},
     {"max-size", 0, BP_OPTION_TEXT, "SIZE", NULL, 0, 0,
      "html: draw fewer columns of steps, then less, until the file is no larger: 5M, unless told "
      "otherwise",
@@ -35,6 +41,7 @@ static const bp_option options[] = {
 static const bp_example examples[] = {
     {"backprobe report runs/net-1", "net-1.html, to be opened or mailed"},
     {"backprobe report runs/net-1 runs/net-2 -o both.html", "two runs side by side"},
+    {"backprobe report runs/net-1 --series gain -o gain.svg", "a figure"},
     {NULL, NULL},
 };
 
@@ -50,24 +57,23 @@ typedef struct opened {
 /* "runs/net-1/" and "." have names, too. */
 static char *name_of(const char *path) {
     char *whole = realpath(path, NULL);
-    char *name = whole ? strdup(basename(whole)) : NULL;
+    char *name = whole ? strdup(basename(whole)) : NULL; /* "" of the root folder */
     free(whole);
     return name;
 }
 
-static bp_status open_runs(opened *runs, const bp_words *paths, bp_error *error) {
-    for (size_t i = 0; i < paths->n; i++) {
-        bp_status status = bp_replay_open(&runs->replays[i], paths->items[i], error);
+static bp_status open_runs(opened *runs, char *const *paths, size_t n_paths, bp_error *error) {
+    for (size_t i = 0; i < n_paths; i++) {
+        bp_status status = bp_replay_open(&runs->replays[i], paths[i], error);
         if (status != BP_OK) return status;
         runs->n++;
-        runs->names[i] = name_of(paths->items[i]);
+        runs->names[i] = name_of(paths[i]);
         if (!runs->names[i]) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for a name");
     }
-    /* Of two runs of one name the paths tell them apart. */
-    for (uint32_t i = 0; runs->n == 2 && i < 2 && strcmp(runs->names[0], runs->names[1]) == 0;
-         i++) {
+    const bool alike = runs->n == 2 && strcmp(runs->names[0], runs->names[1]) == 0;
+    for (uint32_t i = 0; alike && i < 2; i++) { /* their paths tell them apart */
         free(runs->names[i]);
-        runs->names[i] = strdup(paths->items[i]);
+        runs->names[i] = strdup(paths[i]);
         if (!runs->names[i]) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for a name");
     }
     return BP_OK;
@@ -107,14 +113,12 @@ static void on_part(void *context, double done) {
     w->drawn = true;
 }
 
-static bp_status make_html(document *made, const report_options *given, opened *runs,
-                           bp_error *error) {
+static bp_status make_html(document *made, uint64_t max_bytes, opened *runs, bp_error *error) {
     bp_html html;
     bp_html_run inside[MAX_RUNS];
     waiting w = {.begun = bp_io_system.steady_clock(bp_io_system.context)};
-    const bp_html_options how = {.max_bytes = given->max_bytes,
-                                 .told = isatty(STDERR_FILENO) ? on_part : NULL,
-                                 .context = &w};
+    const bp_html_options how = {
+        .max_bytes = max_bytes, .told = isatty(STDERR_FILENO) ? on_part : NULL, .context = &w};
     for (uint32_t i = 0; i < runs->n; i++)
         inside[i] = (bp_html_run){.report = run_of(runs, i),
                                   .folder = runs->replays[i].path,
@@ -127,6 +131,60 @@ static bp_status make_html(document *made, const report_options *given, opened *
     return BP_OK;
 }
 
+/* The closest of the run's series in case of a slip. */
+static bp_status find_series(bp_series *series, const char *name, uint64_t columns,
+                             bp_error *error) {
+    const char *known[BP_N_SERIES];
+    size_t n = 0;
+    for (int i = 0; i < BP_N_SERIES; i++)
+        if (bp_series_is_of_layers(i) && bp_series_is_in(i, columns))
+            known[n++] = bp_series_name(i);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(known[i], name) == 0 && bp_series_find(series, name)) return BP_OK;
+    const char *meant = bp_nearest_word(name, known, n);
+    return bp_fail(error, BP_ERROR_ARGUMENT, "the run has no series '%s' of layers%s%s%s", name,
+                   meant ? ": did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+}
+
+static bp_status draw_svg(FILE *out, const bp_report_run *run, const bp_drawn *drawn,
+                          const bp_diagnosis_overview *overview, bp_error *error) {
+    const bp_svg svg = {.run = run,
+                        .series = drawn->series,
+                        .view = &drawn->view,
+                        .first = overview->first_step,
+                        .last = overview->last_step};
+    return bp_svg_write(out, &svg, error);
+}
+
+static bp_status put_svg(FILE *out, const report_options *given, opened *runs, bp_error *error) {
+    const bp_replay *replay = &runs->replays[0];
+    const bp_report_run run = run_of(runs, 0);
+    bp_series series;
+    bp_drawn drawn = {.pyramid = NULL};
+    bp_diagnosis_overview overview;
+    bp_diagnosis_overview_of(run.diagnosis, &overview);
+    bp_status status = find_series(&series, given->series, replay->columns, error);
+    if (status == BP_OK) status = bp_drawn_open(&drawn, replay->path, series, error);
+    if (status == BP_OK)
+        status =
+            bp_drawn_view(&drawn, overview.first_step, overview.last_step, BP_SVG_COLUMNS, error);
+    if (status == BP_OK) status = draw_svg(out, &run, &drawn, &overview, error);
+    bp_drawn_close(&drawn);
+    return status;
+}
+
+/* A document of text in memory, so that it is written whole or not at all. */
+static bp_status make_text(document *made, const report_options *given, opened *runs,
+                           bp_error *error) {
+    FILE *out = open_memstream(&made->text, &made->n_bytes);
+    if (!out) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for the report");
+    bp_status status = put_svg(out, given, runs, error);
+    const bool failed = ferror(out) != 0;
+    if ((fclose(out) != 0 || failed) && status == BP_OK)
+        status = bp_fail(error, BP_ERROR_MEMORY, "out of memory for the report");
+    return status;
+}
+
 /* "412 kB", "1.2 MB": powers of 1,000, as mail programs count. */
 static void say_where(const char *path, size_t n_bytes) {
     char size[32];
@@ -137,7 +195,22 @@ static void say_where(const char *path, size_t n_bytes) {
     printf(": %s %s\n", size, is_large ? "MB" : "kB");
 }
 
-static bp_status write_document(const document *made, const char *path, bp_error *error) {
+/* "net-1.html", "net-1-net-2.html"; NULL without memory. */
+static char *default_path(const opened *runs, const char *ending) {
+    char *path = NULL, *names[MAX_RUNS] = {NULL};
+    bool good = true;
+    for (uint32_t i = 0; i < runs->n; i++) {
+        names[i] = name_of(runs->replays[i].path);
+        good = good && names[i];
+    }
+    if (good && asprintf(&path, "%s%s%s.%s", names[0], runs->n > 1 ? "-" : "",
+                         runs->n > 1 ? names[1] : "", ending) < 0)
+        path = NULL;
+    for (uint32_t i = 0; i < runs->n; i++) free(names[i]);
+    return path;
+}
+
+static bp_status write_to(const document *made, const char *path, bp_error *error) {
     if (made->note[0]) bp_say("%s: %s", path, made->note);
     if (strcmp(path, "-") == 0) {
         fwrite(made->text, 1, made->n_bytes, stdout);
@@ -149,35 +222,59 @@ static bp_status write_document(const document *made, const char *path, bp_error
     return status;
 }
 
-/* "net-1.html", "net-1-net-2.html". */
-static char *default_path(const opened *runs, const char *ending) {
-    char *path = NULL, first[NAME_MAX + 1], second[NAME_MAX + 1] = "";
-    snprintf(first, sizeof first, "%s", basename(runs->names[0]));
-    if (runs->n > 1) snprintf(second, sizeof second, "%s", basename(runs->names[1]));
-    return asprintf(&path, "%s%s%s.%s", first, runs->n > 1 ? "-" : "", second, ending) < 0 ? NULL
-                                                                                           : path;
+static bp_status write_document(const document *made, const report_options *given,
+                                const opened *runs, bp_error *error) {
+    if (given->output) return write_to(made, given->output, error);
+    char *path = default_path(runs, given->format);
+    if (!path) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for a name");
+    const bp_status status = write_to(made, path, error);
+    free(path);
+    return status;
 }
 
 static bp_status report(const report_options *given, opened *runs, const bp_words *paths,
                         bp_error *error) {
     document made = {0};
-    bp_status status = open_runs(runs, paths, error);
-    if (status == BP_OK) status = make_html(&made, given, runs, error);
-    if (status != BP_OK) return status;
-    char *named = given->output ? NULL : default_path(runs, given->format);
-    const char *path = given->output ? given->output : named;
-    status = path ? write_document(&made, path, error)
-                  : bp_fail(error, BP_ERROR_MEMORY, "out of memory for a name");
-    free(named);
+    bp_status status = open_runs(runs, paths->items, paths->n, error);
+    if (status == BP_OK)
+        status = strcmp(given->format, "html") == 0
+                     ? make_html(&made, given->max_bytes, runs, error)
+                     : make_text(&made, given, runs, error);
+    if (status == BP_OK) status = write_document(&made, given, runs, error);
     free(made.text);
+    return status;
+}
+
+bp_status bp_report_write(char *const *paths, size_t n_paths, const char *output, bp_error *error) {
+    opened runs = {.n = 0};
+    document made = {0};
+    bp_status status = open_runs(&runs, paths, n_paths, error);
+    if (status == BP_OK) status = make_html(&made, DEFAULT_MAX_BYTES, &runs, error);
+    if (status == BP_OK)
+        status =
+            bp_io_write_file_atomic(&bp_io_system, output, made.text, made.n_bytes, NULL, error);
+    free(made.text);
+    close_runs(&runs);
     return status;
 }
 
 /* --- the command --------------------------------------------------------------------------------
  */
 
-static int check_given(report_options *given) {
-    if (!bp_parse_size(given->max_size, &given->max_bytes))
+/* "figure.svg": svg. */
+static const char *format_of(const char *output) {
+    static const char *const formats[] = {"html", "svg"};
+    const char *dot = output ? strrchr(output, '.') : NULL;
+    for (size_t i = 0; dot && i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(dot + 1, formats[i]) == 0) return formats[i];
+    return "html";
+}
+
+static int check_given(report_options *given, const bp_words *paths) {
+    if (!given->format) given->format = format_of(given->output);
+    if (strcmp(given->format, "svg") == 0 && paths->n > 1)
+        return bp_usage_error(&bp_command_report, "an svg shows one run, got two");
+    if (given->max_size && !bp_parse_size(given->max_size, &given->max_bytes))
         return bp_usage_error(&bp_command_report,
                               "--max-size: expected a size such as 500K or 5M, got '%s'",
                               given->max_size);
@@ -185,10 +282,11 @@ static int check_given(report_options *given) {
 }
 
 static int run(int argc, char **argv) {
-    report_options given = {.common = BP_COMMON_DEFAULTS, .format = "html", .max_size = "5M"};
+    report_options given = {
+        .common = BP_COMMON_DEFAULTS, .max_bytes = DEFAULT_MAX_BYTES, .series = "gradient_rms"};
     bp_words paths;
     int code = bp_options_parse(&bp_command_report, argc, argv, &given, &paths);
-    if (code < 0) code = check_given(&given);
+    if (code < 0) code = check_given(&given, &paths);
     if (code >= 0) return code;
     opened runs = {.n = 0};
     bp_error error = {.status = BP_OK};

@@ -70,3 +70,31 @@ void bp_report_escaped(FILE *out, const char *text) {
         left -= glyph.n_read;
     }
 }
+
+void bp_report_xml(FILE *out, const char *text) {
+    for (size_t left = strlen(text); left > 0;) {
+        const bp_glyph glyph = bp_glyph_next(text, left);
+        text += glyph.n_read;
+        left -= glyph.n_read;
+        switch (glyph.code) {
+        case '&':
+            fputs("&amp;", out);
+            break;
+        case '<':
+            fputs("&lt;", out);
+            break;
+        case '>':
+            fputs("&gt;", out);
+            break;
+        case '"':
+            fputs("&quot;", out);
+            break;
+        case 0xFFFE:
+        case 0xFFFF:
+            fprintf(out, "\\u%04x", glyph.code);
+            break;
+        default:
+            fputs(glyph.bytes, out);
+        }
+    }
+}

@@ -5,41 +5,11 @@
 #include "report/report.h"
 
 #include <inttypes.h>
-#include <string.h>
-
-/* XML 1.0 has no way to write most control characters and two more: they are shown as escapes. */
-static void put(FILE *out, const char *text) {
-    for (size_t left = strlen(text); left > 0;) {
-        const bp_glyph glyph = bp_glyph_next(text, left);
-        text += glyph.n_read;
-        left -= glyph.n_read;
-        switch (glyph.code) {
-        case '&':
-            fputs("&amp;", out);
-            break;
-        case '<':
-            fputs("&lt;", out);
-            break;
-        case '>':
-            fputs("&gt;", out);
-            break;
-        case '"':
-            fputs("&quot;", out);
-            break;
-        case 0xFFFE:
-        case 0xFFFF:
-            fprintf(out, "\\u%04x", glyph.code);
-            break;
-        default:
-            fputs(glyph.bytes, out);
-        }
-    }
-}
 
 static void put_line(FILE *out, const char *label, const char *text) {
     if (!text || !*text) return;
     fputs(label, out);
-    put(out, text);
+    bp_report_xml(out, text);
     fputc('\n', out);
 }
 
@@ -50,7 +20,7 @@ static void put_remedy(FILE *out, const bp_report_run *run, const bp_finding *fi
     put_line(out, "help: ", remedy->title);
     put_line(out, "", remedy->reason);
     for (uint32_t i = 0; i < remedy->n_edits; i++) {
-        put(out, remedy->edits[i].key);
+        bp_report_xml(out, remedy->edits[i].key);
         put_line(out, ": ", remedy->edits[i].value);
     }
     for (uint32_t i = 0; i < remedy->n_lines; i++) put_line(out, "    ", remedy->lines[i]);
@@ -105,17 +75,17 @@ static void put_case(FILE *out, const bp_report_run *run, const bp_findings *fin
     const bp_finding *finding = finding_of(findings, problem);
     const verdict is = judge(run, findings, problem);
     fprintf(out, "    <testcase name=\"%s\" classname=\"", bp_problem_name(problem));
-    put(out, run->name);
+    bp_report_xml(out, run->name);
     fputs(is == PASSED ? "\"/>\n" : "\">", out);
     if (is == SKIPPED) {
         const bool ignored = is_ignored(run, problem);
         fprintf(out, "<skipped message=\"%s", ignored ? "" : "not judged, not there: ");
-        put(out, why_skipped(run, problem));
+        bp_report_xml(out, why_skipped(run, problem));
         fputs("\"/>", out);
     }
     if (is == FAILED) {
         fprintf(out, "<failure type=\"%s\" message=\"", bp_severity_name(finding->severity));
-        put(out, finding->title);
+        bp_report_xml(out, finding->title);
         fputs("\">", out);
         put_body(out, run, findings, finding);
         fputs("</failure>", out);
@@ -131,7 +101,7 @@ static void put_case(FILE *out, const bp_report_run *run, const bp_findings *fin
 static void begin_suite(FILE *out, const char *name, const uint32_t counts[4], uint32_t errors) {
     const uint32_t n = counts[PASSED] + counts[MILD] + counts[FAILED] + counts[SKIPPED] + errors;
     fputs("  <testsuite name=\"", out);
-    put(out, name);
+    bp_report_xml(out, name);
     fprintf(out, "\" tests=\"%u\" failures=\"%u\" errors=\"%u\" skipped=\"%u\">\n", n,
             counts[FAILED], errors, counts[SKIPPED]);
 }
@@ -155,7 +125,7 @@ bp_status bp_junit_run(FILE *out, const bp_report_style *style, const bp_report_
             "    <properties><property name=\"steps\" value=\"%" PRIu64
             "\"/><property name=\"end\" value=\"%s\"/><property name=\"not observed\" value=\"",
             overview.n_records, bp_run_end_name(run->end));
-    put(out, overview.not_observed ? overview.not_observed : "");
+    bp_report_xml(out, overview.not_observed ? overview.not_observed : "");
     fputs("\"/></properties>\n", out);
     for (int problem = 1; problem < BP_N_PROBLEMS; problem++)
         put_case(out, run, &findings, (bp_problem)problem);
@@ -168,9 +138,9 @@ void bp_junit_failed(FILE *out, const char *name, const bp_error *why, uint32_t 
     (void)index;
     begin_suite(out, name, none, 1);
     fputs("    <testcase name=\"check\" classname=\"", out);
-    put(out, name);
+    bp_report_xml(out, name);
     fputs("\"><error type=\"unreadable\" message=\"", out);
-    put(out, why->text);
+    bp_report_xml(out, why->text);
     fputs("\"/></testcase>\n  </testsuite>\n", out);
 }
 

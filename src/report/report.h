@@ -44,6 +44,9 @@ typedef struct bp_report_style {
 /* --- text.c: all that `check` prints of a run: one quiet line, or every finding with its
  * consequences beneath it and the table of symptoms of the first. */
 void bp_report_text(FILE *out, const bp_report_style *style, const bp_report_run *run);
+/* What it begins with: the quiet line, or how many findings there are in how many steps. */
+void bp_report_overview(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                        const bp_findings *findings);
 /* One finding in full: title, profile over depth, cause, note, remedy as a diff. */
 void bp_report_finding(FILE *out, const bp_report_style *style, const bp_report_run *run,
                        const bp_finding *finding);
@@ -163,6 +166,9 @@ typedef struct bp_glyph {
 } bp_glyph;
 /* text[0 ... n_bytes - 1], n_bytes at least 1. */
 bp_glyph bp_glyph_next(const char *text, size_t n_bytes);
+/* text as XML has it, within elements and within double quotes. XML 1.0 has no way to write most
+ * control characters and two more: they are shown as escapes. */
+void bp_report_xml(FILE *out, const char *text);
 
 /* --- page.c: lines of a given width on a stream ----------------------------------------------- */
 

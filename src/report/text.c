@@ -216,27 +216,25 @@ static void put_ignored(bp_page *page, uint32_t n) {
     if (n > 0) bp_page_add(page, BP_INK_DIM, " (%u ignored)", n);
 }
 
-static void put_quiet_line(FILE *out, const bp_report_style *style, const bp_report_run *run,
-                           uint32_t n_ignored) {
-    bp_page page = bp_page_begin(out, style);
+static void put_quiet_line(bp_page *page, const bp_report_run *run, uint32_t n_ignored) {
     bp_diagnosis_overview overview;
     bp_diagnosis_overview_of(run->diagnosis, &overview);
-    bp_page_put(&page, BP_INK_PLAIN, run->name);
-    bp_page_put(&page, BP_INK_PLAIN, ": ");
-    bp_page_put(&page, BP_INK_NEW, "no findings");
-    put_ignored(&page, n_ignored);
-    put_overview(&page, run, &overview);
+    bp_page_put(page, BP_INK_PLAIN, run->name);
+    bp_page_put(page, BP_INK_PLAIN, ": ");
+    bp_page_put(page, BP_INK_NEW, "no findings");
+    put_ignored(page, n_ignored);
+    put_overview(page, run, &overview);
     if (!isnan(overview.backward_span_log)) {
         char factor[32];
         const double span = exp(fabs(overview.backward_span_log));
-        bp_page_add(&page, BP_INK_PLAIN, " · error signals %s ×%s over depth",
+        bp_page_add(page, BP_INK_PLAIN, " · error signals %s ×%s over depth",
                     span < 1000 ? "keep within" : "differ by up to",
                     bp_number_text(factor, sizeof factor, span, 2));
     }
     if (overview.not_observed && *overview.not_observed)
-        bp_page_add(&page, BP_INK_DIM, " · not observed: %s", overview.not_observed);
-    put_watching(&page, run->watching);
-    bp_page_end_line(&page);
+        bp_page_add(page, BP_INK_DIM, " · not observed: %s", overview.not_observed);
+    put_watching(page, run->watching);
+    bp_page_end_line(page);
 }
 
 static void put_summary_line(bp_page *page, const bp_report_run *run, const bp_findings *findings) {
@@ -253,6 +251,15 @@ static void put_summary_line(bp_page *page, const bp_report_run *run, const bp_f
         bp_page_add(page, BP_INK_DIM, "  not observed: %s", overview.not_observed);
         bp_page_end_line(page);
     }
+}
+
+void bp_report_overview(FILE *out, const bp_report_style *style, const bp_report_run *run,
+                        const bp_findings *findings) {
+    bp_page page = bp_page_begin(out, style);
+    if (findings->n == 0)
+        put_quiet_line(&page, run, findings->n_ignored);
+    else
+        put_summary_line(&page, run, findings);
 }
 
 /* Headlines of what would fill more than a screen. */
@@ -289,12 +296,9 @@ static uint32_t put_tree(bp_page *page, const bp_report_run *run, const bp_findi
 void bp_report_text(FILE *out, const bp_report_style *style, const bp_report_run *run) {
     bp_findings findings;
     bp_findings_choose(&findings, run->diagnosis, run->model, run->choice);
-    if (findings.n == 0) {
-        put_quiet_line(out, style, run, findings.n_ignored);
-        return;
-    }
+    bp_report_overview(out, style, run, &findings);
+    if (findings.n == 0) return;
     bp_page page = bp_page_begin(out, style);
-    put_summary_line(&page, run, &findings);
     uint32_t n_roots = 0;
     for (uint32_t i = 0; i < findings.n;) {
         if (n_roots == MAX_ROOTS) bp_page_end_line(&page);

@@ -7,7 +7,8 @@ import unittest
 
 from support import CommandTest
 
-COMMANDS = ["demo", "train", "predict", "check", "report", "serve", "diff", "explain", "version", "help", "completion"]
+COMMANDS = ["demo", "train", "predict", "check", "report", "serve", "diff", "explain", "version", "help",
+            "completion"]
 
 
 class Help(CommandTest):
