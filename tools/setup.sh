@@ -7,7 +7,7 @@ venv="$root/.venv"
 log="$root/build/$me.log"
 
 build_packages=(gcc libc6-dev pkg-config python3 python3-venv python3-dev
-    libopenblas-dev libyaml-dev libjson-c-dev zlib1g-dev)
+    libopenblas-dev libyaml-dev libjson-c-dev libmicrohttpd-dev zlib1g-dev)
 check_packages=(g++ binutils libcmocka-dev libopenmpi-dev openmpi-bin dataset-fashion-mnist)
 
 say() { printf '%s: %s\n' "$me" "$*"; }
@@ -205,7 +205,7 @@ set_up_page() {
 
 set_up() {
     open_log
-    need_packages "compiler, Python headers, OpenBLAS, libyaml, json-c, zlib" "${build_packages[@]}"
+    need_packages "compiler, Python headers, OpenBLAS, libyaml, json-c, libmicrohttpd, zlib" "${build_packages[@]}"
     need_venv
     need_tools "to build: Meson, ninja, meson-python" "$root/tools/requirements-build.txt"
     set_up_page

@@ -17,8 +17,8 @@ enum {
 };
 
 extern const bp_command bp_command_demo, bp_command_train, bp_command_predict, bp_command_check,
-    bp_command_show, bp_command_report, bp_command_diff, bp_command_explain, bp_command_version,
-    bp_command_help_command, bp_command_completion;
+    bp_command_show, bp_command_report, bp_command_serve, bp_command_diff, bp_command_explain,
+    bp_command_version, bp_command_help_command, bp_command_completion;
 
 /* All commands in the order of the help; NULL-terminated. */
 extern const bp_command *const bp_commands[];

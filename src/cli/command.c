@@ -8,10 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-const bp_command *const bp_commands[] = {
-    &bp_command_demo,    &bp_command_train,        &bp_command_predict,    &bp_command_check,
-    &bp_command_show,    &bp_command_report,       &bp_command_diff,       &bp_command_explain,
-    &bp_command_version, &bp_command_help_command, &bp_command_completion, NULL};
+const bp_command *const bp_commands[] = {&bp_command_demo,
+                                         &bp_command_train,
+                                         &bp_command_predict,
+                                         &bp_command_check,
+                                         &bp_command_show,
+                                         &bp_command_report,
+                                         &bp_command_serve,
+                                         &bp_command_diff,
+                                         &bp_command_explain,
+                                         &bp_command_version,
+                                         &bp_command_help_command,
+                                         &bp_command_completion,
+                                         NULL};
 
 const bp_command *bp_command_find(const char *name) {
     for (const bp_command *const *c = bp_commands; *c; c++)

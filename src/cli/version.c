@@ -49,9 +49,10 @@ static int run(int argc, char **argv) {
     printf("blas        " BP_BLAS "\n");
     printf("json-c      %s\n", json_c_version());
     printf("libyaml     " BP_YAML "\n");
+    printf("microhttpd  " BP_MICROHTTPD "\n");
     printf("mpi         %s\n", bp_ranks_library());
     put_processor();
-    printf("features    train, check, runlog, safetensors\n");
+    printf("features    train, check, serve, runlog, safetensors\n");
     return BP_EXIT_GOOD;
 }
 

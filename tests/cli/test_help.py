@@ -7,7 +7,7 @@ import unittest
 
 from support import CommandTest
 
-COMMANDS = ["demo", "train", "predict", "check", "report", "diff", "explain", "version", "help",
+COMMANDS = ["demo", "train", "predict", "check", "report", "serve", "diff", "explain", "version", "help",
             "completion"]
 
 
