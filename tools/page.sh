@@ -12,8 +12,8 @@ fail() {
 
 command -v node >/dev/null && command -v npm >/dev/null ||
     fail "Node 20.19 or later with npm is needed to make the page: apt-get install nodejs npm, or https://nodejs.org"
-node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
-    fail "Node $(node --version) is too old: the page needs 20.19 or later"
+node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit((a === 20 && b >= 19) || (a === 22 && b >= 12) || a > 22 ? 0 : 1)' ||
+    fail "Node $(node --version) is too old: the page needs 20.19, 22.12 or later"
 
 # npm leaves this file last: it is older than the lockfile when the packages are not the lockfile's.
 if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then

@@ -64,7 +64,7 @@ export function onePage(): Plugin {
       const bytes = gzipSync(source, { level: 9 }).length;
       if (bytes > MOST_BYTES)
         throw new Error(`page.html has ${bytes} bytes gzipped, more than the ${MOST_BYTES} that it may have`);
-      this.info(`page.html: ${source.length} bytes, ${bytes} gzipped (at most ${MOST_BYTES})`);
+      console.log(`page.html: ${source.length} bytes, ${bytes} gzipped (at most ${MOST_BYTES})`);
       this.emitFile({ type: "asset", fileName: "page.html", source });
     },
   };

@@ -472,6 +472,10 @@ int64_t bp_pyramid_last_step(const bp_pyramid *pyramid) {
     return pyramid->last_step;
 }
 
+uint32_t bp_pyramid_n_rows(const bp_pyramid *pyramid) {
+    return pyramid->n_rows;
+}
+
 bool bp_pyramid_is_kept(const bp_pyramid *pyramid) {
     return !pyramid->in_memory;
 }

@@ -47,6 +47,8 @@ void bp_pyramid_close(bp_pyramid *pyramid);
 BP_MUST_USE bp_status bp_pyramid_update(bp_pyramid *pyramid, bp_error *error);
 /* The last step that has the series; -1 when there is none. */
 int64_t bp_pyramid_last_step(const bp_pyramid *pyramid);
+/* Of a view. */
+uint32_t bp_pyramid_n_rows(const bp_pyramid *pyramid);
 /* False: nothing is kept beside the run. */
 bool bp_pyramid_is_kept(const bp_pyramid *pyramid);
 

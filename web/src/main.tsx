@@ -5,6 +5,7 @@ import { openEmbedded } from "./source/embedded";
 import { openHttp } from "./source/http";
 import type { Source } from "./source/source";
 import type { Embedded } from "./source/types";
+import { startTheme } from "./theme";
 import "./style.css";
 
 function open(): Source {
@@ -12,6 +13,7 @@ function open(): Source {
   return data ? openEmbedded(JSON.parse(data.textContent ?? "") as Embedded) : openHttp();
 }
 
+startTheme();
 const root = document.getElementById("page")!;
 try {
   render(<App source={open()} />, root);

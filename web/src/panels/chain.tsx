@@ -198,7 +198,7 @@ export interface ChainProps {
 }
 
 export function Chain({ run, norms, step, layer, onLayer }: ChainProps) {
-  const [box, width] = useWidth<HTMLDivElement>(560);
+  const [box, width] = useWidth(560);
   const [hovered, setHovered] = useState<number | null>(null);
   const layers = run.findings.network.layers;
   const points = chainOf(run.path, norms);

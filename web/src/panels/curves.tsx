@@ -246,7 +246,7 @@ const SHARE = { low: 0, high: 1.02 };
 export function Curves(props: CurvesProps) {
   const { runs, span, step } = props;
   const theme = useTheme();
-  const [box, width] = useWidth<HTMLDivElement>(640);
+  const [box, width] = useWidth(640);
   const [scale, setScale] = useState<Scale>("auto");
   const [more, setMore] = useState("");
   const [hovered, setHovered] = useState<number | null>(null);

@@ -68,7 +68,7 @@ export function Remedy({ remedy }: { remedy: RemedyData }) {
     <div class="remedy">
       <p class="remedy-title"><span class="label">help</span>{remedy.title}</p>
       {remedy.reason && <p>{remedy.reason}</p>}
-      {code ? <Code text={code} />
+      {code ? <Code text={code.trimEnd()} />
         : diff.length > 0 ? <Diff lines={diff} />
           : edits.length > 0 && <Edits edits={edits} />}
     </div>
