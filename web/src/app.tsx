@@ -1,12 +1,102 @@
 // SPDX-License-Identifier: Apache-2.0
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { Help } from "./help";
+import { useNews, type News } from "./live";
+import { useResource } from "./resource";
+import { RunPage } from "./run_page";
+import { RunsList } from "./runs";
 import type { Source } from "./source/source";
-import { useState, useEffect } from "preact/hooks";
-import type { Run } from "./source/types";
+import type { RunSummary } from "./source/types";
+import { FIRST_VIEW, useView, type View } from "./state";
+import { chooseTheme, themeChoice, type ThemeChoice } from "./theme";
+
+const NEXT_THEME: Record<ThemeChoice, ThemeChoice> = { system: "light", light: "dark", dark: "system" };
+const THEME_NAMES: Record<ThemeChoice, string> = { system: "System theme", light: "Light theme", dark: "Dark theme" };
+
+function ThemeButton() {
+  const [theme, setTheme] = useState(themeChoice);
+  const next = (): void => {
+    setTheme(NEXT_THEME[theme]);
+    chooseTheme(NEXT_THEME[theme]);
+  };
+  return <button type="button" class="bare" title="Change between light, dark and the system’s" onClick={next}>{THEME_NAMES[theme]}</button>;
+}
+
+function Connection({ source, news, live }: { source: Source; news: News; live: boolean }) {
+  if (!source.live) return null;
+  const lost = news.connected === false;
+  return (
+    <span role="status" class="connection">
+      {lost ? <span class="lost">connection lost, trying again…</span>
+        : live && <span class="live-mark"><i aria-hidden="true" />live</span>}
+    </span>
+  );
+}
+
+function CompareChoice({ runs, view, change }: { runs: RunSummary[]; view: View; change(part: Partial<View>): void }) {
+  const others = useMemo(() => runs.filter(({ id }) => id !== view.run).sort((a, b) => b.modified - a.modified), [runs, view.run]);
+  if (others.length === 0) return null;
+  return (
+    <label class="field compare"><span>Compare with</span>
+      <select aria-label="Compare with" value={view.other ?? ""} onChange={(event) => change({ other: event.currentTarget.value || null })}>
+        <option value="" selected={!view.other}>none</option>
+        {others.map(({ id, name }) => <option key={id} value={id} selected={id === view.other}>{name}</option>)}
+      </select>
+    </label>
+  );
+}
 
 export function App({ source }: { source: Source }) {
-  const [run, setRun] = useState<Run | null>(null);
+  const [view, change] = useView();
+  const [help, setHelp] = useState(false);
+  const ids = useMemo(() => [view.run, view.other].filter((id) => id !== null), [view.run, view.other]);
+  const news = useNews(source, ids);
+  const list = useResource(`${news.epoch} ${news.list}`, "runs", () => source.runs());
+  const runs = list.value?.runs ?? [];
+  const run = view.run ? runs.find(({ id }) => id === view.run) : undefined;
+  const only = runs.length === 1 ? runs[0]!.id : null;
   useEffect(() => {
-    source.runs().then((list) => list.runs[0] && source.run(list.runs[0].id).then(setRun), () => undefined);
-  }, [source]);
-  return <main><h1>{run ? run.name : "Backprobe"}</h1></main>;
+    if (only && !view.run && !source.live) change({ run: only });
+  }, [only, view.run, source]);
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent): void => {
+      if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) return;
+      if (event.key === "?") setHelp(true);
+      if (event.key === "Escape" && !document.querySelector("dialog[open]")) change({ finding: "" });
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [change]);
+  useEffect(() => {
+    if (!view.run) document.title = "Runs · Backprobe";
+  }, [view.run]);
+  const live = view.run ? ids.some((id) => runs.find((each) => each.id === id)?.live) : runs.some((each) => each.live);
+  const toMain = (event: Event): void => {
+    event.preventDefault();
+    document.getElementById("main")?.focus();
+  };
+  return (
+    <>
+      <a class="skip" href="#main" onClick={toMain}>Skip to the content</a>
+      <header class="head">
+        <p class="brand">backprobe</p>
+        {view.run && (runs.length > 1 || source.live) && (
+          <nav aria-label="Place"><a href="#" class="crumb" onClick={(event) => { event.preventDefault(); change({ ...FIRST_VIEW }); }}>
+            All runs</a>{run && <><span aria-hidden="true" class="slash">/</span><span class="here">{run.name}</span></>}</nav>
+        )}
+        {view.run && !(runs.length > 1 || source.live) && run && <p class="here">{run.name}</p>}
+        <Connection source={source} news={news} live={live} />
+        <span class="head-gap" />
+        {view.run && <CompareChoice runs={runs} view={view} change={change} />}
+        <ThemeButton />
+        <button type="button" class="bare" aria-haspopup="dialog" onClick={() => setHelp(true)}>Keys</button>
+      </header>
+      <main id="main" tabIndex={-1}>
+        {view.run ? <RunPage source={source} view={view} news={news} change={change} /> : <RunsList source={source} news={news} change={change} />}
+      </main>
+      {source.note && <footer><p>{source.note}</p></footer>}
+      <p id="map-keys" class="hidden">Arrow keys move, plus and minus zoom, 0 shows the whole run, question mark tells all keys.</p>
+      <Help open={help} onClose={() => setHelp(false)} />
+    </>
+  );
 }

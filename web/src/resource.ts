@@ -34,6 +34,6 @@ export function useResource<T>(key: string | null, subject: string, load: (signa
       stop.abort();
     };
   }, [key, subject]);
-  const mine = state.subject === subject;
+  const mine = key !== null && state.subject === subject;
   return { value: mine ? state.value : null, busy: key !== null && state.key !== key, error: mine ? state.error : null };
 }

@@ -120,7 +120,7 @@ export function Marks(props: {
         return (
           <span key={key}>
             {high - low > 3 && <i aria-hidden="true" class={`onset ${finding.severity}`} ref={placed({ left: low, width: high - low })} />}
-            <button type="button" class={`mark ${finding.severity}`} aria-pressed={brushed === finding} ref={placed({ left: x })}
+            <button type="button" class={`map-mark ${finding.severity}`} aria-pressed={brushed === finding} ref={placed({ left: x })}
               title={`${finding.title} (since step ${integer(finding.since_step)})`}
               aria-label={`Finding ${number} on the map: ${finding.title}, since step ${integer(finding.since_step)}`}
               onClick={() => onFinding(mark)}>{number}</button>

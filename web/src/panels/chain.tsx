@@ -56,20 +56,22 @@ function Guide({ base, label, frame }: { base: number; label: string; frame: Fra
   const limit = slope < 0 ? frame.low : frame.high;
   const depth = Math.min(frame.count - 1, limit / slope);
   if (depth <= 0) return null;
-  const x = frame.x(frame.count - 1 - depth), y = frame.y(depth * slope);
+  const x = (n: number): number => frame.x(frame.count - 1 - n);
+  const y = (n: number): number => frame.y(n * slope);
+  const near = 0.8 * depth; // where the label stands, on the side that the product seldom takes
   return (
     <g class="chain-guide">
-      <line x1={frame.x(frame.count - 1)} y1={frame.y(0)} x2={x} y2={y} />
-      <text x={Math.max(x, MARGIN.left) + (slope < 0 ? 6 : 6)} y={slope < 0 ? y - 6 : y + 14}>{label}</text>
+      <line x1={x(0)} y1={y(0)} x2={x(depth)} y2={y(depth)} />
+      <text x={x(near) + 7} y={y(near) + (slope < 0 ? 14 : -6)}>{label}</text>
     </g>
   );
 }
 
 const FORMATS = [
-  { size: 2 ** -24, label: "float16 ends" },
-  { size: 2 ** -149, label: "float32 ends" },
-  { size: 65504, label: "float16 overflows" },
-  { size: 2 ** 128, label: "float32 overflows" },
+  { size: 2 ** -24, label: "smallest float16" },
+  { size: 2 ** -149, label: "smallest float32" },
+  { size: 65504, label: "largest float16" },
+  { size: 2 ** 128, label: "largest float32" },
 ];
 
 /** Sizes that a format cannot hold, as products: the axis tells shares of the error at the loss. */
@@ -196,7 +198,7 @@ export interface ChainProps {
 }
 
 export function Chain({ run, norms, step, layer, onLayer }: ChainProps) {
-  const [box, width] = useWidth<HTMLDivElement>(560);
+  const [box, width] = useWidth(560);
   const [hovered, setHovered] = useState<number | null>(null);
   const layers = run.findings.network.layers;
   const points = chainOf(run.path, norms);

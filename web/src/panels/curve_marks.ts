@@ -154,9 +154,14 @@ export function drawLevel(plot: uPlot, level: Level, theme: ThemeColours): void 
   context.stroke();
   context.setLineDash([]);
   context.font = `${11 * ratio}px ${theme.sans}`;
-  context.fillStyle = theme.muted;
+  context.fillStyle = theme.ink;
   context.textAlign = "right";
   const below = y < top + 16 * ratio;
   context.textBaseline = below ? "top" : "bottom";
-  context.fillText(level.label, left + width - 4 * ratio, y + (below ? 3 : -2) * ratio);
+  const x = left + width - 4 * ratio, base = y + (below ? 3 : -2) * ratio;
+  context.lineWidth = 4 * ratio; // a rim, so that it is read over lines
+  context.lineJoin = "round";
+  context.strokeStyle = theme.paper;
+  context.strokeText(level.label, x, base);
+  context.fillText(level.label, x, base);
 }

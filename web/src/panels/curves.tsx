@@ -142,17 +142,26 @@ function Legend({ runs, series, step, theme }: { runs: CurveRun[]; series: strin
   );
 }
 
-function Choice<T extends string>({ name, value, options, onChoose }: {
-  name: string; value: T; options: [T, string][]; onChoose: (value: T) => void;
-}) {
+function ScaleChoice({ logarithmic, onChoose }: { logarithmic: boolean; onChoose: (scale: Scale) => void }) {
   return (
-    <span class="choice" role="group" aria-label={name}>
-      {options.map(([option, word]) => (
-        <button key={option} type="button" class="quiet" aria-pressed={option === value} onClick={() => onChoose(option)}>
-          {word}
-        </button>
+    <span class="choice" role="group" aria-label="Scale of the loss">
+      {(["linear", "log"] as const).map((scale) => (
+        <button key={scale} type="button" class="quiet" aria-pressed={(scale === "log") === logarithmic}
+          onClick={() => onChoose(scale)}>{scale}</button>
       ))}
     </span>
+  );
+}
+
+function Also({ options, value, onChoose }: { options: string[]; value: string; onChoose: (series: string) => void }) {
+  return (
+    <label class="curve-also">
+      also
+      <select value={value} onChange={(event) => onChoose(event.currentTarget.value)}>
+        <option value="">nothing</option>
+        {options.map((name) => <option key={name} value={name}>{NAMES[name]}</option>)}
+      </select>
+    </label>
   );
 }
 
@@ -237,9 +246,9 @@ const SHARE = { low: 0, high: 1.02 };
 export function Curves(props: CurvesProps) {
   const { runs, span, step } = props;
   const theme = useTheme();
-  const [box, width] = useWidth<HTMLDivElement>(640);
+  const [box, width] = useWidth(640);
   const [scale, setScale] = useState<Scale>("auto");
-  const [more, setMore] = useState("none");
+  const [more, setMore] = useState("");
   const [hovered, setHovered] = useState<number | null>(null);
   const has = (name: string): boolean => runs.some((run) => (run.tiles[name]?.columns ?? 0) > 0);
   const logarithmic = scale === "log" || (scale === "auto" && isWide(runs));
@@ -257,10 +266,8 @@ export function Curves(props: CurvesProps) {
       <div class="curve-bar">
         <p class="curve-step">step {integer(told)}</p>
         <Legend runs={runs} series={shown} step={told} theme={theme} />
-        <Choice name="Scale of the loss" value={logarithmic ? "log" : "linear"}
-          options={[["linear", "linear"], ["log", "log"]]} onChoose={setScale} />
-        {others.length > 0 && <Choice name="Below the loss" value={extra[0] ?? "none"} onChoose={setMore}
-          options={[["none", "loss alone"], ...others.map((o): [string, string] => [o, NAMES[o]!])]} />}
+        <ScaleChoice logarithmic={logarithmic} onChoose={setScale} />
+        {others.length > 0 && <Also options={others} value={extra[0] ?? ""} onChoose={setMore} />}
       </div>
       <div ref={box} class="curve-plots" role="slider" tabIndex={0} aria-label="Step of the curves"
         aria-valuemin={span.first} aria-valuemax={span.last} aria-valuenow={step ?? span.last}

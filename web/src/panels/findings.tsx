@@ -4,6 +4,7 @@
 import { useState } from "preact/hooks";
 import type { Finding, Findings, Layer } from "../source/types";
 import { Evidence, Symptoms } from "./evidence";
+import { usePrinting } from "./layout";
 import { RootNumber, SeverityMark } from "./marks";
 import { layerRange, plural } from "../words";
 import { Profile } from "./profile";
@@ -41,13 +42,13 @@ function Body({ finding, layers }: { finding: Finding; layers: Layer[] }) {
 
 interface Shared {
   layers: Layer[];
-  open: ReadonlySet<string>;
+  isOpen: (key: string) => boolean;
   selected: string;
   onPress: (finding: Finding, key: string) => void;
 }
 
 function Head({ finding, id, n, shared }: { finding: Finding; id: string; n: number; shared: Shared }) {
-  const open = shared.open.has(id);
+  const open = shared.isOpen(id);
   const below = countBelow(finding);
   return (
     <button type="button" class="finding-head" aria-expanded={open}
@@ -75,7 +76,7 @@ function Head({ finding, id, n, shared }: { finding: Finding; id: string; n: num
 function Item({ finding, id, n, depth, shared }: {
   finding: Finding; id: string; n: number; depth: number; shared: Shared;
 }) {
-  const open = shared.open.has(id);
+  const open = shared.isOpen(id);
   return (
     <li class={`finding${finding.open ? "" : " finding-over"}${shared.selected === id ? " finding-selected" : ""}`}>
       <Head finding={finding} id={id} n={n} shared={shared} />
@@ -114,17 +115,17 @@ export interface FindingsListProps {
 export function FindingsList({ findings, selected, onSelect }: FindingsListProps) {
   const worst = openRoots(findings)[0];
   const [pressed, setPressed] = useState<ReadonlyMap<string, boolean>>(new Map());
+  const printing = usePrinting();
   const first = worst ? findingKey(findings.findings, worst) : "";
   const chosen = selected ? findingKey(findings.findings, selected) : "";
-  const open = new Set([...pressed].filter(([, is]) => is).map(([key]) => key));
-  if (first && pressed.get(first) === undefined) open.add(first); // the worst one is open at first
-  const onPress = (finding: Finding, key: string) => {
-    const close = open.has(key) && chosen === key;
+  const isOpen = (key: string): boolean => printing || (pressed.get(key) ?? key === first); // the worst one at first
+  const onPress = (finding: Finding, key: string): void => {
+    const close = isOpen(key) && chosen === key;
     setPressed(new Map(pressed).set(key, !close));
     onSelect(close ? null : finding);
   };
   if (findings.findings.length === 0)
     return <p class="no-findings">No findings.</p>;
   return <Items siblings={findings.findings} parent="" depth={0}
-    shared={{ layers: findings.network.layers, open, selected: chosen, onPress }} />;
+    shared={{ layers: findings.network.layers, isOpen, selected: chosen, onPress }} />;
 }

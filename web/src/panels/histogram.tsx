@@ -160,7 +160,7 @@ export function Histogram(props: HistogramProps) {
 
 function Picture({ tile, octaves, layer, name, role, span, step, onStep }: HistogramProps & { tile: Tile; octaves: Octaves }) {
   const theme = useTheme();
-  const [box, width] = useWidth<HTMLDivElement>(560);
+  const [box, width] = useWidth(560);
   const [hovered, setHovered] = useState<number | null>(null);
   const frame = frameOf(octaves, span, width);
   const columnOfStep = (s: number): number => filledColumn(tile, Math.max(columnOf(tile, s), s < tile.starts[0]! ? 0 : -1));

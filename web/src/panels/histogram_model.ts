@@ -62,9 +62,9 @@ export interface Format {
 }
 
 export const FORMATS: Format[] = [
-  { exponent: -14, label: "float16 loses digits below", lost: "float16's normal numbers" },
-  { exponent: -24, label: "float16 ends", lost: "the end of float16" },
-  { exponent: -126, label: "float32 loses digits below", lost: "float32's normal numbers" },
+  { exponent: -14, label: "below: float16 loses digits", lost: "float16's normal numbers" },
+  { exponent: -24, label: "below: 0 in float16", lost: "the end of float16" },
+  { exponent: -126, label: "below: float32 loses digits", lost: "float32's normal numbers" },
 ];
 
 function below(column: Column, exponent: number): number {

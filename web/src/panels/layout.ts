@@ -1,22 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the plots share: their width, and moving through them by keys.
-import type { RefObject } from "preact";
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { RefCallback } from "preact";
+import { useLayoutEffect, useState } from "preact/hooks";
 
-/** The width of an element in whole pixels, again when it changes. */
-export function useWidth<T extends HTMLElement>(otherwise: number): [RefObject<T | null>, number] {
-  const element = useRef<T>(null);
+/** The width of an element in whole pixels, again when it changes; for its ref. */
+export function useWidth(otherwise: number): [RefCallback<HTMLElement>, number] {
+  const [element, setElement] = useState<HTMLElement | null>(null);
   const [width, setWidth] = useState(otherwise);
   useLayoutEffect(() => {
-    const observed = element.current;
-    if (!observed) return;
-    const measure = (): void => setWidth(Math.max(120, Math.floor(observed.clientWidth) || otherwise));
+    if (!element) return;
+    const measure = (): void => setWidth(Math.max(120, Math.floor(element.clientWidth) || otherwise));
     const observer = new ResizeObserver(measure);
-    observer.observe(observed);
+    observer.observe(element);
     measure();
     return () => observer.disconnect();
-  }, [otherwise]);
-  return [element, width];
+  }, [element, otherwise]);
+  return [setElement, width];
+}
+
+/** True while the page is laid out for paper. */
+export function usePrinting(): boolean {
+  const [printing, setPrinting] = useState(false);
+  useLayoutEffect(() => {
+    const begin = (): void => setPrinting(true);
+    const end = (): void => setPrinting(false);
+    addEventListener("beforeprint", begin);
+    addEventListener("afterprint", end);
+    return () => {
+      removeEventListener("beforeprint", begin);
+      removeEventListener("afterprint", end);
+    };
+  }, []);
+  return printing;
 }
 
 const PAGE = 10;

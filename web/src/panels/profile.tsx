@@ -10,6 +10,14 @@ const MOST_ROWS = 2000;
 const STANDS_OUT = 2; // times the mean contribution
 const LEAST_DECADES = 3; // so that a flat profile looks flat
 
+/** As splice takes it. */
+function middleOfLargestGap(rows: number[]): [number, number, number] {
+  let at = 1;
+  for (let i = 2; i < rows.length; i++)
+    if (rows[i]! - rows[i - 1]! > rows[at]! - rows[at - 1]!) at = i;
+  return [at, 0, rows[at - 1]! + Math.floor((rows[at]! - rows[at - 1]!) / 2)];
+}
+
 /** Of many layers both ends, those that take most of the product, and some between. */
 export function chosenRows(gains: Gain[], most: number): number[] {
   if (gains.length <= most) return gains.map((_, i) => i);
@@ -17,11 +25,9 @@ export function chosenRows(gains: Gain[], most: number): number[] {
   const mean = weight.reduce((a, b) => a + b, 0) / gains.length;
   const outstanding = weight.map((w, i) => ({ w, i })).filter(({ w }) => w > STANDS_OUT * mean)
     .sort((a, b) => b.w - a.w).slice(0, Math.floor(most / 2)).map(({ i }) => i);
-  const rows = new Set([0, gains.length - 1, ...outstanding]);
-  for (let k = 1; rows.size < most && k < gains.length; k++) // halves, quarters, eighths …
-    rows.add(Math.round((((k - 2 ** Math.floor(Math.log2(k))) * 2 + 1)
-      / 2 ** (Math.floor(Math.log2(k)) + 1)) * (gains.length - 1)));
-  return [...rows].sort((a, b) => a - b);
+  const rows = [...new Set([0, gains.length - 1, ...outstanding])].sort((a, b) => a - b);
+  while (rows.length < most) rows.splice(...middleOfLargestGap(rows));
+  return rows;
 }
 
 /** Where on 0 … 1 a size lies; null: no bar. */
@@ -37,22 +43,22 @@ export function barScale(gains: Gain[]): (size: number | null) => number | null 
   };
 }
 
-function Bar({ share, concerned }: { share: number | null; concerned: boolean }) {
+function Bar({ share, ink }: { share: number | null; ink: string }) {
   return (
-    <svg class={concerned ? "bar bar-concerned" : "bar"} viewBox="0 0 100 10" preserveAspectRatio="none"
+    <svg class={`bar ${ink}`} viewBox="0 0 100 10" preserveAspectRatio="none"
       aria-hidden="true" focusable="false">
       {share !== null && <rect x="0" y="1" width={100 * share} height="8" />}
     </svg>
   );
 }
 
-function Row({ gain, share, concerned, layers }: {
-  gain: Gain; share: number | null; concerned: boolean; layers: Layer[];
+function Row({ gain, share, ink, layers }: {
+  gain: Gain; share: number | null; ink: string; layers: Layer[];
 }) {
   return (
     <tr>
       <th scope="row"><span class="layer-id">{gain.layer}</span> {layerName(layers, gain.layer)}</th>
-      <td class="bar-cell"><Bar share={share} concerned={concerned} /></td>
+      <td class="bar-cell"><Bar share={share} ink={ink} /></td>
       <td class="figure">{asNumber(gain.error_norm) === null ? "–" : measured(gain.error_norm, 2)}</td>
       <td class="figure">{asNumber(gain.gain) === null ? "–" : measured(gain.gain, 2)}</td>
     </tr>
@@ -81,7 +87,7 @@ export function Profile({ finding, layers }: { finding: Finding; layers: Layer[]
           {rows.map((i) => {
             const gain = gains[i];
             return gain && <Row key={gain.layer} gain={gain} share={scale(asNumber(gain.error_norm))}
-              concerned={concerned.has(gain.layer)} layers={layers} />;
+              ink={concerned.has(gain.layer) ? `ink-${finding.severity}` : ""} layers={layers} />;
           })}
         </tbody>
       </table>

@@ -32,10 +32,9 @@ async function copy(text: string, from: HTMLElement | null): Promise<boolean> {
   }
 }
 
-function Code({ lines }: { lines: string[] }) {
+function Code({ text }: { text: string }) {
   const code = useRef<HTMLElement>(null);
   const [said, setSaid] = useState("");
-  const text = lines.join("\n");
   const onCopy = async () => {
     setSaid(await copy(text, code.current) ? "Copied" : "Selected: copy with Ctrl+C");
     setTimeout(() => setSaid(""), 3000);
@@ -63,15 +62,15 @@ function Edits({ edits }: { edits: RemedyData["edits"] }) {
 }
 
 export function Remedy({ remedy }: { remedy: RemedyData }) {
-  const code = remedy.code ? remedy.code.trimEnd().split("\n") : [];
+  const { code, edits } = remedy;
   const diff = remedy.diff ?? [];
   return (
     <div class="remedy">
       <p class="remedy-title"><span class="label">help</span>{remedy.title}</p>
       {remedy.reason && <p>{remedy.reason}</p>}
-      {code.length > 0 && <Code lines={code} />}
-      {code.length === 0 && diff.length > 0 && <Diff lines={diff} />}
-      {code.length === 0 && diff.length === 0 && remedy.edits.length > 0 && <Edits edits={remedy.edits} />}
+      {code ? <Code text={code.trimEnd()} />
+        : diff.length > 0 ? <Diff lines={diff} />
+          : edits.length > 0 && <Edits edits={edits} />}
     </div>
   );
 }

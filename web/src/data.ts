@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a view asks its source for.
+import { useMemo } from "preact/hooks";
+import type { RunNews } from "./live";
+import { useResource, type Resource } from "./resource";
+import type { Source, Span } from "./source/source";
+import { valueAt, type Tile } from "./source/tile";
+import type { Run } from "./source/types";
+import { CURVE_SERIES } from "./panels";
+
+const SETTLE_MS = 60; // a wheel turns on
+
+/** As many columns as the screen can show, in steps that do not change with every pixel. */
+export const screenColumns = (): number =>
+  Math.min(Math.max(Math.round(innerWidth * (devicePixelRatio || 1) / 200) * 200, 400), 1600);
+
+/** A run, and its newest step as it is known now. */
+export interface Shown {
+  run: Run;
+  whole: Span;
+  readFraction: number;
+  stamp: string; // another one: there may be more to ask for
+}
+
+export function useRun(source: Source, id: string | null, news: RunNews | undefined,
+  epoch: number): { shown: Shown | null; error: Error | null } {
+  const run = useResource(id && `${epoch} ${news?.documents ?? 0}`, id ?? "", () => source.run(id!));
+  const document = run.value;
+  const shown = useMemo(() => {
+    if (!document) return null;
+    const { first, last } = document.findings.steps;
+    const from = first ?? 0;
+    return {
+      run: document, stamp: `${epoch} ${news?.changes ?? 0}`,
+      whole: { first: from, last: Math.max(last ?? from, news?.lastStep ?? 0, from) },
+      readFraction: news ? Math.max(news.readFraction, document.read_fraction) : document.read_fraction,
+    };
+  }, [document, epoch, news?.changes, news?.lastStep, news?.readFraction]);
+  return { shown, error: run.error };
+}
+
+const has = (run: Run, series: string): boolean => run.series.some(({ name }) => name === series);
+
+/** The whole run in the map's columns. */
+export function useWholeTile(source: Source, shown: Shown | null, series: string): Resource<Tile> {
+  const asked = shown && has(shown.run, series) ? shown : null;
+  return useResource(asked && `${asked.stamp} ${asked.whole.last}`, `${shown?.run.id} ${series}`,
+    (signal) => source.tile(asked!.run.id, series, asked!.whole, screenColumns(), signal));
+}
+
+/** What is seen, finer than the whole has it. */
+export function useDetail(source: Source, shown: Shown | null, series: string, span: Span | null): Resource<Tile> {
+  const asked = source.live && shown && span && has(shown.run, series) ? shown : null;
+  const grows = asked && span && span.last >= asked.whole.last ? asked.stamp : "";
+  return useResource(asked && span && `${grows} ${span.first} ${span.last}`, `${shown?.run.id} ${series}`,
+    (signal) => source.tile(asked!.run.id, series, span!, screenColumns(), signal), SETTLE_MS);
+}
+
+export function useCurves(source: Source, shown: Shown | null, span: Span): Resource<Record<string, Tile>> {
+  const series = shown ? CURVE_SERIES.filter((name) => has(shown.run, name)) : [];
+  const grows = shown && span.last >= shown.whole.last ? shown.stamp : "";
+  return useResource(shown && series.length > 0 ? `${grows} ${span.first} ${span.last}` : null, shown?.run.id ?? "",
+    async (signal) => Object.fromEntries(await Promise.all(series.map(async (name) =>
+      [name, await source.tile(shown!.run.id, name, span, screenColumns(), signal)] as const))), SETTLE_MS);
+}
+
+const NORM = "error_norm";
+
+/** The error signal's norm of each layer, at a step or at the last one before that it was measured at. */
+export function useNorms(source: Source, shown: Shown | null, step: number): Resource<{ step: number; norms: Map<number, number> }> {
+  const asked = shown && has(shown.run, NORM) ? shown : null;
+  const grows = asked && step >= asked.whole.last ? asked.stamp : "";
+  return useResource(asked && `${grows} ${step}`, shown?.run.id ?? "", async (signal) => {
+    for (let back = 63; ; back = back * 16) {
+      const first = Math.max(step - back, asked!.whole.first);
+      const tile = await source.tile(asked!.run.id, NORM, { first, last: step }, 64, signal);
+      const found = lastNorms(tile, step);
+      if (found || first <= asked!.whole.first) return found ?? { step, norms: new Map<number, number>() };
+    }
+  }, SETTLE_MS);
+}
+
+function lastNorms(tile: Tile, step: number): { step: number; norms: Map<number, number> } | null {
+  for (let column = tile.columns - 1; column >= 0; column--) {
+    if (tile.starts[column]! > step) continue;
+    const norms = new Map<number, number>();
+    for (let row = 0; row < tile.rows; row++) {
+      const value = valueAt(tile, "mean", row, column);
+      if (value !== null) norms.set(row, value);
+    }
+    if (norms.size > 0) return { step: tile.starts[column]!, norms };
+  }
+  return null;
+}
+
+const HISTOGRAM_COLUMNS = 200;
+
+export function useHistogram(source: Source, shown: Shown | null, role: string | null, layer: number | null, span: Span): Resource<Tile> {
+  const asked = shown && role && layer !== null && layer > 0 ? shown : null;
+  const grows = asked && span.last >= asked.whole.last ? asked.stamp : "";
+  return useResource(asked && `${grows} ${span.first} ${span.last}`, `${shown?.run.id} ${role} ${layer}`,
+    (signal) => source.histogram(asked!.run.id, role!, layer!, span, HISTOGRAM_COLUMNS, signal), SETTLE_MS);
+}
