@@ -7,7 +7,7 @@ import unittest
 
 from support import CommandTest
 
-COMMANDS = ["demo", "train", "predict", "check", "report", "serve", "diff", "explain", "version", "help",
+COMMANDS = ["demo", "train", "predict", "check", "show", "report", "serve", "diff", "explain", "version", "help",
             "completion"]
 
 
