@@ -4,6 +4,7 @@
 import argparse
 import concurrent.futures
 import dataclasses
+import gzip
 import json
 import os
 import pathlib
@@ -19,7 +20,8 @@ BUILD = ROOT / "build"
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 # Whole programs on a terminal and long series of damage; not for `./check fast`.
 SLOW_SUITES = ("cli", "slow")
-PARTS = ("src", "include", "tests", "python", "bench", "examples", "tools")
+MOST_PAGE_BYTES = 100_000  # gzipped
+PARTS = ("src", "include", "tests", "python", "bench", "examples", "tools", "web")
 
 
 @dataclasses.dataclass
@@ -57,7 +59,8 @@ def run(*command: object, env: dict[str, str] | None = None) -> tuple[bool, str]
 
 def sources(*suffixes: str) -> list[pathlib.Path]:
     return sorted(
-        path for part in PARTS for path in (ROOT / part).rglob("*") if path.suffix in suffixes
+        path for part in PARTS for path in (ROOT / part).rglob("*")
+        if path.suffix in suffixes and "node_modules" not in path.parts
     )
 
 
@@ -159,7 +162,7 @@ def check_format() -> Count:
     with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
         count = one(bool(files) and all(list(pool.map(formatted, parts))))
     bare = []
-    for path in sources(".c", ".h", ".py", ".sh", ".pyi", ".build"):
+    for path in sources(".c", ".h", ".py", ".sh", ".pyi", ".build", ".ts", ".tsx", ".mjs", ".css"):
         with open(path, encoding="utf-8") as file:
             if SPDX not in file.readline() + file.readline():
                 bare.append(path)
@@ -169,7 +172,7 @@ def check_format() -> Count:
 
 
 def check_rooms() -> Count:
-    names = ("rooms", "counting", "documents")
+    names = ("rooms", "counting", "documents", "page_format")
     return unit_files(*(f"tests/house/test_{name}.py" for name in names))
 
 
@@ -296,12 +299,47 @@ def check_pytorch() -> Count:
     return total
 
 
+def page_is_as_its_sources() -> bool:
+    """web/dist/page.html, which the command carries, is what web/ makes now, and small."""
+    page, anew = ROOT / "web/dist/page.html", BUILD / "page/page.html"
+    anew.unlink(missing_ok=True)
+    vite = ("node", ROOT / "web/node_modules/vite/bin/vite.js", "build", ROOT / "web")
+    if not run(*vite, "--outDir", anew.parent, "--emptyOutDir", "--logLevel", "warn")[0]:
+        return False
+    if not page.is_file() or page.read_bytes() != anew.read_bytes():
+        print(f"{page} is not what web/ makes: run tools/page.sh, and build again")
+        return False
+    n_bytes = len(gzip.compress(page.read_bytes(), 9))
+    if n_bytes > MOST_PAGE_BYTES:
+        print(f"{page} has {n_bytes} bytes gzipped, more than {MOST_PAGE_BYTES}")
+    return n_bytes <= MOST_PAGE_BYTES
+
+
+def page_units() -> Count:
+    """The unit tests that lie beside the page's sources."""
+    good, output = run("npm", "--prefix", ROOT / "web", "--silent", "test", "--", "--reporter=json")
+    found = re.search(r"^\{.*\}$", output, re.MULTILINE)
+    told = json.loads(found[0]) if found else {}
+    count = Count(told.get("numPassedTests", 0), told.get("numFailedTests", 0))
+    return count if good and count.passed else count + one(False)
+
+
+def check_browser() -> Count:
+    if not build_release():
+        return Count(0, 1)
+    count = one(page_is_as_its_sources()) + page_units()
+    good, output = run("node", ROOT / "tests/browser/run.mjs", "--backprobe",
+                       BUILD / "release/src/backprobe", "--python", sys.executable)
+    return count + count_program(output, good)
+
+
 @dataclasses.dataclass
 class Stage:
     name: str
     function: Callable[[], Count]
     what: str
     torch: bool = False  # ./check installs it first
+    browser: bool = False  # likewise
 
 
 STAGES = [
@@ -322,6 +360,8 @@ STAGES = [
     Stage("pytorch", check_pytorch, "the installed Python package watches PyTorch", torch=True),
     Stage("readme", check_readme, "the README's commands, with the installed command",
           torch="import torch" in (ROOT / "README.md").read_text(encoding="utf-8")),
+    Stage("browser", check_browser, "the page in Chromium, live and as a report; its unit tests",
+          torch=True, browser=True),
 ]
 # `release` holds all of `units`: one of them is enough.
 FAST = ("format", "rooms", "headers", "units")
@@ -342,16 +382,16 @@ def main() -> int:
         prog="./check", description="Runs all checks and tests, or the stages that are named."
     )
     parser.add_argument("--list", action="store_true", help="show the stages")
-    # For ./check itself: exits with 0 when a stage that is chosen needs PyTorch.
-    parser.add_argument("--needs-torch", action="store_true", help=argparse.SUPPRESS)
+    # For ./check itself: exits with 0 when a stage that is chosen needs it.
+    parser.add_argument("--needs", choices=("torch", "browser"), help=argparse.SUPPRESS)
     parser.add_argument("stage", nargs="*", help="'fast', or names of stages; all when none")
     arguments = parser.parse_args()
     if arguments.list:
         for stage in STAGES:
             print(f"{stage.name:<10}{'fast' if stage.name in FAST else '':<6}{stage.what}")
         return 0
-    if arguments.needs_torch:
-        return 0 if any(stage.torch for stage in chosen(arguments.stage)) else 1
+    if arguments.needs:
+        return 0 if any(getattr(stage, arguments.needs) for stage in chosen(arguments.stage)) else 1
     done: list[tuple[Stage, float, Count]] = []
     for stage in chosen(arguments.stage):
         print(f"== {stage.name}: {stage.what}", flush=True)

@@ -3,8 +3,8 @@
 
 Where there is no page.html, no_page.html takes its place, and the depfile names the folder in which
 one would appear: ninja runs this again when it does. A page that is not what src/report/page_html.h
-promises fails the build. As a dist script of Meson (--dist page.html) it puts the page into the
-archive of a release, which git does not know.
+promises fails the build. As a dist script of Meson (--dist page.html) it makes the page and puts it
+into the archive of a release: git does not know it.
 """
 
 import base64
@@ -13,6 +13,7 @@ import html.parser
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 MARKER = "<!--backprobe:data-->"
@@ -122,8 +123,8 @@ def embed(page_path: str, none_path: str, source_path: str, depfile_path: str) -
 
 def distribute(page_path: str) -> None:
     root = pathlib.Path(os.environ["MESON_SOURCE_ROOT"])
-    if not (root / page_path).is_file():
-        sys.exit(f"{page_path} is missing, without which a release shows no page: run tools/page.sh")
+    if subprocess.run([root / "tools/page.sh"], check=False).returncode != 0:
+        sys.exit("a release needs the page, which could not be made: the reason is above")
     target = pathlib.Path(os.environ["MESON_DIST_ROOT"]) / page_path
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(root / page_path, target)

@@ -10,6 +10,8 @@ build_packages=(gcc libc6-dev pkg-config python3 python3-venv python3-dev
     libopenblas-dev libyaml-dev libjson-c-dev libmicrohttpd-dev zlib1g-dev)
 check_packages=(g++ binutils libcmocka-dev libopenmpi-dev openmpi-bin dataset-fashion-mnist)
 
+browser_packages=(chromium)
+
 say() { printf '%s: %s\n' "$me" "$*"; }
 
 # fail WHAT WHAT-TO-DO: the last lines of the log, then both.
@@ -160,6 +162,21 @@ need_page() {
         return
     fi
     return 1
+}
+
+# What drives the browser, by the committed lockfile; npm's own copy of it, left last, is the stamp.
+need_browser_tools() {
+    local folder="$root/tests/browser"
+    if [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]; then
+        say "tools: all there (to drive the browser)"
+        return
+    fi
+    need_node
+    say "tools: installing those of tests/browser/package-lock.json from npm's registry (to drive the browser)"
+    logged npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --fetch-retries=1 ||
+        fail "npm could not install the tools of tests/browser" \
+            "check the network (or set npm_config_registry as your site needs), then run ./$me again"
+    touch -- "$folder/node_modules/.package-lock.json"
 }
 
 # A hash over all that the installed command and package are made of.

@@ -18,6 +18,7 @@ COLOURS = ["#6e7681", "#ff7b72", "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#7
 COLUMN, LINE, MARGIN = 8.4, 19, 18
 # Parts of a cell that a block fills: top and height, in eighths.
 BLOCKS = {"▀": (0, 4), "█": (0, 8)} | {c: (7 - i, i + 1) for i, c in enumerate("▁▂▃▄▅▆▇")}
+LEFT_BLOCKS = {c: (i + 1) / 8 for i, c in enumerate("▏▎▍▌▋▊▉")}  # the end of a bar
 
 
 def of_256(index):
@@ -68,27 +69,44 @@ def spans(line):
         if part.startswith("\x1b"):
             style.set(part[2:-1].split(";"))
             continue
-        for text in re.findall("|".join(f"{c}+" for c in BLOCKS) + f"|[^{''.join(BLOCKS)}]+", part):
+        blocks = "".join([*BLOCKS, *LEFT_BLOCKS])
+        for text in re.findall("|".join(f"{c}+" for c in blocks) + f"|[^{blocks}]+", part):
             yield column, text, style
             column += len(text)
 
 
-def rectangle(column, number, n, colour, part=(0, 8)):
-    """n cells wide; edges on whole pixels, or neighbours would leave a line between them."""
-    left, right = round(MARGIN + COLUMN * column), round(MARGIN + COLUMN * (column + n))
-    top = round(MARGIN + LINE * (number + part[0] / 8))
-    bottom = round(MARGIN + LINE * (number + sum(part) / 8))
-    return (f'<rect x="{left}" y="{top}" width="{right - left}" height="{bottom - top}" '
-            f'fill="{colour}"/>')
+class Rectangles:
+    """What is filled, by colour: nothing lies on anything else, so that the order is free."""
+
+    def __init__(self):
+        self.paths = {}
+
+    def add(self, column, number, n, colour, part=(0, 8)):
+        """n cells wide; edges on whole pixels, or neighbours would leave a line between them."""
+        left, right = round(MARGIN + COLUMN * column), round(MARGIN + COLUMN * (column + n))
+        top = round(MARGIN + LINE * (number + part[0] / 8))
+        bottom = round(MARGIN + LINE * (number + sum(part) / 8))
+        self.paths.setdefault(colour, []).append(
+            f"M{left} {top}h{right - left}v{bottom - top}H{left}z")
+
+    def elements(self):
+        for colour, path in self.paths.items():
+            yield f'<path fill="{colour}" d="{"".join(path)}"/>'
 
 
-def drawn(column, number, text, style):
-    """The elements of one span."""
+def drawn(rectangles, column, number, text, style):
+    """The elements of one span's text; what is filled goes to the rectangles."""
     ink, ground = style.colours()
-    if ground:
-        yield rectangle(column, number, len(text), ground)
-    if text[0] in BLOCKS:
-        yield rectangle(column, number, len(text), ink or INK, BLOCKS[text[0]])
+    top, height = BLOCKS.get(text[0], (0, 0))
+    if text[0] in LEFT_BLOCKS:
+        rectangles.add(column, number, LEFT_BLOCKS[text[0]], ink or INK)
+        return
+    if height:
+        rectangles.add(column, number, len(text), ink or INK, (top, height))
+    for part in ((0, top), (top + height, 8 - top - height)):
+        if ground and part[1]:
+            rectangles.add(column, number, len(text), ground, part)
+    if height:
         return
     how = ("font-weight:bold;" if style.bold else "") + ("opacity:.62;" if style.dim else "")
     how += f"fill:{ink};" if ink else ""
@@ -110,10 +128,10 @@ def main():
     print(f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>')
     print('<g font-family="ui-monospace,Menlo,Consolas,\'DejaVu Sans Mono\',monospace" '
           f'font-size="14" fill="{INK}">')
-    for number, line in enumerate(lines):
-        for column, text, style in spans(line):
-            for element in drawn(column, number, text, style):
-                print(element)
+    rectangles = Rectangles()
+    texts = [element for number, line in enumerate(lines) for span in spans(line)
+             for element in drawn(rectangles, span[0], number, *span[1:])]
+    print("\n".join([*rectangles.elements(), *texts]))
     print("</g></svg>")
 
 

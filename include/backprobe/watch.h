@@ -96,6 +96,18 @@ BP_API void bp_watch_charge(bp_watch *watch, double seconds);
  * wire, as in a tensor. */
 BP_API void bp_watch_tell(bp_watch *watch, bp_quantity quantity, uint32_t row, double value);
 
+/* --- histograms of exponents ------------------------------------------------------------------ */
+
+/* Whether the step that was decided on, or is being told of, is one of the few full steps of which
+ * the log gets histograms: of tensors that are given as such they are taken. */
+BP_API bool bp_watch_wants_histograms(const bp_watch *watch);
+
+/* One that the host has taken itself, into the log (between step_begin and step_end); borrowed for
+ * the call. Ignored where it is not wanted, or there is no such layer. Of parameters and gradients
+ * that of the weights; of a gradient as the optimiser gets it. */
+BP_API void bp_watch_tell_histogram(bp_watch *watch, uint32_t layer, bp_role role,
+                                    const bp_histogram *histogram);
+
 /* --- what is known ------------------------------------------------------------------------- */
 
 /* Findings up to the last finished step; borrowed until close. It ends that step's record: a scalar

@@ -123,14 +123,15 @@ static bool read_parameters(native_probe *probe, PyObject *sequence) {
     if (n < 0) return false;
     const size_t room = (size_t)n + 1;
     probe->parameters = calloc(room, sizeof *probe->parameters);
+    probe->exponents = calloc(room, sizeof *probe->exponents);
     probe->cells = calloc(room, sizeof *probe->cells);
     probe->joints = calloc(room, sizeof *probe->joints);
     probe->updates = calloc(probe->n_layers + 1u, sizeof *probe->updates);
     probe->views = calloc(2 * room, sizeof *probe->views);
     probe->tensors = calloc(2 * room, sizeof *probe->tensors);
     probe->summaries = calloc(2 * room, sizeof *probe->summaries);
-    if (!probe->parameters || !probe->cells || !probe->joints || !probe->updates || !probe->views ||
-        !probe->tensors || !probe->summaries) {
+    if (!probe->parameters || !probe->exponents || !probe->cells || !probe->joints ||
+        !probe->updates || !probe->views || !probe->tensors || !probe->summaries) {
         PyErr_NoMemory();
         return false;
     }

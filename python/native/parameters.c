@@ -12,12 +12,16 @@ void native_parameters_clear(native_probe *probe) {
         p->has_value = p->has_gradient = p->has_unclipped = false;
         p->has_update = p->has_cosine = p->has_adaptivity = p->is_missing = false;
     }
+    for (size_t i = 0; probe->has_exponents && i < probe->n_parameters; i++)
+        probe->exponents[i].has_value = probe->exponents[i].has_gradient = false;
+    probe->has_exponents = false;
     probe->factor = 1;
 }
 
 void native_parameters_finish(native_probe *probe) {
     for (size_t i = 0; i < probe->n_parameters; i++) free(probe->parameters[i].words);
     free(probe->parameters);
+    free(probe->exponents);
     free(probe->cells);
     free(probe->joints);
     free(probe->updates);
@@ -25,6 +29,7 @@ void native_parameters_finish(native_probe *probe) {
     free(probe->tensors);
     free(probe->summaries);
     probe->parameters = NULL;
+    probe->exponents = NULL;
     probe->cells = NULL;
     probe->joints = NULL;
     probe->updates = NULL;
@@ -153,6 +158,32 @@ static size_t open_pairs(native_probe *probe, PyObject *parameters, PyObject *gr
     return n;
 }
 
+static bool take_exponents(bp_histogram *histogram, bp_exponents *exponents,
+                           const bp_tensor *tensor) {
+    bp_summary summary;
+    bp_summarise_exponents(&summary, exponents, tensor);
+    bp_histogram_of(histogram, &summary, exponents);
+    return true;
+}
+
+/* A second look at the weights and their gradients, in the few steps that want it. */
+static void pass_exponents(native_probe *probe) {
+    bp_exponents exponents;
+    size_t at = 0;
+    bp_exponents_init(&exponents);
+    for (size_t i = 0; i < probe->n_parameters; i++) {
+        const native_parameter *p = &probe->parameters[i];
+        native_exponents *taken = &probe->exponents[i];
+        if (!p->is_open) continue;
+        const bp_tensor *value = &probe->tensors[at++];
+        const bp_tensor *gradient = p->has_open_gradient ? &probe->tensors[at++] : NULL;
+        if (p->slot != BP_SLOT_WEIGHT) continue;
+        taken->has_value = take_exponents(&taken->value, &exponents, value);
+        taken->has_gradient = gradient && take_exponents(&taken->gradient, &exponents, gradient);
+    }
+    probe->has_exponents = true;
+}
+
 /* Over the numbers alone. */
 static void pass_before(native_probe *probe, size_t n) {
     size_t at = 0;
@@ -171,6 +202,7 @@ static void pass_before(native_probe *probe, size_t n) {
         p->gradient = probe->summaries[at++];
         if (fit_panel(p, p->value.count)) bp_panel_before(&p->panel, gradient, value);
     }
+    if (bp_watch_wants_histograms(probe->watch)) pass_exponents(probe);
 }
 
 PyObject *native_before_update(native_probe *probe, PyObject *parameters, PyObject *gradients,

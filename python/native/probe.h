@@ -142,6 +142,12 @@ typedef struct native_parameter {
     double cosine, adaptivity;
 } native_parameter;
 
+/* Of a weight, in the few steps of which the log gets them. */
+typedef struct native_exponents {
+    bp_histogram value, gradient;
+    bool has_value, has_gradient;
+} native_exponents;
+
 /* All parameters of one layer and slot. */
 typedef struct native_cell {
     uint32_t layer;
@@ -152,6 +158,7 @@ typedef struct native_cell {
 typedef struct native_joint {
     bp_summary value, gradient, unclipped;
     bool has_value, has_gradient, has_unclipped, is_shard;
+    native_exponents *exponents; /* all of them, kept in those of the first; NULL: none */
 } native_joint;
 
 /* What the update found in a layer, and did to it. */
@@ -214,6 +221,7 @@ typedef struct native_probe {
     bp_watch *watch; /* NULL before open and after close */
     bp_diagnosis *diagnosis;
     native_parameter *parameters;
+    native_exponents *exponents; /* of the parameters */
     native_cell *cells;
     native_joint *joints;   /* of the cells */
     native_update *updates; /* of layers 0 ... n_layers */
@@ -233,6 +241,7 @@ typedef struct native_probe {
     bool full, timed, closed, busy;
     double spent;  /* seconds in our calls that the watch was not charged with yet */
     double factor; /* of before_update */
+    bool has_exponents;
     uint64_t not_measured[NATIVE_N_REASONS];
     uint64_t news; /* a bit a problem */
     char blind[BP_ERROR_TEXT_BYTES];

@@ -116,6 +116,50 @@ static void tell_cell(native_probe *probe, const bp_observer *observer, uint32_t
         bp_watch_tell(probe->watch, BP_Q_SHARD_WEIGHTS, cell->layer, (double)joint->value.count);
 }
 
+/* --- histograms of exponents ------------------------------------------------------------------ */
+
+/* Divided by a power of two all elements change their octave by as much; false: it is none. */
+static bool scale_exponents(bp_histogram *histogram, double factor) {
+    int exponent;
+    if (frexp(factor, &exponent) != 0.5) return false;
+    if (histogram->n_octaves > 0) histogram->first_octave -= exponent - 1;
+    return true;
+}
+
+/* Of one that was taken the value is always there. */
+static void join_exponents(native_exponents *into, const native_exponents *other) {
+    bp_histogram_join(&into->value, &other->value);
+    if (!other->has_gradient) return;
+    if (into->has_gradient)
+        bp_histogram_join(&into->gradient, &other->gradient);
+    else
+        into->gradient = other->gradient;
+    into->has_gradient = true;
+}
+
+static void tell_exponents(native_probe *probe) {
+    for (uint32_t i = 0; i < probe->n_cells; i++) probe->joints[i].exponents = NULL;
+    for (size_t i = 0; i < probe->n_parameters; i++) {
+        native_joint *joint = &probe->joints[probe->parameters[i].cell];
+        native_exponents *taken = &probe->exponents[i];
+        if (taken->has_gradient)
+            taken->has_gradient = scale_exponents(&taken->gradient, probe->factor);
+        if (!taken->has_value) continue;
+        if (joint->exponents)
+            join_exponents(joint->exponents, taken);
+        else
+            joint->exponents = taken;
+    }
+    for (uint32_t i = 0; i < probe->n_cells; i++) {
+        const native_exponents *taken = probe->joints[i].exponents;
+        const uint32_t layer = probe->cells[i].layer;
+        if (!taken) continue;
+        bp_watch_tell_histogram(probe->watch, layer, BP_ROLE_PARAMETER, &taken->value);
+        if (taken->has_gradient)
+            bp_watch_tell_histogram(probe->watch, layer, BP_ROLE_GRADIENT, &taken->gradient);
+    }
+}
+
 /* --- updates ---------------------------------------------------------------------------------- */
 
 static void add_update(native_update *sum, const native_parameter *p, double factor) {
@@ -220,6 +264,7 @@ static void tell_readings(native_probe *probe, const bp_observer *observer, bool
     scale_gradients(probe, loss_scale);
     join_parameters(probe);
     for (uint32_t i = 0; i < probe->n_cells; i++) tell_cell(probe, observer, i);
+    if (probe->has_exponents) tell_exponents(probe);
     tell_updates(probe, skipped, loss_scale == 1 || probe->factor != 1);
     tell_norm(probe, BP_Q_GRADIENT_NORM, false);
     tell_norm(probe, BP_Q_UNCLIPPED_NORM, true);

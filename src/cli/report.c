@@ -5,6 +5,7 @@
 #include "replay/replay.h"
 #include "report/drawn.h"
 #include "report/html.h"
+#include "report/markdown.h"
 #include "report/svg.h"
 
 #include <stdlib.h>
@@ -24,12 +25,13 @@ static const bp_option options[] = {
     {"output", 'o', BP_OPTION_FILE, "FILE", NULL, 0, 0,
      "write there, - is stdout; else the run's name and the format, in this folder",
      offsetof(report_options, output)},
-    {"format", 'f', BP_OPTION_CHOICE, "FORMAT", "html|svg", 0, 0,
-     "html: a page that opens offline; svg: the map of layers over steps, for papers; else as "
-     "FILE's name ends, or html",
+    {"format", 'f', BP_OPTION_CHOICE, "FORMAT", "html|svg|md", 0, 0,
+     "html: a page that opens offline; svg: the map of layers over steps, for papers; md: for "
+     "issues "
+     "and pull requests; else as FILE's name ends, or html",
      offsetof(report_options, format)},
     {"series", 's', BP_OPTION_TEXT, "NAME", NULL, 0, 0,
-     "svg: what is shown of the layers, such as gain or activation_rms; else gradient_rms",
+     "svg, md: what is shown of the layers, such as gain or activation_rms; else gradient_rms",
      offsetof(report_options, series)},
     {"max-size", 0, BP_OPTION_TEXT, "SIZE", NULL, 0, 0,
      "html: draw fewer columns of steps, then less, until the file is no larger: 5M, unless told "
@@ -42,6 +44,8 @@ static const bp_example examples[] = {
     {"backprobe report runs/net-1", "net-1.html, to be opened or mailed"},
     {"backprobe report runs/net-1 runs/net-2 -o both.html", "two runs side by side"},
     {"backprobe report runs/net-1 --series gain -o gain.svg", "a figure"},
+    {"backprobe report runs/net-1 -f md -o - | gh issue create -F - -t 'It does not learn'",
+     "an issue"},
     {NULL, NULL},
 };
 
@@ -113,16 +117,20 @@ static void on_part(void *context, double done) {
     w->drawn = true;
 }
 
-static bp_status make_html(document *made, uint64_t max_bytes, opened *runs, bp_error *error) {
+static bp_status make_html(document *made, uint64_t max_bytes, bool with_cost, opened *runs,
+                           bp_error *error) {
     bp_html html;
     bp_html_run inside[MAX_RUNS];
     waiting w = {.begun = bp_io_system.steady_clock(bp_io_system.context)};
     const bp_html_options how = {
         .max_bytes = max_bytes, .told = isatty(STDERR_FILENO) ? on_part : NULL, .context = &w};
-    for (uint32_t i = 0; i < runs->n; i++)
+    for (uint32_t i = 0; i < runs->n; i++) {
         inside[i] = (bp_html_run){.report = run_of(runs, i),
                                   .folder = runs->replays[i].path,
-                                  .columns = runs->replays[i].columns};
+                                  .columns = runs->replays[i].columns,
+                                  .histogram_roles = runs->replays[i].histogram_roles};
+        if (!with_cost) inside[i].report.watching = NULL;
+    }
     const bp_status status = bp_html_make(&html, inside, runs->n, &how, error);
     if (w.drawn) fputs("\r\033[K", stderr);
     if (status != BP_OK) return status;
@@ -131,9 +139,12 @@ static bp_status make_html(document *made, uint64_t max_bytes, opened *runs, bp_
     return BP_OK;
 }
 
-/* The closest of the run's series in case of a slip. */
-static bp_status find_series(bp_series *series, const char *name, uint64_t columns,
+/* name NULL: what there is, or BP_N_SERIES. */
+static bp_status find_series(bp_series *series, const char *name, const bp_replay *replay,
                              bp_error *error) {
+    const uint64_t columns = replay->columns;
+    *series = bp_drawn_preferred(columns);
+    if (!name) return BP_OK;
     const char *known[BP_N_SERIES];
     size_t n = 0;
     for (int i = 0; i < BP_N_SERIES; i++)
@@ -142,8 +153,9 @@ static bp_status find_series(bp_series *series, const char *name, uint64_t colum
     for (size_t i = 0; i < n; i++)
         if (strcmp(known[i], name) == 0 && bp_series_find(series, name)) return BP_OK;
     const char *meant = bp_nearest_word(name, known, n);
-    return bp_fail(error, BP_ERROR_ARGUMENT, "the run has no series '%s' of layers%s%s%s", name,
-                   meant ? ": did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+    return bp_fail(error, BP_ERROR_ARGUMENT, "%s: the run has no series '%s' of layers%s%s%s",
+                   replay->path, name, meant ? ": did you mean '" : "", meant ? meant : "",
+                   meant ? "'?" : "");
 }
 
 static bp_status draw_svg(FILE *out, const bp_report_run *run, const bp_drawn *drawn,
@@ -163,7 +175,10 @@ static bp_status put_svg(FILE *out, const report_options *given, opened *runs, b
     bp_drawn drawn = {.pyramid = NULL};
     bp_diagnosis_overview overview;
     bp_diagnosis_overview_of(run.diagnosis, &overview);
-    bp_status status = find_series(&series, given->series, replay->columns, error);
+    bp_status status = find_series(&series, given->series, replay, error);
+    if (status == BP_OK && series == BP_N_SERIES)
+        status = bp_fail(error, BP_ERROR_INPUT,
+                         "%s: the run has nothing to draw: no layer was measured", replay->path);
     if (status == BP_OK) status = bp_drawn_open(&drawn, replay->path, series, error);
     if (status == BP_OK)
         status =
@@ -173,12 +188,29 @@ static bp_status put_svg(FILE *out, const report_options *given, opened *runs, b
     return status;
 }
 
+static bp_status put_markdown(FILE *out, const report_options *given, opened *runs,
+                              bp_error *error) {
+    static const bp_report_style style = {false, BP_REPORT_WIDTH};
+    for (uint32_t i = 0; i < runs->n; i++) {
+        const bp_replay *replay = &runs->replays[i];
+        const bp_report_run run = run_of(runs, i);
+        bp_markdown_pictures pictures = {
+            .run = &run, .folder = replay->path, .columns = replay->columns};
+        bp_status status = find_series(&pictures.series, given->series, replay, error);
+        if (status == BP_OK) status = bp_markdown_run(out, &style, &run, i, error);
+        if (status == BP_OK) status = bp_markdown_put_pictures(out, &pictures, error);
+        if (status != BP_OK) return status;
+    }
+    return BP_OK;
+}
+
 /* A document of text in memory, so that it is written whole or not at all. */
 static bp_status make_text(document *made, const report_options *given, opened *runs,
                            bp_error *error) {
     FILE *out = open_memstream(&made->text, &made->n_bytes);
     if (!out) return bp_fail(error, BP_ERROR_MEMORY, "out of memory for the report");
-    bp_status status = put_svg(out, given, runs, error);
+    bp_status status = strcmp(given->format, "svg") == 0 ? put_svg(out, given, runs, error)
+                                                         : put_markdown(out, given, runs, error);
     const bool failed = ferror(out) != 0;
     if ((fclose(out) != 0 || failed) && status == BP_OK)
         status = bp_fail(error, BP_ERROR_MEMORY, "out of memory for the report");
@@ -211,15 +243,17 @@ static char *default_path(const opened *runs, const char *ending) {
 }
 
 static bp_status write_to(const document *made, const char *path, bp_error *error) {
-    if (made->note[0]) bp_say("%s: %s", path, made->note);
-    if (strcmp(path, "-") == 0) {
+    const bool is_stdout = strcmp(path, "-") == 0;
+    bp_status status = BP_OK;
+    if (is_stdout)
         fwrite(made->text, 1, made->n_bytes, stdout);
-        return BP_OK;
-    }
-    const bp_status status =
-        bp_io_write_file_atomic(&bp_io_system, path, made->text, made->n_bytes, NULL, error);
-    if (status == BP_OK) say_where(path, made->n_bytes);
-    return status;
+    else
+        status =
+            bp_io_write_file_atomic(&bp_io_system, path, made->text, made->n_bytes, NULL, error);
+    if (status != BP_OK) return status;
+    if (!is_stdout) say_where(path, made->n_bytes);
+    if (made->note[0]) bp_say("%s: %s", is_stdout ? "standard output" : path, made->note);
+    return BP_OK;
 }
 
 static bp_status write_document(const document *made, const report_options *given,
@@ -238,7 +272,7 @@ static bp_status report(const report_options *given, opened *runs, const bp_word
     bp_status status = open_runs(runs, paths->items, paths->n, error);
     if (status == BP_OK)
         status = strcmp(given->format, "html") == 0
-                     ? make_html(&made, given->max_bytes, runs, error)
+                     ? make_html(&made, given->max_bytes, true, runs, error)
                      : make_text(&made, given, runs, error);
     if (status == BP_OK) status = write_document(&made, given, runs, error);
     free(made.text);
@@ -249,7 +283,7 @@ bp_status bp_report_write(char *const *paths, size_t n_paths, const char *output
     opened runs = {.n = 0};
     document made = {0};
     bp_status status = open_runs(&runs, paths, n_paths, error);
-    if (status == BP_OK) status = make_html(&made, DEFAULT_MAX_BYTES, &runs, error);
+    if (status == BP_OK) status = make_html(&made, DEFAULT_MAX_BYTES, false, &runs, error);
     if (status == BP_OK)
         status =
             bp_io_write_file_atomic(&bp_io_system, output, made.text, made.n_bytes, NULL, error);
@@ -263,7 +297,7 @@ bp_status bp_report_write(char *const *paths, size_t n_paths, const char *output
 
 /* "figure.svg": svg. */
 static const char *format_of(const char *output) {
-    static const char *const formats[] = {"html", "svg"};
+    static const char *const formats[] = {"html", "svg", "md"};
     const char *dot = output ? strrchr(output, '.') : NULL;
     for (size_t i = 0; dot && i < sizeof formats / sizeof *formats; i++)
         if (strcmp(dot + 1, formats[i]) == 0) return formats[i];
@@ -282,8 +316,7 @@ static int check_given(report_options *given, const bp_words *paths) {
 }
 
 static int run(int argc, char **argv) {
-    report_options given = {
-        .common = BP_COMMON_DEFAULTS, .max_bytes = DEFAULT_MAX_BYTES, .series = "gradient_rms"};
+    report_options given = {.common = BP_COMMON_DEFAULTS, .max_bytes = DEFAULT_MAX_BYTES};
     bp_words paths;
     int code = bp_options_parse(&bp_command_report, argc, argv, &given, &paths);
     if (code < 0) code = check_given(&given, &paths);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define PORTS_TRIED 20u
+#define LARGE_BYTES (1 << 20) /* blocks of this size go back to the system at once */
 #define TOKEN_FILE_BYTES ((size_t)1024)
 
 extern char **environ;
@@ -118,8 +120,6 @@ static bp_status read_token(char **token, const serve_options *given, bp_error *
 static void open_browser(const char *url) {
     char program[] = "xdg-open", *address = strdup(url);
     posix_spawn_file_actions_t files;
-    posix_spawnattr_t how;
-    sigset_t none;
     pid_t child;
     if (!address || posix_spawn_file_actions_init(&files) != 0) {
         free(address);
@@ -127,36 +127,41 @@ static void open_browser(const char *url) {
     }
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
-    posix_spawnattr_init(&how);
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&how, &none);
-    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK);
     char *const words[] = {program, address, NULL};
-    const int reason = posix_spawnp(&child, program, &files, &how, words, environ);
+    const int reason = posix_spawnp(&child, program, &files, NULL, words, environ);
     if (reason != 0)
         bp_say("cannot start %s (%s): open the address yourself", program, strerror(reason));
-    posix_spawnattr_destroy(&how);
     posix_spawn_file_actions_destroy(&files);
     free(address);
 }
 
 /* --- until somebody ends it ------------------------------------------------------------------- */
 
-/* Those that end it; not those that it was started to ignore (nohup). */
-static void signals_of_end(sigset_t *set) {
+static volatile sig_atomic_t ended_by;
+static sem_t ended;
+
+static void on_end(int number) {
+    ended_by = number;
+    sem_post(&ended);
+}
+
+/* Not those that it was started to ignore (nohup). A second one ends it at once. Threads of
+ * libraries may get the signal, so none is blocked. */
+static void expect_end(void) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    sigemptyset(set);
+    const struct sigaction action = {.sa_handler = on_end,
+                                     .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+    sem_init(&ended, 0, 0);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        struct sigaction action;
-        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-            sigaddset(set, numbers[i]);
+        struct sigaction before;
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
     }
 }
 
-static int wait_for_end(const sigset_t *set) {
-    int number = 0;
-    while (sigwait(set, &number) != 0) {}
-    return number == SIGINT ? BP_EXIT_INTERRUPTED : BP_EXIT_GOOD;
+static int wait_for_end(void) {
+    while (sem_wait(&ended) != 0) {}
+    return ended_by == SIGINT ? BP_EXIT_INTERRUPTED : BP_EXIT_GOOD;
 }
 
 static void tell_address(const bp_server *server, const serve_options *given, const char *folder) {
@@ -183,10 +188,9 @@ static int serve(const serve_options *given, const char *folder, const char *tok
                                       .hosts = (const char *const *)given->hosts.items,
                                       .n_hosts = given->hosts.n,
                                       .say = told};
-    sigset_t ends;
-    signals_of_end(&ends);
-    pthread_sigmask(SIG_BLOCK, &ends, NULL); /* of the server's threads, too */
-    mallopt(M_ARENA_MAX, 2);                 /* else every thread keeps what it freed */
+    expect_end();
+    mallopt(M_ARENA_MAX, 2); /* else every thread keeps what it freed */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     if (bp_server_open(&server, &wanted, &error) != BP_OK) {
         bp_say_error(NULL, &error);
         return BP_EXIT_FAILED;
@@ -198,7 +202,7 @@ static int serve(const serve_options *given, const char *folder, const char *tok
     bp_say("the runs below %s; Ctrl-C ends it", folder);
     tell_address(server, given, folder);
     if (given->open) open_browser(bp_server_url_once(server));
-    const int code = wait_for_end(&ends);
+    const int code = wait_for_end();
     bp_server_close(server);
     return code;
 }

@@ -173,7 +173,7 @@ static bp_status no_such_series(const showing *s, bp_error *error) {
  * instead of changing everywhere. */
 static int64_t round_up(int64_t last) {
     int64_t grain = 1;
-    while (last / grain >= 16) grain *= 2;
+    while (last / grain >= 8) grain *= 2;
     return last / grain < INT64_MAX / grain - 1 ? (last / grain + 1) * grain - 1 : last;
 }
 

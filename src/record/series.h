@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is shown over time: a quantity as it was recorded, or a number that is derived from several
- * quantities of the same record, row by row. */
+ * quantities of the same record, row by row. A size of activations, error signals, parameters,
+ * gradients or updates is recorded over what was finite, with counts of the rest beside it: here it
+ * is NaN where there was a NaN, else Inf where there was an infinite number. */
 #ifndef BP_RECORD_SERIES_H
 #define BP_RECORD_SERIES_H
 
@@ -46,11 +48,11 @@ typedef struct bp_sources {
     bp_series series;
     int64_t step;
     uint32_t n_layers; /* of the record */
-    unsigned n;        /* that it has; of a quotient both */
+    unsigned n;        /* of them that it has */
     bp_column column[BP_SERIES_SOURCES];
 } bp_sources;
 
-/* *found is false when the record lacks one that is needed. BP_ERROR_INPUT when the bytes are none.
+/* *found is false when the record has none. BP_ERROR_INPUT when the bytes are none.
  */
 BP_MUST_USE bp_status bp_sources_find(bp_sources *sources, bool *found, bp_series series,
                                       const uint8_t *bytes, size_t n_bytes);
@@ -74,7 +76,7 @@ void bp_series_maker_finish(bp_series_maker *maker, const bp_allocator *allocato
 /* maker->n_rows elements. What was not measured makes nothing that is: a row lacks a quotient when
  * it lacks one side, or divides a number by 0, for then there is no such factor. NaN / x, x / NaN
  * and Inf / Inf are NaN, Inf / x is Inf, x / Inf is 0. A sum is of those terms that the row has.
- * False when a value is none, or none was measured of a derived series. */
+ * False when a value is none, or nothing was measured. */
 BP_MUST_USE bool bp_series_make(const bp_series_maker *maker, const bp_sources *sources,
                                 void *elements);
 

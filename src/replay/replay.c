@@ -79,6 +79,7 @@ bp_status bp_replay_take(bp_replay *replay, uint64_t max_records, uint64_t *n_ta
         bp_diagnosis_step(replay->diagnosis, record);
         ++*n_taken;
     }
+    replay->histogram_roles = bp_runlog_ranks_histogram_roles(replay->logs);
     return take_ranks(replay, error);
 }
 

@@ -16,6 +16,7 @@ typedef struct bp_replay {
     bp_runlog_rank *ranks; /* what each log gave; NULL for one process */
     uint32_t n_ranks;
     uint64_t columns;             /* a bit for each quantity that a record had */
+    uint32_t histogram_roles;     /* a bit for each bp_role of which there was a histogram */
     bool follows;                 /* a run that may go on */
     uint32_t n_layers, n_rewinds; /* as the diagnosis was begun with */
 } bp_replay;

@@ -183,7 +183,7 @@ bp_status bp_curve_text(bp_chart *chart, const bp_curve *curve, bp_error *error)
     p.across = p.braille ? 2 : 1;
     p.up = p.braille ? BRAILLE_UP : 1;
     const size_t cells = (size_t)curve->lines * (size_t)chart->columns;
-    p.train = calloc((size_t)(chart->columns * p.across), sizeof *p.train);
+    p.train = calloc((size_t)chart->columns * (size_t)p.across, sizeof *p.train);
     p.dots = calloc(cells, 1);
     p.marks = calloc(cells, 1);
     const bool good = p.train && p.dots && p.marks;

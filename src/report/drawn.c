@@ -26,6 +26,14 @@ void bp_drawn_close(bp_drawn *drawn) {
     *drawn = (bp_drawn){0};
 }
 
+bp_series bp_drawn_preferred(uint64_t columns) {
+    static const bp_quantity preferred[] = {BP_Q_GRADIENT_RMS, BP_Q_ERROR_NORM, BP_Q_UPDATE_RMS,
+                                            BP_Q_ACTIVATION_RMS, BP_Q_WEIGHT_RMS};
+    for (size_t i = 0; i < sizeof preferred / sizeof *preferred; i++)
+        if (bp_series_is_in(bp_series_of(preferred[i]), columns)) return bp_series_of(preferred[i]);
+    return BP_N_SERIES;
+}
+
 uint64_t bp_drawn_most_steps(const bp_view *view) {
     uint32_t most = 0;
     const size_t n = (size_t)view->n_columns * view->n_rows;

@@ -23,6 +23,10 @@ BP_MUST_USE bp_status bp_drawn_view(bp_drawn *drawn, int64_t first, int64_t last
                                     uint32_t n_columns, bp_error *error);
 void bp_drawn_close(bp_drawn *drawn);
 
+/* What a map shows where nothing was asked for: the first of gradients, error signals, … that was
+ * measured. columns: a bit for each quantity that records had. BP_N_SERIES: none was. */
+bp_series bp_drawn_preferred(uint64_t columns);
+
 /* The most steps that one of its columns holds; 0 when nothing was measured. */
 uint64_t bp_drawn_most_steps(const bp_view *view);
 

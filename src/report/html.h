@@ -9,8 +9,9 @@
 
 typedef struct bp_html_run {
     bp_report_run report;
-    const char *folder; /* of the run, whose log is read again for what is drawn */
-    uint64_t columns;   /* a bit for each quantity that its records had */
+    const char *folder;       /* of the run, whose log is read again for what is drawn */
+    uint64_t columns;         /* a bit for each quantity that its records had */
+    uint32_t histogram_roles; /* a bit for each role of which there was a histogram */
 } bp_html_run;
 
 typedef struct bp_html_options {
@@ -22,7 +23,7 @@ typedef struct bp_html_options {
 typedef struct bp_html {
     char *text; /* NUL-terminated */
     size_t n_bytes;
-    char note[320]; /* how it was made smaller; "" when it was not */
+    char note[480]; /* how it was made smaller; "" when it was not */
 } bp_html;
 
 /* BP_ERROR_LIMIT when it cannot be so small, BP_ERROR_STATE when this was built without the page.

@@ -2,7 +2,7 @@
 /* Markdown for issues and pull requests, in the dialect of GitHub: a heading for each root, a table
  * of layers, cause, remedy as a diff or a program. No text from a run is read as markup, as a
  * mention or as a link. */
-#include "report/report.h"
+#include "report/markdown.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -36,10 +36,10 @@ static void put(FILE *out, const char *text) {
     }
 }
 
-static int longest_run(const char *text, char wanted) {
+static int longest_run(const char *text) {
     int longest = 0, run = 0;
     for (; *text; text++) {
-        run = *text == wanted ? run + 1 : 0;
+        run = *text == '`' ? run + 1 : 0;
         if (run > longest) longest = run;
     }
     return longest;
@@ -49,9 +49,8 @@ static void put_times(FILE *out, char c, int n) {
     while (n-- > 0) fputc(c, out);
 }
 
-/* A name between as many backticks as it takes; a bar ends a cell of a table even there. */
-static void put_name(FILE *out, const char *name, bool in_table) {
-    const int ticks = longest_run(name, '`') + 1;
+void bp_markdown_name(FILE *out, const char *name, bool in_table) {
+    const int ticks = longest_run(name) + 1;
     put_times(out, '`', ticks);
     if (ticks > 1) fputc(' ', out);
     for (size_t left = strlen(name); left > 0;) {
@@ -85,10 +84,10 @@ static void put_layer(FILE *out, const bp_model *model, uint32_t id, bool marked
     const bp_layer *layer = bp_model_layer(model, id);
     const char *mark = marked ? "**" : "";
     fprintf(out, "| %s%u%s | ", mark, id, mark);
-    put_name(out, layer && layer->name ? layer->name : "?", true);
+    bp_markdown_name(out, layer && layer->name ? layer->name : "?", true);
 }
 
-static void put_number(FILE *out, double value) {
+void bp_markdown_number(FILE *out, double value) {
     char number[32];
     fprintf(out, " | %s", isnan(value) ? "–" : bp_number_text(number, sizeof number, value, 2));
 }
@@ -102,9 +101,9 @@ static void put_gains(FILE *out, const bp_report_run *run, const bp_finding *fin
     for (uint32_t i = 0; i < n; i++) {
         const bp_gain *gain = &finding->gains[rows[i]];
         put_layer(out, run->model, gain->layer, is_concerned(finding, gain->layer));
-        put_number(out, gain->error_norm);
-        put_number(out, gain->gain);
-        put_number(out, gain->share);
+        bp_markdown_number(out, gain->error_norm);
+        bp_markdown_number(out, gain->gain);
+        bp_markdown_number(out, gain->share);
         fputs(" |\n", out);
     }
     if (n < finding->n_gains) fprintf(out, "\n%u of %u layers are shown.\n", n, finding->n_gains);
@@ -166,7 +165,7 @@ static void put_diff(FILE *out, const char *before, const char *after) {
     bp_diff_line lines[MAX_DIFF_LINES];
     const uint32_t n = bp_diff_lines(before, after, lines, MAX_DIFF_LINES);
     const uint32_t shown = n < MAX_DIFF_LINES ? n : MAX_DIFF_LINES;
-    const int longest = longest_run(before, '`'), other = longest_run(after, '`');
+    const int longest = longest_run(before), other = longest_run(after);
     const int ticks = begin_fence(out, "diff", longest > other ? longest : other);
     for (uint32_t i = 0; i < shown; i++) {
         const bp_diff_line *line = &lines[i];
@@ -198,7 +197,7 @@ static void put_code(FILE *out, const bp_remedy *remedy) {
     int longest = 0;
     if (remedy->n_lines == 0) return;
     for (uint32_t i = 0; i < remedy->n_lines; i++) {
-        const int run = longest_run(remedy->lines[i], '`');
+        const int run = longest_run(remedy->lines[i]);
         if (run > longest) longest = run;
     }
     const int ticks = begin_fence(out, "python", longest);
@@ -260,6 +259,12 @@ static void put_root(FILE *out, const bp_report_run *run, const bp_findings *fin
     put_consequences(out, findings, index);
 }
 
+void bp_markdown_fenced(FILE *out, const char *text) {
+    const int ticks = begin_fence(out, "text", longest_run(text));
+    fputs(text, out);
+    end_fence(out, ticks);
+}
+
 bp_status bp_markdown_run(FILE *out, const bp_report_style *style, const bp_report_run *run,
                           uint32_t index, bp_error *error) {
     (void)style, (void)error;
@@ -270,7 +275,7 @@ bp_status bp_markdown_run(FILE *out, const bp_report_style *style, const bp_repo
     bp_findings_choose(&findings, run->diagnosis, run->model, run->choice);
     if (index > 0) fputc('\n', out);
     fputs("## Backprobe: ", out);
-    put_name(out, run->name, false);
+    bp_markdown_name(out, run->name, false);
     fputs("\n\n", out);
     if (findings.n == 0)
         fputs("no findings", out);
@@ -291,7 +296,7 @@ bp_status bp_markdown_run(FILE *out, const bp_report_style *style, const bp_repo
 void bp_markdown_failed(FILE *out, const char *name, const bp_error *why, uint32_t index) {
     if (index > 0) fputc('\n', out);
     fputs("## Backprobe: ", out);
-    put_name(out, name, false);
+    bp_markdown_name(out, name, false);
     fputs("\n\ncould not be checked: ", out);
     put(out, why->text);
     fputc('\n', out);

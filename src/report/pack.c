@@ -25,7 +25,7 @@ bp_status bp_pack(char **text, const uint8_t *bytes, size_t n_bytes, bp_error *e
     uLongf n_packed = compressBound(n_bytes);
     uint8_t *packed = malloc(n_packed);
     *text = NULL;
-    if (packed && compress2(packed, &n_packed, bytes, n_bytes, Z_BEST_COMPRESSION) == Z_OK)
+    if (packed && compress2(packed, &n_packed, bytes, n_bytes, Z_DEFAULT_COMPRESSION) == Z_OK)
         *text = base64(packed, n_packed);
     free(packed);
     return *text ? BP_OK

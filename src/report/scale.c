@@ -137,9 +137,9 @@ void bp_scale_words(bp_text *text, const bp_scale *scale, double place, bool asc
     if (place == 0 && scale->cut_low) bp_text_add(text, ascii ? "<=" : "≤");
     if (place == 1 && scale->cut_high) bp_text_add(text, ascii ? ">=" : "≥");
     const double value = scale->low + place * (scale->high - scale->low);
-    if (scale->kind == BP_SCALE_LOG || scale->kind == BP_SCALE_AROUND)
-        bp_text_add_power(text, (int)lround(value), ascii);
-    else if (scale->kind == BP_SCALE_COUNT && place > 0)
+    const bool powers = scale->kind == BP_SCALE_LOG || scale->kind == BP_SCALE_AROUND ||
+                        (scale->kind == BP_SCALE_COUNT && place > 0);
+    if (powers)
         bp_text_add_power(text, (int)lround(value), ascii);
     else
         bp_text_add_number(text, value, 3);

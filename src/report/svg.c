@@ -4,12 +4,14 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* In pixels of a picture of 96 to the inch, as wide as a page of two columns. */
 enum {
     WIDTH = 760,
-    TOP = 58,
+    TOP = 34,
+    MARKS = 24, /* room for those of findings */
     RIGHT = 88,
     MAX_HEIGHT = 330,
     MAX_ROW = 18,
@@ -29,10 +31,12 @@ static const char *const inks[] = {
 typedef struct drawing {
     FILE *out;
     const bp_svg *svg;
-    bp_chart chart; /* steps and columns */
+    bp_chart chart;   /* steps and columns */
+    bp_view view;     /* of the rows that are shown, and row 0 */
+    uint32_t *layers; /* [view.n_rows], ascending: what its rows are */
     bp_grid grid;
     bp_findings findings;
-    int left, width, row, height; /* of the map */
+    int left, top, width, row, height; /* of the map */
 } drawing;
 
 /* --- pieces -------------------------------------------------------------------------------------
@@ -141,7 +145,7 @@ static void put_map(const drawing *d) {
     fprintf(d->out,
             "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %" PRIu32 "\" "
             "preserveAspectRatio=\"none\" shape-rendering=\"crispEdges\">\n",
-            d->left, TOP, d->width, d->height, d->grid.columns, d->grid.n_groups);
+            d->left, d->top, d->width, d->height, d->grid.columns, d->grid.n_groups);
     for (int shade = 0; shade < SHADES; shade++) {
         char fill[16];
         const bp_rgb c = bp_colour_at(d->grid.scale.map, (double)shade / (SHADES - 1));
@@ -163,7 +167,7 @@ static void put_patterns(const drawing *d, bp_grid_kind kind, const char *fill) 
             const int behind = d->left + d->width * end / d->grid.columns;
             fprintf(d->out,
                     "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"url(#%s)\"/>\n", x,
-                    TOP + (int)g * d->row, behind - x > 2 ? behind - x : 2, d->row, fill);
+                    d->top + (int)g * d->row, behind - x > 2 ? behind - x : 2, d->row, fill);
         }
 }
 
@@ -171,15 +175,15 @@ static void put_frame(const drawing *d) {
     fprintf(d->out,
             "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"none\" stroke=\"#1b1b1b\" "
             "stroke-width=\"0.8\"/>\n",
-            d->left, TOP, d->width, d->height);
+            d->left, d->top, d->width, d->height);
 }
 
 /* --- axes ---------------------------------------------------------------------------------------
  */
 
 static void label_of(const drawing *d, bp_text *text, uint32_t group) {
-    const uint32_t first = bp_grid_start(&d->grid, group);
-    const uint32_t last = bp_grid_start(&d->grid, group + 1) - 1;
+    const uint32_t first = d->layers[bp_grid_start(&d->grid, group)];
+    const uint32_t last = d->layers[bp_grid_start(&d->grid, group + 1) - 1];
     const bp_layer *layer = bp_model_layer(d->svg->run->model, first);
     if (first == 0)
         bp_text_add(text, "input");
@@ -211,7 +215,7 @@ static void put_layers(const drawing *d) {
         bp_text text;
         bp_text_init(&text, bytes, sizeof bytes);
         label_of(d, &text, g);
-        begin_text(d->out, d->left - 6, TOP + (int)g * d->row + d->row / 2 + 4,
+        begin_text(d->out, d->left - 6, d->top + (int)g * d->row + d->row / 2 + 4,
                    " text-anchor=\"end\"");
         put_cut(d->out, bytes, (int)(MAX_LABEL / CHARACTER));
         fputs("</text>\n", d->out);
@@ -235,7 +239,7 @@ static int64_t tick_of(int64_t span) {
 
 static void put_steps(const drawing *d) {
     const int64_t tick = tick_of(d->svg->last - d->svg->first + 1);
-    const int y = TOP + d->height;
+    const int y = d->top + d->height;
     for (int64_t step = (d->svg->first + tick - 1) / tick * tick; step <= d->svg->last;
          step += tick) {
         char bytes[48];
@@ -257,7 +261,7 @@ static void put_tick(const drawing *d, int x, int height, double place) {
     bp_text text;
     bp_text_init(&text, bytes, sizeof bytes);
     bp_scale_words(&text, &d->grid.scale, place, false);
-    const int y = TOP + (int)lround((1 - place) * height);
+    const int y = d->top + (int)lround((1 - place) * height);
     fprintf(d->out, "<path d=\"M%d %dh3\" stroke=\"#1b1b1b\" stroke-width=\"0.8\"/>\n", x + BAR, y);
     put_text(d->out, x + BAR + 6, y + 4, "", bytes);
 }
@@ -279,7 +283,7 @@ static void put_bar(const drawing *d) {
     fprintf(d->out,
             "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" viewBox=\"0 0 1 %d\" "
             "preserveAspectRatio=\"none\" shape-rendering=\"crispEdges\">\n",
-            x, TOP, BAR, height, SHADES);
+            x, d->top, BAR, height, SHADES);
     for (int shade = 0; shade < SHADES; shade++) {
         const bp_rgb c = bp_colour_at(d->grid.scale.map, (double)shade / (SHADES - 1));
         fprintf(d->out, "<path d=\"M0 %dh1v1h-1z\" fill=\"#%02x%02x%02x\"/>\n", SHADES - 1 - shade,
@@ -331,44 +335,63 @@ static void put_disc(const drawing *d, int x, int y, int number, bp_severity sev
             x, y, inks[severity], x, y + 4, number);
 }
 
-/* The rows from the first of a finding's layers to the last; all where it names none. */
-static void rows_of(const drawing *d, const bp_finding *finding, int *top, int *bottom) {
-    uint32_t first = d->grid.n_groups, end = 0;
-    for (uint32_t g = 0; g < d->grid.n_groups; g++)
-        for (uint32_t i = 0; i < finding->n_layers; i++) {
-            const uint32_t layer = finding->layers[i];
-            if (layer < bp_grid_start(&d->grid, g) || layer >= bp_grid_start(&d->grid, g + 1))
-                continue;
-            if (g < first) first = g;
-            end = g + 1;
-        }
-    *top = TOP + (end > 0 ? (int)first * d->row : 0);
-    *bottom = TOP + (end > 0 ? (int)end * d->row : d->height);
+static bool names_one_of(const bp_finding *finding, uint32_t first, uint32_t last) {
+    for (uint32_t i = 0; i < finding->n_layers; i++)
+        if (finding->layers[i] >= first && finding->layers[i] <= last) return true;
+    return false;
 }
 
-/* Since when, above the map, and in which layers. */
+/* The rows from the first of a finding's layers to the last; all where it names none of them. */
+static void rows_of(const drawing *d, const bp_finding *finding, int *first_y, int *end_y) {
+    uint32_t first = d->grid.n_groups, end = 0;
+    for (uint32_t g = 0; g < d->grid.n_groups; g++) {
+        if (!names_one_of(finding, d->layers[bp_grid_start(&d->grid, g)],
+                          d->layers[bp_grid_start(&d->grid, g + 1) - 1]))
+            continue;
+        if (g < first) first = g;
+        end = g + 1;
+    }
+    *first_y = d->top + (end > 0 ? (int)first * d->row : 0);
+    *end_y = d->top + (end > 0 ? (int)end * d->row : d->height);
+}
+
+/* Since when, above the map, and in which layers; the disc not before x. Returns where it is. */
+static int put_mark(const drawing *d, uint32_t index, int free_from) {
+    const bp_finding *finding = &d->findings.list[index];
+    int top, bottom;
+    const int x = place_of(d, finding->since_step), y = d->top - 14;
+    const int disc = x < free_from ? free_from : x;
+    const int line = x > d->left ? x : x - 2; /* what is so from the first step hides none */
+    const char *ink = inks[finding->severity];
+    rows_of(d, finding, &top, &bottom);
+    fprintf(d->out,
+            "<path d=\"M%d %dL%d %dV%d\" fill=\"none\" stroke=\"%s\" stroke-width=\"1\" "
+            "stroke-dasharray=\"3 2\"/>\n<path d=\"M%d %dV%d\" stroke=\"#fff\" "
+            "stroke-width=\"4\"/><path d=\"M%d %dV%d\" stroke=\"%s\" stroke-width=\"2\"/>\n",
+            disc, y + 7, line, d->top, top, ink, line, top, bottom, line, top, bottom, ink);
+    put_disc(d, disc, y, number_of(d, index), finding->severity);
+    return disc;
+}
+
+/* From the first to the last, so that discs that make room for each other keep their order. */
 static void put_marks(const drawing *d) {
+    int64_t after = INT64_MIN;
     int free_from = 0;
     for (uint32_t i = 0; i < d->findings.n; i++) {
-        const bp_finding *finding = &d->findings.list[i];
-        if (finding->parent >= 0 || finding->since_step > d->svg->last) continue;
-        int top, bottom;
-        const int x = place_of(d, finding->since_step), y = TOP - 14;
-        const int disc = x < free_from ? free_from : x;
-        const int line = x > d->left ? x : x - 2; /* what is so from the first step hides none */
-        rows_of(d, finding, &top, &bottom);
-        fprintf(d->out,
-                "<path d=\"M%d %dL%d %dV%d\" fill=\"none\" stroke=\"%s\" stroke-width=\"1\" "
-                "stroke-dasharray=\"3 2\"/>\n<path d=\"M%d %dV%d\" stroke=\"#fff\" "
-                "stroke-width=\"4\"/><path d=\"M%d %dV%d\" stroke=\"%s\" stroke-width=\"2\"/>\n",
-                disc, y + 7, line, TOP, top, inks[finding->severity], line, top, bottom, line, top,
-                bottom, inks[finding->severity]);
-        put_disc(d, disc, y, number_of(d, i), finding->severity);
-        free_from = disc + 16;
+        int64_t next = INT64_MAX;
+        for (uint32_t k = 0; k < d->findings.n; k++) {
+            const bp_finding *finding = &d->findings.list[k];
+            if (finding->parent < 0 && finding->since_step > after && finding->since_step < next)
+                next = finding->since_step;
+        }
+        for (uint32_t k = 0; k < d->findings.n && next <= d->svg->last; k++)
+            if (d->findings.list[k].parent < 0 && d->findings.list[k].since_step == next)
+                free_from = put_mark(d, k, free_from) + 16;
+        after = next;
     }
 }
 
-static int put_findings(const drawing *d, int y) {
+static void put_findings(const drawing *d, int y) {
     for (uint32_t i = 0; i < d->findings.n; i++) {
         const bp_finding *finding = &d->findings.list[i];
         if (finding->parent >= 0) continue;
@@ -380,24 +403,49 @@ static int put_findings(const drawing *d, int y) {
         fputs("</text>\n", d->out);
         y += LINE;
     }
-    return y;
+}
+
+/* --- rows ---------------------------------------------------------------------------------------
+ */
+
+static bool is_measured(const bp_view *view, uint32_t row) {
+    for (uint32_t c = 0; c < view->n_columns; c++)
+        if (view->cells[(size_t)c * view->n_rows + row].count > 0) return true;
+    return false;
+}
+
+/* Residual sums have no weights, and would be blank bands between those that have. */
+static bp_status choose_rows(drawing *d, bp_error *error) {
+    const bp_view *all = d->svg->view;
+    d->view = *all;
+    d->view.n_rows = 1;
+    d->layers = calloc(all->n_rows, sizeof *d->layers);
+    d->view.cells = calloc((size_t)all->n_rows * all->n_columns, sizeof *d->view.cells);
+    if (!d->layers || !d->view.cells)
+        return bp_fail(error, BP_ERROR_MEMORY, "out of memory for a picture");
+    for (uint32_t row = 1; row < all->n_rows; row++)
+        if (is_measured(all, row)) d->layers[d->view.n_rows++] = row;
+    for (uint32_t c = 0; c < all->n_columns; c++)
+        for (uint32_t i = 0; i < d->view.n_rows; i++)
+            d->view.cells[(size_t)c * d->view.n_rows + i] =
+                all->cells[(size_t)c * all->n_rows + d->layers[i]];
+    if (d->view.n_rows > 1 || is_measured(all, 0)) return BP_OK;
+    return bp_fail(error, BP_ERROR_INPUT, "%s: %s was measured of no layer", d->svg->run->name,
+                   bp_series_name(d->svg->series));
+}
+
+/* How many are left out; returns the next line. */
+static int put_left_out(const drawing *d, int y) {
+    const uint32_t n = d->svg->view->n_rows - d->view.n_rows;
+    if (n == 0) return y;
+    begin_text(d->out, d->left, y, " fill=\"#5c5c5c\"");
+    fprintf(d->out, "%" PRIu32 " layer%s without %s: not shown</text>\n", n, n == 1 ? "" : "s",
+            bp_series_name(d->svg->series));
+    return y + LINE;
 }
 
 /* --- the picture --------------------------------------------------------------------------------
  */
-
-static void lay_out(drawing *d) {
-    const uint32_t most = MAX_HEIGHT / MIN_ROW;
-    bp_grid_rows(&d->grid, d->svg->view);
-    d->grid.n_groups = d->grid.n_rows < most ? d->grid.n_rows : most;
-    const int fitting = MAX_HEIGHT / (int)(d->grid.n_groups > 0 ? d->grid.n_groups : 1);
-    d->row = fitting < MAX_ROW ? fitting : MAX_ROW;
-    d->height = d->row * (int)d->grid.n_groups;
-    d->left = label_width(d) + 12;
-    d->width = WIDTH - RIGHT - d->left;
-    d->chart = (bp_chart){
-        .first = d->svg->first, .last = d->svg->last, .columns = (int)d->svg->view->n_columns};
-}
 
 static int n_roots(const drawing *d) {
     int n = 0;
@@ -406,31 +454,57 @@ static int n_roots(const drawing *d) {
     return n;
 }
 
-static int n_kinds(const drawing *d) {
-    return d->grid.has[BP_GRID_NAN] || d->grid.has[BP_GRID_INF] || d->grid.has[BP_GRID_ZERO] ||
-           d->grid.has[BP_GRID_ABSENT];
+static void lay_out(drawing *d) {
+    const uint32_t most = MAX_HEIGHT / MIN_ROW;
+    bp_grid_rows(&d->grid, &d->view);
+    d->grid.n_groups = d->grid.n_rows < most ? d->grid.n_rows : most;
+    const int fitting = MAX_HEIGHT / (int)(d->grid.n_groups > 0 ? d->grid.n_groups : 1);
+    d->row = fitting < MAX_ROW ? fitting : MAX_ROW;
+    d->height = d->row * (int)d->grid.n_groups;
+    d->left = label_width(d) + 12;
+    d->top = TOP + (n_roots(d) > 0 ? MARKS : 0);
+    d->width = WIDTH - RIGHT - d->left;
+    d->chart =
+        (bp_chart){.first = d->svg->first, .last = d->svg->last, .columns = (int)d->view.n_columns};
+}
+
+/* Of the legend below the axis. */
+static int n_lines(const drawing *d) {
+    const bool *has = d->grid.has;
+    const bool kinds =
+        has[BP_GRID_NAN] || has[BP_GRID_INF] || has[BP_GRID_ZERO] || has[BP_GRID_ABSENT];
+    return n_roots(d) + kinds + (d->svg->view->n_rows > d->view.n_rows);
+}
+
+static bp_status draw(drawing *d, bp_error *error) {
+    lay_out(d);
+    const bp_status status =
+        bp_grid_fill(&d->grid, &d->view, d->svg->series, false, &d->chart, error);
+    if (status != BP_OK) return status;
+    int y = d->top + d->height + 44;
+    put_head(d, y + LINE * n_lines(d) - 4);
+    put_map(d);
+    put_patterns(d, BP_GRID_ZERO, "bp-zero");
+    put_patterns(d, BP_GRID_INF, "bp-inf");
+    put_patterns(d, BP_GRID_NAN, "bp-nan");
+    put_frame(d);
+    put_layers(d);
+    put_steps(d);
+    put_bar(d);
+    put_marks(d);
+    y = put_left_out(d, put_kinds(d, y));
+    put_findings(d, y);
+    fputs("</svg>\n", d->out);
+    return BP_OK;
 }
 
 bp_status bp_svg_write(FILE *out, const bp_svg *svg, bp_error *error) {
     drawing d = {.out = out, .svg = svg};
     bp_findings_choose(&d.findings, svg->run->diagnosis, svg->run->model, svg->run->choice);
-    lay_out(&d);
-    const bp_status status = bp_grid_fill(&d.grid, svg->view, svg->series, false, &d.chart, error);
-    if (status != BP_OK) return status;
-    int y = TOP + d.height + 44;
-    put_head(&d, y + LINE * (n_roots(&d) + n_kinds(&d)) - 4);
-    put_map(&d);
-    put_patterns(&d, BP_GRID_ZERO, "bp-zero");
-    put_patterns(&d, BP_GRID_INF, "bp-inf");
-    put_patterns(&d, BP_GRID_NAN, "bp-nan");
-    put_frame(&d);
-    put_layers(&d);
-    put_steps(&d);
-    put_bar(&d);
-    put_marks(&d);
-    y = put_kinds(&d, y);
-    (void)put_findings(&d, y);
-    fputs("</svg>\n", out);
+    bp_status status = choose_rows(&d, error);
+    if (status == BP_OK) status = draw(&d, error);
     bp_grid_free(&d.grid);
-    return BP_OK;
+    free(d.view.cells);
+    free(d.layers);
+    return status;
 }

@@ -311,3 +311,37 @@ void bp_cells_give(const bp_cells *cells, bp_view_cell *out) {
     for (size_t i = 0; i < n && !cells->codes; i++)
         out[i] = give_cell(cells, i, low[i], high[i], final[i]);
 }
+
+static void give_codes(const bp_cells *cells, uint16_t *mean, uint16_t *min, uint16_t *max) {
+    const uint16_t *low = cells->min, *high = cells->max;
+    for (size_t i = 0; i < cells->n; i++) {
+        if (cells->finite[i] == 0) {
+            min[i] = max[i] = mean[i] = cells->count[i] ? BP_LOG16_NAN : BP_CODE_ABSENT;
+            continue;
+        }
+        min[i] = low[i];
+        max[i] = high[i];
+        mean[i] = low[i] == high[i] ? low[i] : bp_log16_encode(mean_of(cells, i));
+    }
+}
+
+static void give_reals(const bp_cells *cells, double *mean, double *min, double *max) {
+    const double *low = cells->min, *high = cells->max;
+    const uint64_t absent_bits = BP_BITS_ABSENT;
+    double absent;
+    memcpy(&absent, &absent_bits, sizeof absent);
+    for (size_t i = 0; i < cells->n; i++) {
+        const bool any = cells->finite[i] > 0;
+        const double none = cells->count[i] ? (double)NAN : absent;
+        min[i] = any ? low[i] : none;
+        max[i] = any ? high[i] : none;
+        mean[i] = any ? mean_of(cells, i) : none;
+    }
+}
+
+void bp_cells_give_elements(const bp_cells *cells, void *mean, void *min, void *max) {
+    if (cells->codes)
+        give_codes(cells, mean, min, max);
+    else
+        give_reals(cells, mean, min, max);
+}

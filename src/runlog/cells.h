@@ -46,5 +46,7 @@ BP_MUST_USE bool bp_cells_add_row(bp_cells *cells, const void *row, uint32_t n_r
                                   const uint8_t *counts);
 
 void bp_cells_give(const bp_cells *cells, bp_view_cell *out);
+/* As elements of the series: what a strip has, but for the flags. */
+void bp_cells_give_elements(const bp_cells *cells, void *mean, void *min, void *max);
 
 #endif

@@ -43,6 +43,8 @@ struct bp_pyramid {
     bp_level levels[BP_LEVELS];
     double *table;   /* of log16 codes */
     bp_cells column; /* of a view, under construction */
+    void *strip;     /* the same as elements */
+    size_t strip_bytes;
     int64_t last_step;
     uint8_t *block; /* slots that were read; room for two at least */
     size_t block_bytes;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define VERSION 2u
+#define VERSION 3u
 #define MAGIC \
     "\x89"    \
     "BPPYR\r\n"
@@ -454,6 +454,7 @@ void bp_pyramid_close(bp_pyramid *pyramid) {
     for (unsigned k = 0; k < BP_LEVELS; k++)
         bp_release(&allocator, pyramid->levels[k].path, pyramid->path_bytes, 1);
     bp_release(&allocator, pyramid->block, pyramid->block_bytes, 1);
+    bp_release(&allocator, pyramid->strip, pyramid->strip_bytes, 1);
     bp_release(&allocator, pyramid->folder, pyramid->folder_bytes, 1);
     bp_release(&allocator, pyramid->table, BP_LOG16_CODES, sizeof *pyramid->table);
     bp_release_text(&allocator, pyramid->run);
@@ -470,6 +471,10 @@ bp_status bp_pyramid_update(bp_pyramid *pyramid, bp_error *error) {
 
 int64_t bp_pyramid_last_step(const bp_pyramid *pyramid) {
     return pyramid->last_step;
+}
+
+bp_series bp_pyramid_series(const bp_pyramid *pyramid) {
+    return pyramid->series;
 }
 
 uint32_t bp_pyramid_n_rows(const bp_pyramid *pyramid) {

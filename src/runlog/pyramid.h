@@ -58,6 +58,28 @@ bool bp_pyramid_is_kept(const bp_pyramid *pyramid);
 BP_MUST_USE bp_status bp_pyramid_view(bp_pyramid *pyramid, bp_view *view, int64_t first,
                                       int64_t last, uint32_t n_columns, bp_error *error);
 void bp_view_free(bp_view *view);
+
+/* A column as elements of the series, [n_rows] each: absent in all where nothing was measured, NaN
+ * in all where nothing finite was. */
+typedef struct bp_view_strip {
+    const void *mean, *min, *max;
+    const uint8_t *flags;
+} bp_view_strip;
+
+/* What becomes of a view that nobody needs to have as a whole. What it is given is borrowed for the
+ * call. */
+typedef struct bp_view_sink {
+    void *context;
+    /* Before the first column, and again when the pyramid had to be built anew. */
+    bp_status (*begin)(void *context, uint32_t n_rows, uint32_t n_columns, const uint64_t *starts,
+                       bp_error *error);
+    void (*strip)(void *context, uint32_t column, const bp_view_strip *strip); /* ascending */
+} bp_view_sink;
+
+/* As bp_pyramid_view, a column at a time. */
+BP_MUST_USE bp_status bp_pyramid_draw(bp_pyramid *pyramid, const bp_view_sink *sink, int64_t first,
+                                      int64_t last, uint32_t n_columns, bp_error *error);
+bp_series bp_pyramid_series(const bp_pyramid *pyramid);
 /* Room for so many cells, which hold anything; view->allocator is set. For who fills views. */
 BP_MUST_USE bp_status bp_view_reserve(bp_view *view, uint32_t n_rows, uint32_t n_columns,
                                       bp_error *error);

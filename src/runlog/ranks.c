@@ -299,6 +299,10 @@ double bp_runlog_ranks_read_fraction(const bp_runlog_ranks *ranks) {
     return all.there > 0 ? (double)all.read / (double)all.there : 1.0;
 }
 
+uint32_t bp_runlog_ranks_histogram_roles(const bp_runlog_ranks *ranks) {
+    return bp_runlog_reader_histogram_roles(ranks->logs[0].reader);
+}
+
 uint32_t bp_runlog_ranks_n_rewinds(const bp_runlog_ranks *ranks) {
     return bp_runlog_reader_n_rewinds(ranks->logs[0].reader); /* it is always there */
 }

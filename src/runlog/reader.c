@@ -38,6 +38,7 @@ struct bp_runlog_reader {
     bool peeks;            /* gives sources of a series */
     bp_series peeked;
     bp_sources sources;
+    uint32_t histogram_roles; /* a bit each */
     bp_event_watch watching;
     bool has_watching;
     bool at_end;      /* of what is there; more may come */
@@ -313,7 +314,10 @@ static given take_event(bp_runlog_reader *reader, const bp_scan_event *event) {
     /* The checkpoint from which the run was resumed is not void: it was written before its step. A
      * histogram is of a step that comes again. */
     const int64_t step = bp_event_step(decoded) - (decoded->kind == BP_EVENT_HISTOGRAM ? 0 : 1);
-    return is_void(reader, step) ? NOTHING : AN_EVENT;
+    if (is_void(reader, step)) return NOTHING;
+    if (decoded->kind == BP_EVENT_HISTOGRAM && decoded->as.histogram.role < 32)
+        reader->histogram_roles |= 1u << decoded->as.histogram.role;
+    return AN_EVENT;
 }
 
 /* A record of the last size would not hold the new layers. */
@@ -625,6 +629,10 @@ bp_runlog_progress bp_runlog_reader_progress(bp_runlog_reader *reader) {
     if (reader->current < run->n_segments) bp_run_name_file(run, reader->current);
     errno = saved;
     return progress;
+}
+
+uint32_t bp_runlog_reader_histogram_roles(const bp_runlog_reader *reader) {
+    return reader->histogram_roles;
 }
 
 uint32_t bp_runlog_reader_n_rewinds(const bp_runlog_reader *reader) {

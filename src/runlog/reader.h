@@ -51,6 +51,8 @@ typedef struct bp_runlog_progress {
     uint64_t read, there;
 } bp_runlog_progress;
 bp_runlog_progress bp_runlog_reader_progress(bp_runlog_reader *reader);
+/* Roles of which there were histograms so far, a bit each (bp_role). */
+uint32_t bp_runlog_reader_histogram_roles(const bp_runlog_reader *reader);
 /* How often the run was resumed, as far as its segments are known. */
 uint32_t bp_runlog_reader_n_rewinds(const bp_runlog_reader *reader);
 

@@ -80,15 +80,17 @@ static bp_status fail_no_log(const char *path, const bp_scan_start *start, bp_er
 }
 
 /* The step that a record near a segment's begin says that the run went back to: a rewind record,
- * or, where that is damaged, the first record of steps. Negative: neither. */
+ * or, where that is damaged, the first record of steps or a histogram. Negative: neither. */
 static int64_t rewound_to(const bp_scan_event *event) {
     const unsigned type = event->frame.type;
-    if (type != BP_RUNLOG_REWIND && type != BP_RUNLOG_STEP && type != BP_RUNLOG_LOSSES) return -1;
+    if (type != BP_RUNLOG_REWIND && type != BP_RUNLOG_STEP && type != BP_RUNLOG_LOSSES &&
+        type != BP_RUNLOG_HISTOGRAM)
+        return -1;
     bp_cursor cursor;
     bp_cursor_init(&cursor, event->payload, event->frame.n_bytes);
     if (type == BP_RUNLOG_LOSSES)
         (void)bp_read_f64(&cursor); /* the wall time */
-    else
+    else if (type != BP_RUNLOG_HISTOGRAM)
         (void)bp_read_varint(&cursor); /* why, or the number of layers */
     const uint64_t step = bp_read_varint(&cursor);
     return cursor.bad || step > INT64_MAX ? -1 : (int64_t)step;

@@ -113,6 +113,8 @@ BP_MUST_USE bp_status bp_runlog_find_tail(bp_runlog_tail *tail, const bp_io *io,
 void bp_runlog_ranks_wait(bp_runlog_ranks *ranks, double seconds);
 /* Share of the logs' bytes that was read, 0 ... 1; looks at their files' sizes. */
 double bp_runlog_ranks_read_fraction(const bp_runlog_ranks *ranks);
+/* Roles of which the main log had histograms so far, a bit each (bp_role). */
+uint32_t bp_runlog_ranks_histogram_roles(const bp_runlog_ranks *ranks);
 /* How often the run was resumed. When it grows, steps that were given are void. */
 uint32_t bp_runlog_ranks_n_rewinds(const bp_runlog_ranks *ranks);
 

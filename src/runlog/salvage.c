@@ -61,7 +61,7 @@ typedef struct salvage {
 
 static bool is_known(uint16_t type) {
     return type == BP_RUNLOG_STEP || type == BP_RUNLOG_GAP || type == BP_RUNLOG_END ||
-           (type >= BP_RUNLOG_FINDING && type <= BP_RUNLOG_LOSSES);
+           (type >= BP_RUNLOG_FINDING && type <= BP_RUNLOG_LOSSES) || type == BP_RUNLOG_HISTOGRAM;
 }
 
 /* Whether a producer can have put this item behind one that needs `expected` next. */

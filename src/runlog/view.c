@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A view of a pyramid: the coarsest level that is fine enough, its bins joined into columns. */
+/* A view of a pyramid: the coarsest level that is fine enough, its bins joined into columns. They
+ * are kept, or given away one by one. */
 #include "runlog/levels.h"
 
 #include <errno.h>
@@ -8,15 +9,31 @@
 
 /* Bins first_bin ... first_bin + n_bins - 1 of a level in columns. */
 typedef struct viewing {
-    bp_view *view;
+    bp_view *view;            /* without cells where there is a sink */
+    const bp_view_sink *sink; /* NULL: columns are kept */
     const bp_level *level;
     uint64_t first_bin, n_bins;
     uint32_t at; /* the column that pyramid->column is for */
 } viewing;
 
+static size_t plane_bytes(const bp_pyramid *pyramid) {
+    return pyramid->n_rows * sizeof(double);
+}
+
+static void give_strip(bp_pyramid *pyramid, const viewing *job) {
+    uint8_t *mean = pyramid->strip, *min = mean + plane_bytes(pyramid);
+    uint8_t *max = min + plane_bytes(pyramid);
+    bp_cells_give_elements(&pyramid->column, mean, min, max);
+    const bp_view_strip strip = {mean, min, max, pyramid->column.flags};
+    job->sink->strip(job->sink->context, job->at, &strip);
+}
+
 static void give_column(bp_pyramid *pyramid, viewing *job) {
     const bp_view *view = job->view;
-    bp_cells_give(&pyramid->column, view->cells + (size_t)job->at * view->n_rows);
+    if (job->sink)
+        give_strip(pyramid, job);
+    else
+        bp_cells_give(&pyramid->column, view->cells + (size_t)job->at * view->n_rows);
     bp_cells_clear(&pyramid->column);
     job->at++;
 }
@@ -50,21 +67,30 @@ static bool grow(void **block, size_t *capacity, size_t wanted, size_t size,
     return *block != NULL;
 }
 
-bp_status bp_view_reserve(bp_view *view, uint32_t n_rows, uint32_t n_columns, bp_error *error) {
+static bp_status no_memory(bp_error *error) {
+    return bp_fail(error, BP_ERROR_MEMORY, "no memory to view a run");
+}
+
+static bp_status reserve(bp_view *view, uint32_t n_rows, uint32_t n_columns, bool keeps,
+                         bp_error *error) {
     const uint64_t n_cells = (uint64_t)n_columns * n_rows;
     if (n_cells > MAX_CELLS)
         return bp_fail(error, BP_ERROR_LIMIT, "a view has at most %llu cells",
                        (unsigned long long)MAX_CELLS);
     void *cells = view->cells, *starts = view->starts;
-    const bool good = grow(&cells, &view->cells_capacity, (size_t)n_cells, sizeof *view->cells,
-                           &view->allocator) &&
+    const bool good = grow(&cells, &view->cells_capacity, keeps ? (size_t)n_cells : 0,
+                           sizeof *view->cells, &view->allocator) &&
                       grow(&starts, &view->starts_capacity, (size_t)n_columns + 1,
                            sizeof *view->starts, &view->allocator);
     view->cells = view->cells_capacity ? cells : NULL;
     view->starts = view->starts_capacity ? starts : NULL;
     view->n_columns = n_columns;
     view->n_rows = n_rows;
-    return good ? BP_OK : bp_fail(error, BP_ERROR_MEMORY, "no memory to view a run");
+    return good ? BP_OK : no_memory(error);
+}
+
+bp_status bp_view_reserve(bp_view *view, uint32_t n_rows, uint32_t n_columns, bp_error *error) {
+    return reserve(view, n_rows, n_columns, true, error);
 }
 
 static bp_status prepare(bp_pyramid *pyramid, viewing *job, uint64_t first, uint64_t last,
@@ -77,14 +103,18 @@ static bp_status prepare(bp_pyramid *pyramid, viewing *job, uint64_t first, uint
     job->at = 0;
     if (n_columns > job->n_bins) n_columns = (uint32_t)job->n_bins;
     if (!view->cells && !view->starts) view->allocator = pyramid->allocator;
-    const bp_status status = bp_view_reserve(view, pyramid->n_rows, n_columns, error);
+    const bp_status status = reserve(view, pyramid->n_rows, n_columns, !job->sink, error);
     if (status != BP_OK) return status;
     for (uint64_t c = 0; c <= n_columns; c++) { /* c * n_bins / n_columns, without overflow */
         const uint64_t bin =
             c * (job->n_bins / n_columns) + c * (job->n_bins % n_columns) / n_columns;
         view->starts[c] = (job->first_bin + bin) << level->shift;
     }
-    return BP_OK;
+    if (!job->sink) return BP_OK;
+    if (!grow(&pyramid->strip, &pyramid->strip_bytes, 3 * plane_bytes(pyramid), 1,
+              &pyramid->allocator))
+        return no_memory(error);
+    return job->sink->begin(job->sink->context, view->n_rows, n_columns, view->starts, error);
 }
 
 /* One row of a block of slots; *used: how many slots it takes, 0 when the block ends inside it. */
@@ -144,13 +174,13 @@ static void add_open(bp_pyramid *pyramid, viewing *job) {
     }
 }
 
-bp_status bp_pyramid_view(bp_pyramid *pyramid, bp_view *view, int64_t first, int64_t last,
-                          uint32_t n_columns, bp_error *error) {
+static bp_status view_steps(bp_pyramid *pyramid, bp_view *view, const bp_view_sink *sink,
+                            int64_t first, int64_t last, uint32_t n_columns, bp_error *error) {
     if (first < 0 || last < first || n_columns == 0)
         return bp_fail(error, BP_ERROR_ARGUMENT, "a view has steps from 0 on and columns");
     const int saved = errno;
     bool whole = false, rebuilt = false;
-    viewing job = {.view = view};
+    viewing job = {.view = view, .sink = sink};
     bp_status status = prepare(pyramid, &job, (uint64_t)first, (uint64_t)last, n_columns, error);
     while (status == BP_OK && !whole) {
         bp_cells_clear(&pyramid->column);
@@ -167,6 +197,19 @@ bp_status bp_pyramid_view(bp_pyramid *pyramid, bp_view *view, int64_t first, int
     if (whole) add_open(pyramid, &job);
     while (whole && job.at < view->n_columns) give_column(pyramid, &job);
     errno = saved;
+    return status;
+}
+
+bp_status bp_pyramid_view(bp_pyramid *pyramid, bp_view *view, int64_t first, int64_t last,
+                          uint32_t n_columns, bp_error *error) {
+    return view_steps(pyramid, view, NULL, first, last, n_columns, error);
+}
+
+bp_status bp_pyramid_draw(bp_pyramid *pyramid, const bp_view_sink *sink, int64_t first,
+                          int64_t last, uint32_t n_columns, bp_error *error) {
+    bp_view view = {0};
+    const bp_status status = view_steps(pyramid, &view, sink, first, last, n_columns, error);
+    bp_view_free(&view);
     return status;
 }
 

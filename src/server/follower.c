@@ -16,6 +16,13 @@
 #define RETRY_SECONDS 2.0
 #define FINDINGS_SECONDS 1.0 /* between two calls to ask for a document anew */
 
+/* Of which state a document tells. */
+typedef struct edition {
+    uint64_t n_records;
+    bp_run_end end;
+    bool live, at_end;
+} edition;
+
 /* A run that is read again. */
 typedef struct followed {
     bool used;
@@ -29,7 +36,7 @@ typedef struct followed {
     bool at_end;
     uint64_t signature; /* of findings, as they were told */
     struct MHD_Response *document;
-    uint64_t document_version;
+    edition document_of;
 } followed;
 
 typedef struct follower {
@@ -125,7 +132,7 @@ static uint64_t signature_of(followed *run) {
 }
 
 static double fraction_of(const followed *run) {
-    return run->at_end ? 1 : 0.5;
+    return run->at_end ? 1 : bp_replay_read_fraction(&run->replay);
 }
 
 /* Tells streams, when there is something to tell. */
@@ -207,20 +214,31 @@ static void make_room(follower *f) {
 
 /* --- documents -------------------------------------------------------------------------------- */
 
-static struct MHD_Response *make_document(follower *f, followed *run, bp_error *error) {
-    static const char *const roles[] = {"gradient"};
+static edition edition_of(follower *f, followed *run) {
     bp_run_place place;
-    char *text = NULL;
-    bp_report_run report = bp_replay_report(&run->replay);
-    bp_run_facts facts = {.id = run->id,
-                          .read_fraction = fraction_of(run),
-                          .columns = run->replay.columns,
-                          .histograms = roles,
-                          .n_histograms = 1};
+    const bp_run_end end = bp_replay_report(&run->replay).end;
+    edition now = {.n_records = run->n_records, .end = end, .at_end = run->at_end};
     if (bp_server_find_run(f->server, &place, run->id, NULL) == BP_OK) {
-        facts.live = place.live && report.end == BP_RUN_OPEN;
+        now.live = place.live && end == BP_RUN_OPEN;
         bp_run_place_free(&place);
     }
+    return now;
+}
+
+static bool is_out_of_date(follower *f, followed *run) {
+    const edition now = edition_of(f, run), then = run->document_of;
+    return now.n_records != then.n_records || now.end != then.end || now.live != then.live ||
+           now.at_end != then.at_end;
+}
+
+static struct MHD_Response *make_document(follower *f, followed *run, bp_error *error) {
+    char *text = NULL;
+    bp_report_run report = bp_replay_report(&run->replay);
+    const bp_run_facts facts = {.id = run->id,
+                                .live = run->document_of.live,
+                                .read_fraction = fraction_of(run),
+                                .columns = run->replay.columns,
+                                .histogram_roles = run->replay.histogram_roles};
     report.name = run->place.name;
     if (bp_run_document(&text, &report, &facts, error) != BP_OK) return NULL;
     return bp_answer_bytes(f->server, text, strlen(text), "application/json");
@@ -238,10 +256,13 @@ static void answer(follower *f, bp_job *job) {
                     run->error.text);
         return;
     }
-    if (!run->document || run->document_version != run->n_records) {
-        if (run->document) MHD_destroy_response(run->document);
+    if (run->document && is_out_of_date(f, run)) {
+        MHD_destroy_response(run->document);
+        run->document = NULL;
+    }
+    if (!run->document) {
+        run->document_of = edition_of(f, run);
         run->document = make_document(f, run, &run->error);
-        run->document_version = run->n_records;
     }
     if (run->document)
         bp_job_answer(f->server, job, 200, run->document);
@@ -268,6 +289,7 @@ static bool follow(follower *f, uint32_t *n_wanted) {
 
 void *bp_follower(void *context) {
     bp_server *server = context;
+    bp_server_step_back();
     follower f = {.server = server};
     while (!server->stopping) {
         uint32_t n_wanted = 0;

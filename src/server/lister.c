@@ -13,7 +13,13 @@
 typedef struct lister {
     bp_server *server;
     double next_scan;
+    struct MHD_Response *list; /* of the last scan; NULL: nobody asked for it yet */
 } lister;
+
+static void forget_list(lister *l) {
+    if (l->list) MHD_destroy_response(l->list);
+    l->list = NULL;
+}
 
 static void scan(lister *l) {
     bp_server *server = l->server;
@@ -37,17 +43,20 @@ static void scan(lister *l) {
     if (differs) bp_streams_wake(server);
     pthread_mutex_unlock(&server->lock);
     bp_runs_free(&old);
+    forget_list(l);
 }
 
+/* The same one until runs are looked for again. */
 static void answer(lister *l, bp_job *job) {
     bp_server *server = l->server;
     char *text = NULL;
     if (bp_server_now() >= l->next_scan) scan(l);
-    if (bp_runs_json(&text, &server->runs, server->folder_name, NULL) != BP_OK)
-        bp_job_fail(server, job, 503, "out of memory for the list of runs");
+    if (!l->list && bp_runs_json(&text, &server->runs, server->folder_name, NULL) == BP_OK)
+        l->list = bp_answer_bytes(server, text, strlen(text), "application/json");
+    if (l->list)
+        bp_job_answer(server, job, 200, l->list);
     else
-        bp_job_give(server, job, 200,
-                    bp_answer_bytes(server, text, strlen(text), "application/json"));
+        bp_job_fail(server, job, 503, "out of memory for the list of runs");
 }
 
 /* Whether somebody listens to events. */
@@ -71,5 +80,6 @@ void *bp_lister(void *context) {
         if (job) answer(&l, job);
     }
     bp_jobs_end(server, &server->lister);
+    forget_list(&l);
     return NULL;
 }

@@ -108,9 +108,10 @@ static bool add_run(walk *w, const bp_run *found, const char *path, int folder) 
         run.summary = old->summary;
     }
     bp_run_summary_read(&run.summary, &run.findings, folder);
-    /* A log that was added to since its findings were written goes on. */
+    /* A log that was added to since its findings were written goes on; its last bytes may come a
+     * little behind them. */
     run.live = w->now - run.modified < BP_LIVE_SECONDS &&
-               !(run.findings.inode && run.findings.modified >= run.modified);
+               !(run.findings.inode && run.findings.modified + BP_CLOSING_SECONDS > run.modified);
     runs->list[runs->n++] = run;
     return true;
 }

@@ -14,6 +14,8 @@
 #define BP_SUMMARY_MAX_BYTES ((size_t)4 << 20)
 #define BP_LIVE_SECONDS 300.0 /* a log that nobody added to for so long is at rest */
 
+#define BP_CLOSING_SECONDS 5.0
+
 /* A file as it was: when this is the same, so is what it says. */
 typedef struct bp_stamp {
     uint64_t device, inode, size;
@@ -63,6 +65,8 @@ bool bp_runs_differ(const bp_runs *a, const bp_runs *b);
 
 /* --- summary.c -------------------------------------------------------------------------------- */
 
+/* text: of n bytes, what stands in a findings.json, or pretends to. */
+void bp_run_summary_parse(bp_run_summary *summary, const char *text, size_t n_bytes);
 /* Of the file findings.json in the open folder; stays as it is when *stamp says so. */
 void bp_run_summary_read(bp_run_summary *summary, bp_stamp *stamp, int folder);
 /* The list as the page gets it (RunList of web/src/source/types.ts); *text released with free(). */

@@ -20,7 +20,8 @@
 #define MAX_IDLE 2048u          /* of them */
 #define FILES_OF_OURS 768u      /* logs, pyramids */
 #define CONNECTION_BYTES 32768u /* of the library for one: a request's head must fit into it */
-#define CLOSING_SECONDS 0.5     /* in which clients may take their last bytes */
+#define NICE 5                  /* of a thread with work without end */
+#define LAST_BYTES_SECONDS 0.5  /* in which clients may take their last bytes */
 
 double bp_server_now(void) {
     return bp_io_system.steady_clock(bp_io_system.context);
@@ -41,6 +42,10 @@ uint64_t bp_resident_bytes(void) {
     const bool told = file && fscanf(file, "%llu %llu", &all, &resident) == 2;
     if (file) fclose(file);
     return told ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+void bp_server_step_back(void) {
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* of this thread alone, on Linux */
 }
 
 bool bp_server_token_is_good(const char *token) {
@@ -211,9 +216,9 @@ static bp_status start_daemon(bp_server *server, int *file, bp_error *error) {
         flags, 0, NULL, NULL, bp_route_request, server, MHD_OPTION_LISTEN_SOCKET, *file,
         MHD_OPTION_CONNECTION_LIMIT, allow_connections(server), MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)BP_HEAD_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
-        MHD_OPTION_NOTIFY_CONNECTION, bp_sockets_notify, server, MHD_OPTION_NOTIFY_COMPLETED,
-        bp_route_completed, server, MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+        bp_sockets_notify, server, MHD_OPTION_NOTIFY_COMPLETED, bp_route_completed, server,
+        MHD_OPTION_END);
     if (!server->daemon)
         return bp_fail_os(error, errno, "the library that speaks HTTP does not start");
     *file = -1; /* the library's */
@@ -302,7 +307,7 @@ static void stop_workers(bp_server *server) {
 
 /* Streams end with their last chunk, those who wait get an answer: in a moment, or not at all. */
 static void let_go(bp_server *server) {
-    const double until = bp_server_now() + CLOSING_SECONDS;
+    const double until = bp_server_now() + LAST_BYTES_SECONDS;
     const struct timespec moment = {.tv_nsec = 5000000};
     bool busy = true;
     while (busy && bp_server_now() < until) {

@@ -19,7 +19,7 @@
 #define BP_MAX_CELLS ((uint32_t)1 << 20)         /* of a tile */
 #define BP_MAX_BYTES_UNDERWAY ((size_t)48 << 20) /* of answers that clients have not taken */
 #define BP_MAX_RESIDENT_BYTES \
-    ((uint64_t)96 << 20)      /* above it, what was not used lately is closed */
+    ((uint64_t)64 << 20)      /* above it, what was not used lately is closed */
 #define BP_HEAD_SECONDS 10.0  /* in which a request's head must be there */
 #define BP_STREAM_SECONDS 30u /* in which a client must take what it is sent */
 #define BP_BEAT_SECONDS 15.0
@@ -117,6 +117,9 @@ struct bp_server {
 
 double bp_server_now(void); /* seconds of a steady clock */
 void bp_server_say(bp_server *server, const char *format, ...) BP_PRINTF(2, 3);
+/* The calling thread lets others go first: those that somebody waits for, and whoever trains here.
+ */
+void bp_server_step_back(void);
 /* What this process holds in memory; 0 where the system does not tell. */
 uint64_t bp_resident_bytes(void);
 

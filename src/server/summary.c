@@ -41,20 +41,6 @@ static int open_findings(int folder, bp_stamp *stamp) {
     return -1;
 }
 
-static json_object *parse(int file, size_t n_bytes) {
-    char *text = malloc(n_bytes + 1);
-    json_object *document = NULL;
-    size_t n = 0;
-    for (ssize_t got = 1; text && got > 0 && n < n_bytes; n += got > 0 ? (size_t)got : 0)
-        got = read(file, text + n, n_bytes - n);
-    json_tokener *tokener = json_tokener_new_ex(MAX_NESTING);
-    if (text && tokener && n == n_bytes)
-        document = json_tokener_parse_ex(tokener, text, (int)n_bytes);
-    if (tokener) json_tokener_free(tokener);
-    free(text);
-    return document;
-}
-
 static json_object *member(json_object *object, const char *key, json_type type) {
     json_object *value = NULL;
     if (!json_object_is_type(object, json_type_object)) return NULL;
@@ -134,6 +120,19 @@ static void take_document(bp_run_summary *summary, json_object *document) {
         take_finding(summary, json_object_array_get_idx(findings, i));
 }
 
+void bp_run_summary_parse(bp_run_summary *summary, const char *text, size_t n_bytes) {
+    *summary = (bp_run_summary){.last_step = -1};
+    json_tokener *tokener = json_tokener_new_ex(MAX_NESTING);
+    if (!tokener || n_bytes == 0 || n_bytes > BP_SUMMARY_MAX_BYTES) {
+        if (tokener) json_tokener_free(tokener);
+        return;
+    }
+    json_object *document = json_tokener_parse_ex(tokener, text, (int)n_bytes);
+    take_document(summary, document);
+    json_object_put(document);
+    json_tokener_free(tokener);
+}
+
 void bp_run_summary_read(bp_run_summary *summary, bp_stamp *stamp, int folder) {
     bp_stamp now;
     const int file = open_findings(folder, &now);
@@ -144,9 +143,12 @@ void bp_run_summary_read(bp_run_summary *summary, bp_stamp *stamp, int folder) {
     *stamp = now;
     *summary = (bp_run_summary){.last_step = -1};
     if (file < 0) return;
-    json_object *document = parse(file, (size_t)now.size);
-    take_document(summary, document);
-    json_object_put(document);
+    char *text = malloc(now.size + 1);
+    size_t n = 0;
+    for (ssize_t got = 1; text && got > 0 && n < now.size; n += got > 0 ? (size_t)got : 0)
+        got = read(file, text + n, now.size - n);
+    if (text && n == now.size) bp_run_summary_parse(summary, text, n);
+    free(text);
     close(file);
 }
 

@@ -2,17 +2,16 @@
 /* The worker that owns pyramids and histograms: it opens those that are asked for, brings them up
  * to date, and closes those that were not used for the longest time. */
 #include "record/series.h"
+#include "report/run_document.h"
 #include "report/tile.h"
 #include "runlog/histograms.h"
 #include "server/state.h"
 
-#include <backprobe/observe.h>
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
 
 #define MAX_OPEN 24u
-#define FRESH_SECONDS 0.1 /* so long what was brought up to date is up to date */
 #define UNUSED_SECONDS 120.0
 #define PYRAMID_MEMORY_BYTES ((uint64_t)16 << 20) /* where none can be kept beside the run */
 
@@ -24,7 +23,7 @@ typedef struct drawer {
     bp_series series;
     bp_pyramid *pyramid;
     bp_histograms *histograms;
-    double used_at, fresh_at;
+    double used_at;
 } drawer;
 
 typedef struct tiler {
@@ -109,16 +108,12 @@ static bp_status open_drawer(tiler *t, drawer *d, const bp_run_place *place, bp_
     d->device = place->device;
     d->inode = place->inode;
     d->series = series;
-    d->fresh_at = bp_server_now();
     return BP_OK;
 }
 
 static bp_status freshen(drawer *d, bp_error *error) {
-    if (bp_server_now() - d->fresh_at < FRESH_SECONDS) return BP_OK;
-    const bp_status status = d->pyramid ? bp_pyramid_update(d->pyramid, error)
-                                        : bp_histograms_update(d->histograms, error);
-    d->fresh_at = bp_server_now();
-    return status;
+    return d->pyramid ? bp_pyramid_update(d->pyramid, error)
+                      : bp_histograms_update(d->histograms, error);
 }
 
 /* An open drawer that is up to date. What cannot be brought up to date is opened anew, once. */
@@ -137,16 +132,17 @@ static bp_status draw(tiler *t, drawer **drawn, const bp_run_place *place, bp_se
 
 /* --- tiles ------------------------------------------------------------------------------------ */
 
-static bp_status view_series(drawer *d, bp_view *view, const bp_query *query, bp_error *error) {
+static bp_status draw_tile(drawer *d, const bp_query *query, uint8_t **bytes, size_t *n_bytes,
+                           bp_error *error) {
     const uint32_t rows = bp_pyramid_n_rows(d->pyramid);
     const uint32_t most = rows > 0 ? BP_MAX_CELLS / rows : BP_MAX_CELLS;
     const int64_t end = bp_pyramid_last_step(d->pyramid), last = end > 0 ? end : 0;
-    return bp_pyramid_view(d->pyramid, view, query->first < last ? query->first : last,
-                           query->last < last ? query->last : last,
-                           query->columns < most ? query->columns
-                           : most                ? most
-                                                 : 1,
-                           error);
+    return bp_tile_draw(bytes, n_bytes, d->pyramid, query->first < last ? query->first : last,
+                        query->last < last ? query->last : last,
+                        query->columns < most ? query->columns
+                        : most                ? most
+                                              : 1,
+                        error);
 }
 
 static bp_status encode(bp_view *view, bool log16, int64_t last_step, int32_t first_octave,
@@ -161,41 +157,19 @@ static bp_status make_tile(tiler *t, const bp_run_place *place, const bp_query *
                            uint8_t **bytes, size_t *n_bytes, bp_error *error) {
     bp_series series;
     drawer *d;
-    bp_view view = {0};
     if (!bp_series_find(&series, query->series))
         return bp_fail(error, BP_ERROR_ARGUMENT, "there is no such series");
-    bp_status status = draw(t, &d, place, series, error);
-    if (status == BP_OK) status = view_series(d, &view, query, error);
-    if (status == BP_OK)
-        return encode(&view, bp_series_is_log16(series), bp_pyramid_last_step(d->pyramid), 0, bytes,
-                      n_bytes, error);
-    bp_view_free(&view);
-    return status;
-}
-
-static bool find_role(bp_role *role, const char *name) {
-    static const struct {
-        const char *name;
-        bp_role role;
-    } roles[] = {{"gradient", BP_ROLE_GRADIENT},
-                 {"parameter", BP_ROLE_PARAMETER},
-                 {"activation", BP_ROLE_ACTIVATION},
-                 {"error_signal", BP_ROLE_ERROR_OUTPUT}};
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
-        if (strcmp(roles[i].name, name) != 0) continue;
-        *role = roles[i].role;
-        return true;
-    }
-    return false;
+    const bp_status status = draw(t, &d, place, series, error);
+    return status == BP_OK ? draw_tile(d, query, bytes, n_bytes, error) : status;
 }
 
 static bp_status make_histogram(tiler *t, const bp_run_place *place, const bp_query *query,
                                 uint8_t **bytes, size_t *n_bytes, bp_error *error) {
-    bp_role role;
+    uint32_t role;
     drawer *d;
     bp_view view = {0};
     int32_t first_octave = 0;
-    if (!find_role(&role, query->role))
+    if (!bp_histogram_role_find(&role, query->role))
         return bp_fail(error, BP_ERROR_ARGUMENT, "there is no such role");
     bp_status status = draw(t, &d, place, BP_N_SERIES, error);
     const int64_t end = status == BP_OK ? bp_histograms_last_step(d->histograms, role) : -1;

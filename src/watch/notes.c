@@ -246,11 +246,16 @@ void bp_note_summary(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot
 void bp_note_tensor(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
                     const bp_tensor *tensor) {
     bp_summary summary;
-    bp_summarise(&summary, tensor);
+    const bool by_octaves = bp_watch_takes_histogram(watch, role, slot);
+    if (by_octaves)
+        bp_summarise_exponents(&summary, &watch->exponents, tensor);
+    else
+        bp_summarise(&summary, tensor);
     bp_note_summary(watch, layer, role, slot, &summary);
     if (!watch->governor.full) return;
     const bp_float_guard guard = bp_float_guard_enter();
     take_tensor(watch, layer, role, slot, tensor, &summary);
+    if (by_octaves) bp_note_exponents(watch, layer, role, &summary);
     bp_float_guard_leave(&guard);
 }
 

@@ -46,6 +46,8 @@ struct bp_watch {
     bool has_loss, has_train_accuracy;
     bool has_record; /* this step has more to say than its loss: it stands in `record` */
     bool in_step, has_step, replays;
+    bool is_moment; /* histograms are taken in this step */
+    bp_exponents exponents;
     bool has_decision; /* bp_watch_decide was asked about `decided`, which did not begin yet */
     int64_t decided;
     uint64_t cost_due;                     /* steps after which the log is told the cost again */
@@ -56,6 +58,8 @@ struct bp_watch {
 /* A light step has something to say: from here on it has a record. */
 void bp_watch_begin_record(bp_watch *watch);
 
+void bp_watch_log_event(bp_watch *watch, const bp_event *event);
+
 /* --- notes.c: from tensors to the quantities of the record ------------------------------------ */
 
 void bp_note_summary(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
@@ -64,6 +68,13 @@ void bp_note_tensor(bp_watch *watch, uint32_t layer, bp_role role, bp_slot slot,
                     const bp_tensor *tensor);
 void bp_note_update(bp_watch *watch, uint32_t layer, bp_slot slot, const bp_tensor *gradient,
                     const bp_tensor *before, const bp_tensor *after);
+
+/* --- histograms.c ----------------------------------------------------------------------------- */
+
+/* Whether those of a tensor are wanted in this step. */
+bool bp_watch_takes_histogram(const bp_watch *watch, bp_role role, bp_slot slot);
+/* watch->exponents are those of the tensor. */
+void bp_note_exponents(bp_watch *watch, uint32_t layer, bp_role role, const bp_summary *summary);
 
 /* --- units.c: what units do over samples ------------------------------------------------------ */
 

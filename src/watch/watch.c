@@ -76,7 +76,7 @@ static void go_blind(bp_watch *watch, const bp_error *error) {
 }
 
 /* An event that is lost with the disk is no reason to see less. */
-static void log_event(bp_watch *watch, const bp_event *event) {
+void bp_watch_log_event(bp_watch *watch, const bp_event *event) {
     uint8_t bytes[BP_EVENT_MAX_BYTES];
     bp_writer writer;
     bp_error error = {0};
@@ -99,7 +99,7 @@ static void log_finding(bp_watch *watch, const bp_finding *finding, int64_t step
                                            .problem = finding->problem,
                                            .severity = finding->severity,
                                            .state = *state}};
-    log_event(watch, &event);
+    bp_watch_log_event(watch, &event);
 }
 
 static void tell_findings(bp_watch *watch, int64_t step) {
@@ -121,7 +121,7 @@ static void log_cost(bp_watch *watch) {
     if (governor->n_full + governor->n_light < watch->cost_due) return;
     watch->cost_due = 2 * (governor->n_full + governor->n_light);
     const bp_event event = {.kind = BP_EVENT_WATCH, .as.watch = bp_watch_cost(watch)};
-    log_event(watch, &event);
+    bp_watch_log_event(watch, &event);
 }
 
 /* The bytes of the log, decoded again, are what the diagnosis sees. */
@@ -221,6 +221,7 @@ BP_GUARDED void begin_step(bp_watch *watch, const bp_step *step) {
     watch->has_decision = false;
     watch->in_step = true;
     watch->has_record = watch->has_loss = watch->has_train_accuracy = false;
+    watch->is_moment = bp_watch_wants_histograms(watch);
     const bool is_skipped = watch->step.flags & BP_STEP_UPDATE_SKIPPED;
     if (watch->governor.full || is_skipped) bp_watch_begin_record(watch);
 }
@@ -472,6 +473,7 @@ bp_status bp_watch_open_with(bp_watch **watch, const bp_model *model,
                                      .update = on_update,
                                      .scalar = on_scalar,
                                      .step_end = on_step_end};
+    bp_exponents_init(&opened->exponents);
     bp_governor_init(&opened->governor, options->every, options->budget_fraction, clock_of(opened));
     if (options->ranked) bp_governor_share(&opened->governor);
     const bp_status status = open_parts(opened, io, error);
@@ -539,7 +541,7 @@ void bp_watch_note_checkpoint(bp_watch *watch, int64_t step, const char *file) {
     bp_event event = {.kind = BP_EVENT_CHECKPOINT, .as.checkpoint = {.step = step}};
     hand_on(watch);
     snprintf(event.as.checkpoint.file, sizeof event.as.checkpoint.file, "%s", file);
-    log_event(watch, &event);
+    bp_watch_log_event(watch, &event);
     watch->cost_due = 0; /* who goes on from here learns what was spent */
     log_cost(watch);
 }

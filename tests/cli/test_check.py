@@ -79,6 +79,11 @@ class Check(CommandTest):
         self.assertEqual(root["layers"][0], {"id": 1, "name": "dense_1"})
         self.assertEqual(len(root["gains"]), 17)
         self.assertEqual(root["remedy"]["edits"][-1], {"key": "init", "value": "xavier"})
+        self.assertEqual(root["remedy"]["diff"], [
+            {"added": False, "line": 4, "text": "net: [16 x dense 16 sigmoid, dense 10]"},
+            {"added": True, "line": 4, "text": "net: [16 x dense 16 tanh, dense 10]"},
+            {"added": False, "line": 5, "text": "init: pytorch_default"},
+            {"added": True, "line": 5, "text": "init: xavier"}])
 
     def test_live_and_replayed_findings_agree(self):
         for name, text, code in (("deep", VANISHING, 1), ("big", EXPLODING, 1),
@@ -125,6 +130,7 @@ class Check(CommandTest):
         (self.folder / "deep" / "network.yaml").unlink()
         self.assertIn("net[0].activation: tanh",
                       self.command("check", "deep", code=1).stdout)
+        self.assertIsNone(self.document("deep", code=1)[0]["findings"][0]["remedy"]["diff"])
         (self.folder / "deep" / "network.yaml").write_bytes(b"\xff{[\x1b" * 1000)
         result = self.command("check", "deep", code=1)
         self.assertIn("net[0].activation: tanh", result.stdout)

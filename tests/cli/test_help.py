@@ -7,8 +7,8 @@ import unittest
 
 from support import CommandTest
 
-COMMANDS = ["demo", "train", "predict", "check", "show", "report", "serve", "diff", "explain", "version", "help",
-            "completion"]
+COMMANDS = ["demo", "train", "predict", "check", "show", "report", "serve", "diff", "explain", "version",
+            "help", "completion"]
 
 
 class Help(CommandTest):

@@ -5,6 +5,7 @@ import base64
 import html.parser
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -61,7 +62,8 @@ class Tile:
         code = "d" if codec else "H"
         size = n * struct.calcsize(code)
         self.mean = struct.unpack_from(f"<{n}{code}", data, at)
-        self.flags = data[at + 3 * (size + -size % 8):]
+        at += 3 * (size + -size % 8)
+        self.flags = data[at:at + n]
         assert len(self.flags) == n, (len(self.flags), n)
 
 
@@ -225,14 +227,37 @@ class Report(CommandTest):
         picture = ElementTree.parse(self.folder / "deep.svg").getroot()
         self.assertEqual(picture.findtext(f"{SVG}title"), "deep: gain")
 
+    # --- md ---------------------------------------------------------------------------------------
+
+    def test_markdown(self):
+        """What `check` says, then the map, the losses and the layers as text."""
+        self.train(VANISHING, "deep")
+        result = self.command("report", "deep", "-o", "issue.md")
+        self.assertRegex(result.stdout, r"^issue\.md: \d+(\.\d+)? kB\n$")
+        text = (self.folder / "issue.md").read_text()
+        checked = self.command("check", "deep", "--format", "markdown", code=1).stdout
+        self.assertTrue(text.startswith(checked), text)
+        [picture] = re.findall(r"^```text\n(.*?)^```$", text, re.M | re.S)
+        self.assertIn("17 dense_17 ", picture)
+        self.assertIn("× validation loss", picture)
+        self.assertIn("① error[vanishing-gradient]: layers 1–", picture)
+        self.assertRegex(text, r"\n\| 1 \| `dense_1` \| \S+e-\d+ \| \S+e-\d+ \| – \| – \| ")
+        self.assertEqual(text.count("\n| 17 | `dense_17` |"), 2)  # of the finding, of all layers
+        self.assertTrue(text.endswith("\n</details>\n"))
+        gain = self.command("report", "deep", "-f", "md", "-o", "-", "-s", "gain").stdout
+        self.assertIn("\n  gain: ", gain)
+        both = self.command("report", "deep", "deep", "-f", "md", "-o", "-").stdout
+        self.assertEqual(both.count("\n## Backprobe: "), 1)
+        self.assertEqual(both.count("```text\n"), 2)
+
     # --- what is refused --------------------------------------------------------------------------
 
     def test_errors(self):
         self.train(HEALTHY, "net")
         self.fails("report", "net", "--series", "gian", "-f", "svg",
-                   message="the run has no series 'gian' of layers: did you mean 'gain'?")
+                   message="net: the run has no series 'gian' of layers: did you mean 'gain'?")
         self.fails("report", "net", "--series", "loss", "-f", "svg",
-                   message="the run has no series 'loss' of layers")
+                   message="net: the run has no series 'loss' of layers")
         self.fails("report", "net", "net", "-f", "svg", message=[
             "report: an svg shows one run, got two", "try 'backprobe report --help'"])
         self.fails("report", "net", "--max-size", "big", message=[
@@ -257,6 +282,10 @@ class Report(CommandTest):
             self.fail("no cut leaves the model alone")
         self.command("report", "empty")
         self.assertEqual(self.page("empty.html").data["runs"][0]["tiles"], {})
+        text = self.command("report", "empty", "-f", "md", "-o", "-").stdout
+        self.assertIn("no findings · 0 steps", text)
+        self.fails("report", "empty", "-f", "svg",
+                   message=["empty: the run has nothing to draw: no layer was measured"])
 
 
 if __name__ == "__main__":

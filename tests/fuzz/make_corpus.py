@@ -132,7 +132,8 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "open": b'a,b\n"1,2\n',
         "returns": b"a\rb,c\r\n1,2\r",
     }
-    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs, "ring": rings(), "runlog": runlogs()}
+    return {"idx": idxs, "npy": npys, "npz": npzs, "csv": csvs, "ring": rings(), "runlog": runlogs(),
+            "serve": asked()}
 
 
 def rings() -> dict[str, bytes]:
@@ -150,6 +151,28 @@ def rings() -> dict[str, bytes]:
         "wrap": b"".join(put(n) + take for n in lengths * 6),
         "flips": 5 * put(100) + b"".join(struct.pack(">BHB", 6, i * 13, i % 8) for i in range(20)),
         "ends": 9 * put(200) + b"".join(struct.pack(">BBQ", 7, i % 2, n) for i, n in enumerate(ends)),
+    }
+
+
+def asked() -> dict[str, bytes]:
+    """serve.c: a findings.json, a query or a host behind one byte."""
+    findings = (b'{"schema":"backprobe.findings/1","end":"finished","steps":{"first":0,"last":41},'
+                b'"loss":{"last":0.5},"findings":[{"problem":"vanishing-gradient","severity":"error",'
+                b'"open":true,"consequences":[]}]}')
+    run = b"/api/runs/0123456789abcdef"
+    events = b"/api/events?run=0123456789abcdef&run=fedcba9876543210"
+    return {
+        "findings": b"0" + findings,
+        "findings_odd": b"0" + findings.replace(b"0.5", b'"-Infinity"').replace(b"41", b"null"),
+        "findings_cut": b"0" + findings[:150],
+        "tile": b"1" + run + b"/tile?series=gradient_rms&first=0&last=999&columns=800",
+        "histogram": b"1" + run + b"/histogram?role=gradient&layer=7",
+        "events": b"1" + events,
+        "door": b"1/?token=0123456789abcdef0123456789abcdef",
+        "traversal": b"1" + run + b"/../../%2e%2e?series=..%2f",
+        "host": b"2127.0.0.1:6336",
+        "host_name": b"2box.example:8443",
+        "host_six": b"2[fe80::1]:6336",
     }
 
 

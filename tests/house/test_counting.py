@@ -101,16 +101,22 @@ class Unittests(unittest.TestCase):
 
 
 class Stages(unittest.TestCase):
-    def needs_torch(self, *stages):
-        command = (sys.executable, ROOT / "tools/check.py", "--needs-torch", *stages)
+    def needs(self, what, *stages):
+        command = (sys.executable, ROOT / "tools/check.py", "--needs", what, *stages)
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def test_who_needs_pytorch(self):
-        self.assertTrue(self.needs_torch())
-        self.assertTrue(self.needs_torch("format", "pytorch"))
-        self.assertFalse(self.needs_torch("fast"))
-        self.assertFalse(self.needs_torch("python", "install"))
-        self.assertFalse(self.needs_torch("pytroch"))
+        self.assertTrue(self.needs("torch"))
+        self.assertTrue(self.needs("torch", "format", "pytorch"))
+        self.assertFalse(self.needs("torch", "fast"))
+        self.assertFalse(self.needs("torch", "python", "install"))
+        self.assertFalse(self.needs("torch", "pytroch"))
+
+    def test_who_needs_a_browser(self):
+        self.assertTrue(self.needs("browser"))
+        self.assertTrue(self.needs("browser", "format", "browser"))
+        self.assertTrue(self.needs("torch", "browser"))  # it shows PyTorch's runs
+        self.assertFalse(self.needs("browser", "fast"))
 
     def pytorch_of(self, *files):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:

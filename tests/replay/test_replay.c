@@ -3,7 +3,9 @@
  * run does meanwhile: it goes on, is resumed, its network grows, its ranks write one after another.
  */
 #include "diagnosis/chain.h"
+#include "record/event.h"
 #include "replay/replay.h"
+#include "report/tile.h"
 #include "runlog/runlog.h"
 
 #include <stdio.h>
@@ -245,6 +247,74 @@ static void ranks_that_write_one_after_another(void **state) {
     stop(&r);
 }
 
+/* What is drawn column by column is what a view gives. */
+static void tiles_of_it(void **state) {
+    (void)state;
+    static const uint32_t columns[] = {1, 7, 31, 32, 33, 64, 150, 1000};
+    run r;
+    start(&r, 1);
+    put_some(&r, 0, 0, 70);
+    r.chain.loss = (double)NAN;
+    put_some(&r, 0, 90, 180);
+    end(&r, BP_RUN_FINISHED);
+    for (int s = 0; s < 3; s++) {
+        const bp_series series[] = {bp_series_of(BP_Q_LOSS), bp_series_of(BP_Q_ERROR_NORM),
+                                    BP_SERIES_GAIN};
+        bp_pyramid *pyramid;
+        bp_view view = {0};
+        assert_int_equal(bp_pyramid_open(&pyramid, r.folders[0], series[s], NULL, NULL), BP_OK);
+        for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+            uint8_t *drawn, *encoded;
+            size_t n_drawn, n_encoded;
+            const bool log16 = bp_series_is_log16(series[s]);
+            assert_int_equal(bp_tile_draw(&drawn, &n_drawn, pyramid, 3, 200, columns[i], NULL),
+                             BP_OK);
+            assert_int_equal(bp_pyramid_view(pyramid, &view, 3, 200, columns[i], NULL), BP_OK);
+            assert_int_equal(bp_tile_encode(&encoded, &n_encoded, &view, log16, 179, 0, NULL),
+                             BP_OK);
+            assert_int_equal(n_drawn, n_encoded);
+            assert_memory_equal(drawn, encoded, n_drawn);
+            free(drawn);
+            free(encoded);
+        }
+        bp_view_free(&view);
+        bp_pyramid_close(pyramid);
+    }
+    stop(&r);
+}
+
+static void put_histogram(run *r, int64_t step, uint32_t role) {
+    const bp_event event = {
+        .kind = BP_EVENT_HISTOGRAM,
+        .as.histogram = {.step = step, .layer = 1, .role = role, .histogram = {.zeros = 5}}};
+    uint8_t bytes[BP_RUNLOG_EVENT_BYTES];
+    bp_writer encoded;
+    bp_writer_init(&encoded, bytes, sizeof bytes);
+    bp_event_encode(&event, &encoded);
+    assert_int_equal(
+        bp_runlog_writer_event(r->writers[0], BP_RUNLOG_HISTOGRAM, bytes, encoded.length, NULL),
+        BP_OK);
+}
+
+static void which_histograms_there_are(void **state) {
+    (void)state;
+    run r;
+    bp_replay replay;
+    start(&r, 1);
+    put(&r, 0, 0);
+    begin(&replay, &r);
+    assert_int_equal(take_all(&replay, 10), 1);
+    assert_int_equal(replay.histogram_roles, 0);
+    put_histogram(&r, 0, 6);
+    put_histogram(&r, 0, 0);
+    put(&r, 0, 1);
+    assert_int_equal(take_all(&replay, 10), 1);
+    assert_int_equal(replay.histogram_roles, 1u << 6 | 1u);
+    end(&r, BP_RUN_FINISHED);
+    bp_replay_close(&replay);
+    stop(&r);
+}
+
 static void what_is_no_run(void **state) {
     (void)state;
     run r;
@@ -275,6 +345,8 @@ int main(void) {
         cmocka_unit_test(a_run_that_is_resumed),
         cmocka_unit_test(a_network_that_grows),
         cmocka_unit_test(ranks_that_write_one_after_another),
+        cmocka_unit_test(tiles_of_it),
+        cmocka_unit_test(which_histograms_there_are),
         cmocka_unit_test(what_is_no_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

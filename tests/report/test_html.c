@@ -29,10 +29,11 @@ bool __wrap_bp_page_is_whole(void) {
     return page_is_whole;
 }
 
-/* Of runs without any number: nothing is read. */
-static bp_status make(bp_html *html, const fixture *f, uint32_t n_runs, uint64_t max_bytes,
+/* Of runs without a step: nothing is read. */
+static bp_status make(bp_html *html, fixture *f, uint32_t n_runs, uint64_t max_bytes,
                       bp_error *error) {
     const bp_html_run run = {.report = f->run, .folder = "nowhere"};
+    f->overview.last_step = -1;
     const bp_html_run runs[] = {run, run};
     const bp_html_options options = {.max_bytes = max_bytes};
     return bp_html_make(html, runs, n_runs, &options, error);

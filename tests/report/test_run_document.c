@@ -30,7 +30,6 @@ static const char *text_of(json_object *object, const char *key) {
 
 static void the_document(void **state) {
     (void)state;
-    static const char *const roles[] = {"gradient", "weight"};
     fixture f;
     fixture_open(&f, NULL);
     const bp_run_facts facts = {.id = "3f",
@@ -38,8 +37,7 @@ static void the_document(void **state) {
                                 .read_fraction = 0.25,
                                 .columns = HAS(LOSS) | HAS(ERROR_NORM) | HAS(UNITS),
                                 .view_columns = 800,
-                                .histograms = roles,
-                                .n_histograms = 2};
+                                .histogram_roles = 1u << 6 | 1u << 5 | 1u << 7};
     json_object *document = parsed(&f, &facts);
     assert_int_equal(json_object_object_length(document), 10);
     assert_string_equal(text_of(document, "schema"), "backprobe.run/1");
@@ -48,13 +46,28 @@ static void the_document(void **state) {
     assert_string_equal(text_of(document, "live"), "true");
     assert_string_equal(text_of(document, "read_fraction"), "0.25");
     assert_string_equal(text_of(document, "view_columns"), "800");
-    assert_string_equal(text_of(document, "histograms"), "[ \"gradient\", \"weight\" ]");
+    assert_string_equal(text_of(document, "histograms"), "[ \"parameter\", \"gradient\" ]");
     json_object *path = get(document, "path");
     assert_int_equal(json_object_array_length(path), FIXTURE_LAYERS + 1);
     for (size_t i = 0; i <= FIXTURE_LAYERS; i++)
         assert_int_equal(json_object_get_int(json_object_array_get_idx(path, i)), i);
     json_object_put(document);
     fixture_close(&f);
+}
+
+static void roles_of_histograms(void **state) {
+    (void)state;
+    uint32_t role, n = 0;
+    for (uint32_t i = 0; i < 40; i++) {
+        const char *name = bp_histogram_role_name(i);
+        if (!name) continue;
+        n++;
+        assert_true(bp_histogram_role_find(&role, name));
+        assert_int_equal(role, i);
+    }
+    assert_int_equal(n, 4);
+    assert_string_equal(bp_histogram_role_name(6), "gradient");
+    assert_false(bp_histogram_role_find(&role, "update"));
 }
 
 /* Quantities that were recorded, and what can be derived from them. */
@@ -101,6 +114,7 @@ static void its_findings(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_document),
+        cmocka_unit_test(roles_of_histograms),
         cmocka_unit_test(its_series),
         cmocka_unit_test(its_findings),
     };

@@ -101,13 +101,37 @@ static void what_is_no_number(void **state) {
     end(&d);
 }
 
+/* Layers that never have it leave no band; labels and brackets know who is who. */
+static void rows_without_a_value(void **state) {
+    (void)state;
+    drawn d;
+    begin(&d, NULL);
+    for (uint32_t c = 0; c < COLUMNS; c++)
+        for (uint32_t row = 2; row <= 18; row += 4) cell(&d, row, c)->count = 0; /* five of them */
+    char *text = printed(&d);
+    expect_in(text, "viewBox=\"0 0 34 15\"");
+    expect_in(text, ">5 layers without gradient_rms: not shown</text>");
+    assert_null(strstr(text, ">2 dense_2<"));
+    assert_null(strstr(text, "not measured"));
+    expect_in(text, ">3 dense_3<");
+    free(text);
+    for (size_t i = 0; i < (size_t)COLUMNS * d.view.n_rows; i++) d.view.cells[i].count = 0;
+    bp_error error;
+    FILE *out = fopen("/dev/null", "w");
+    assert_non_null(out);
+    assert_int_equal(bp_svg_write(out, &d.svg, &error), BP_ERROR_INPUT);
+    assert_string_equal(error.text, "runs/deep-1: gradient_rms was measured of no layer");
+    fclose(out);
+    end(&d);
+}
+
 static void findings(void **state) {
     (void)state;
     drawn d;
     begin(&d, NULL);
-    d.f.findings[0].since_step = 170;
+    d.f.findings[0].since_step = 171;
     d.f.findings[1].parent = -1;
-    d.f.findings[1].since_step = 171; /* discs do not cover each other */
+    d.f.findings[1].since_step = 170; /* discs do not cover each other, and keep their order */
     char *text = printed(&d);
     expect_in(text, "</tspan> layers 1–4 of 20 do not learn</text>");
     expect_in(text, "<tspan font-weight=\"bold\">warning</tspan> NaN first in the loss</text>");
@@ -116,6 +140,7 @@ static void findings(void **state) {
     assert_int_equal(sscanf(disc, "<circle cx=\"%d\"", &first), 1);
     assert_int_equal(sscanf(strstr(disc + 1, "<circle cx"), "<circle cx=\"%d\"", &second), 1);
     assert_true(second - first >= 14);
+    assert_true(strstr(disc, ">2</text>") < strstr(disc, ">1</text>"));
     free(text);
     d.f.findings[1].parent = 0; /* a consequence has no number */
     text = printed(&d);

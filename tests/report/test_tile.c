@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 enum { ROWS = 3, COLUMNS = 5, CELLS = ROWS * COLUMNS };
 
 static bp_view_cell cells[CELLS]; /* [column][row] */
-static uint64_t starts[COLUMNS + 1] = {8, 16, 24, 40, 48, (uint64_t)1 << 60};
+static uint64_t starts[COLUMNS + 1] = {8, 16, 24, 40, 48, (uint64_t)1 << 50};
 static const bp_view view = {
     .n_rows = ROWS, .n_columns = COLUMNS, .cells = cells, .starts = starts};
 
@@ -62,6 +63,10 @@ static uint64_t take(tile *t, size_t n) {
     return value;
 }
 
+static void take_padding(tile *t) {
+    while (t->at % 8) assert_int_equal(take(t, 1), 0);
+}
+
 static double take_real(tile *t) {
     const uint64_t bits = take(t, 8);
     double value;
@@ -85,6 +90,7 @@ static void take_flags(tile *t) {
     for (size_t r = 0; r < ROWS; r++)
         for (size_t c = 0; c < COLUMNS; c++)
             assert_int_equal(take(t, 1), cells[c * ROWS + r].flags);
+    take_padding(t);
     assert_int_equal(t->at, t->length);
     free(t->bytes);
 }
@@ -109,7 +115,7 @@ static void codes(void **state) {
                 else
                     assert_int_equal(code, first[plane] + i);
             }
-        while (t.at % 8) assert_int_equal(take(&t, 1), 0);
+        take_padding(&t);
     }
     take_flags(&t);
 }
@@ -134,6 +140,40 @@ static void reals(void **state) {
     take_flags(&t);
 }
 
+static char *hex_of(const tile *t, size_t *n_bytes) {
+    char *text = NULL;
+    FILE *stream = open_memstream(&text, n_bytes);
+    assert_non_null(stream);
+    for (size_t i = 0; i < t->length; i++)
+        fprintf(stream, "%02x%s", t->bytes[i], i % 32 == 31 || i + 1 == t->length ? "\n" : "");
+    assert_int_equal(fclose(stream), 0);
+    return text;
+}
+
+/* The page's own reader is tested with these files (web/src/source/tile.test.ts), so that both
+ * sides agree on every byte. BACKPROBE_UPDATE=1 writes them. */
+static void the_files_that_the_page_reads(void **state) {
+    (void)state;
+    for (int log16 = 0; log16 <= 1; log16++) {
+        const char *path = log16 ? SOURCE_ROOT "/tests/report/tile-log16.hex"
+                                 : SOURCE_ROOT "/tests/report/tile-f64.hex";
+        const tile t = encode(log16, 47, -3);
+        size_t n_bytes, n_kept;
+        uint8_t *kept;
+        bp_error error;
+        char *text = hex_of(&t, &n_bytes);
+        if (getenv("BACKPROBE_UPDATE"))
+            assert_int_equal(
+                bp_io_write_file_atomic(&bp_io_system, path, text, n_bytes, NULL, &error), BP_OK);
+        if (bp_io_read_file(&bp_io_system, path, 1 << 20, NULL, &kept, &n_kept, &error) != BP_OK)
+            fail_msg("%s", error.text);
+        assert_string_equal((const char *)kept, text);
+        bp_release(NULL, kept, n_kept + 1, 1);
+        free(text);
+        free(t.bytes);
+    }
+}
+
 static void a_tile_without_cells(void **state) {
     (void)state;
     const bp_view none = {.n_rows = 0, .n_columns = 1, .starts = starts};
@@ -148,6 +188,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes),
         cmocka_unit_test(reals),
+        cmocka_unit_test(the_files_that_the_page_reads),
         cmocka_unit_test(a_tile_without_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

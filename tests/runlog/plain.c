@@ -64,6 +64,8 @@ static void put_sources(plain_log *b, bp_record *record) {
         if (updates && row) bp_record_set(record, BP_Q_UPDATE_RMS, row, some_value(b));
         if (plain_draw(b, 9) == 0)
             bp_record_set(record, BP_Q_ERROR_INF, row, plain_draw(b, 2) ? 0.0 : plain_draw(b, 50));
+        if (plain_draw(b, 9) == 0)
+            bp_record_set(record, BP_Q_GRADIENT_NAN, row, plain_draw(b, 2) ? 0.0 : 7.0);
         if (!units || plain_draw(b, 5) == 0) continue;
         bp_record_set(record, BP_Q_UNITS, row, plain_draw(b, 20));
         bp_record_set(record, BP_Q_DEAD_UNITS, row, plain_draw(b, 20));
@@ -127,17 +129,34 @@ static double kept(double value) {
     return bp_log16_decode(bp_log16_encode(value));
 }
 
+static bool counts(const bp_record *record, bp_quantity quantity, uint32_t row) {
+    return bp_record_has(record, quantity, row) && bp_record_get(record, quantity, row) > 0;
+}
+
+/* Of those counts that the logs here have. */
+static bool show(const bp_record *record, bp_quantity quantity, uint32_t row, double *value) {
+    const bool is_error = quantity == BP_Q_ERROR_NORM, is_gradient = quantity == BP_Q_GRADIENT_RMS;
+    *value = bp_record_get(record, quantity, row);
+    if (is_error && counts(record, BP_Q_ERROR_INF, row))
+        *value = (double)INFINITY;
+    else if (is_gradient && counts(record, BP_Q_GRADIENT_NAN, row))
+        *value = (double)NAN;
+    else
+        return bp_record_has(record, quantity, row);
+    return true;
+}
+
 static bool divide(const bp_record *record, bp_quantity above, uint32_t above_row,
                    bp_quantity below, uint32_t row, double *value) {
-    if (!bp_record_has(record, above, above_row) || !bp_record_has(record, below, row))
-        return false;
-    const double a = bp_record_get(record, above, above_row), b = bp_record_get(record, below, row);
+    double a, b;
+    if (!show(record, above, above_row, &a) || !show(record, below, row, &b)) return false;
     *value = kept(a / b);
     return b != 0.0 || !isfinite(a);
 }
 
 static bool add_up(const bp_record *record, uint32_t row, double *value) {
-    static const bp_quantity terms[] = {BP_Q_ACTIVATION_NAN, BP_Q_ERROR_INF}; /* that there are */
+    static const bp_quantity terms[] = {BP_Q_ACTIVATION_NAN, BP_Q_ERROR_INF,
+                                        BP_Q_GRADIENT_NAN}; /* that there are */
     bool any = false;
     double sum = 0.0;
     for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
@@ -163,8 +182,7 @@ static bool reckon(const bp_record *record, bp_series series, uint32_t row, doub
     case BP_SERIES_NON_FINITE:
         return add_up(record, row, value);
     default:
-        *value = bp_record_get(record, (bp_quantity)series, row);
-        return bp_record_has(record, (bp_quantity)series, row);
+        return show(record, (bp_quantity)series, row, value);
     }
 }
 
@@ -212,6 +230,62 @@ static bp_view_cell plain_cell(uint64_t from, uint64_t to, uint32_t row) {
     return cell;
 }
 
+/* --- columns that are given away -------------------------------------------------------------- */
+
+/* A view, and what of it was drawn so far. */
+typedef struct drawing {
+    const bp_view *view;
+    bool codes;
+    uint32_t n_given;
+} drawing;
+
+static bp_status begin_drawing(void *context, uint32_t n_rows, uint32_t n_columns,
+                               const uint64_t *starts, bp_error *error) {
+    drawing *d = context;
+    (void)error;
+    assert_int_equal(n_rows, d->view->n_rows);
+    assert_int_equal(n_columns, d->view->n_columns);
+    assert_memory_equal(starts, d->view->starts, (n_columns + 1) * sizeof *starts);
+    d->n_given = 0;
+    return BP_OK;
+}
+
+static void assert_element(const drawing *d, const void *plane, uint32_t row,
+                           const bp_view_cell *cell, double expected) {
+    uint64_t bits = 0;
+    double value;
+    memcpy(&bits, (const uint8_t *)plane + row * (d->codes ? 2 : 8), d->codes ? 2 : 8);
+    memcpy(&value, &bits, sizeof value);
+    assert_int_equal(bits == (d->codes ? BP_CODE_ABSENT : BP_BITS_ABSENT), cell->count == 0);
+    if (cell->count == 0) return;
+    if (d->codes)
+        assert_int_equal(bits, bp_log16_encode(expected));
+    else
+        assert_true(value == expected || (isnan(value) && isnan(expected)));
+}
+
+static void assert_strip(void *context, uint32_t column, const bp_view_strip *strip) {
+    drawing *d = context;
+    const bp_view_cell *cells = d->view->cells + (size_t)column * d->view->n_rows;
+    assert_int_equal(column, d->n_given++);
+    for (uint32_t row = 0; row < d->view->n_rows; row++) {
+        assert_element(d, strip->mean, row, &cells[row], cells[row].mean);
+        assert_element(d, strip->min, row, &cells[row], cells[row].min);
+        assert_element(d, strip->max, row, &cells[row], cells[row].max);
+        assert_int_equal(strip->flags[row], cells[row].flags);
+    }
+}
+
+static void assert_drawn(bp_pyramid *pyramid, const bp_view *view, int64_t first, int64_t last,
+                         uint32_t n_columns) {
+    drawing d = {.view = view, .codes = bp_series_is_log16(bp_pyramid_series(pyramid))};
+    const bp_view_sink sink = {&d, begin_drawing, assert_strip};
+    assert_int_equal(bp_pyramid_draw(pyramid, &sink, first, last, n_columns, NULL), BP_OK);
+    assert_int_equal(d.n_given, view->n_columns);
+}
+
+/* --- views ------------------------------------------------------------------------------------ */
+
 static void assert_same(double found, double expected) {
     if (isnan(found) && isnan(expected)) return;
     if (found != expected) fail_msg("%.17g is not %.17g", found, expected);
@@ -253,6 +327,7 @@ void plain_assert_view(bp_pyramid *pyramid, int64_t first, int64_t last, uint32_
             assert_cell(&view.cells[c * view.n_rows + row], &expected, exact ? 1e-12 : 4e-3);
         }
     }
+    assert_drawn(pyramid, &view, first, last, n_columns);
     bp_view_free(&view);
 }
 

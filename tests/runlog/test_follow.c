@@ -224,7 +224,7 @@ static void resumed_byte_by_byte(void **state) {
     craft_rewind(&second, 1);
     const size_t told = second.length;
     craft_fixture_step(&second, 1);
-    for (size_t cut = 0; cut <= second.length; cut++) {
+    for (size_t cut = 0; cut <= second.length; cut += cut + 70 < told ? 7 : 1) {
         char folder[FIXTURE_PATH_BYTES], path[FIXTURE_PATH_BYTES], digits[16] = "";
         bp_runlog_reader *reader;
         fixture_make_folder(folder);

@@ -304,6 +304,24 @@ static void a_run_that_is_resumed(void **state) {
     }
 }
 
+/* Its rewind record is damaged, and so many histograms stand before the first step. */
+static void a_resumed_run_whose_begin_is_damaged(void **state) {
+    (void)state;
+    bench b;
+    start(&b);
+    for (int64_t step = 0; step < 4; step++) put(&b, step, 1, ROLE, in_octave(0, 0));
+    next_segment(&b, 2);
+    b.segment.bytes[b.segment.length - 1] ^= 1; /* the end of the rewind record */
+    for (uint32_t i = 0; i < 20; i++) put(&b, 2, 1, ROLE, in_octave(9, 0));
+    craft_fixture_step(&b.segment, 2);
+    open_histograms(&b);
+    look(&b, ROLE, 1, 0, 3, 4);
+    assert_share(&b, 1, 0, 1);
+    assert_share(&b, 2, 9, 1);
+    assert_empty(&b, 3);
+    stop(&b);
+}
+
 static void told_twice_the_last_counts(void **state) {
     (void)state;
     bench b;
@@ -521,6 +539,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_asked),
         cmocka_unit_test(a_run_that_goes_on),
         cmocka_unit_test(a_run_that_is_resumed),
+        cmocka_unit_test(a_resumed_run_whose_begin_is_damaged),
         cmocka_unit_test(told_twice_the_last_counts),
         cmocka_unit_test(steps_that_go_back_are_passed_over),
         cmocka_unit_test(what_is_damaged_is_missing),

@@ -2,6 +2,7 @@
 /* What a killed run left in its ring: read, once, by whoever comes; whatever else happens to be
  * there is left alone. The children that are killed cannot write: their disk is frozen. */
 #include "fixture.h"
+#include "record/event.h"
 #include "runlog/reader.h"
 #include "runlog/salvage.h"
 #include "slow_disk.h"
@@ -48,7 +49,28 @@ static void grow_once(bp_runlog_writer *writer, bp_model *model) {
     if (bp_runlog_writer_step(writer, STEPS, bytes, encoded.length, NULL) != BP_OK) _exit(3);
 }
 
-static bool child_grows; /* inherited by the next child */
+/* Each kind of event that a run tells of between its steps. */
+static const bp_event told_events[] = {
+    {.kind = BP_EVENT_FINDING, .as.finding = {STEPS, 1, 1, 2, BP_FINDING_OPENED}},
+    {.kind = BP_EVENT_CHECKPOINT, .as.checkpoint = {STEPS, "step.safetensors"}},
+    {.kind = BP_EVENT_WATCH, .as.watch = {STEPS, BP_WATCH_EVERY, 1, 0.01, STEPS, 0, 1, 2}},
+    {.kind = BP_EVENT_HISTOGRAM, .as.histogram = {STEPS, 2, 6, {1, 0, -9, 2, {3, 4}}}},
+};
+enum { N_TOLD = sizeof told_events / sizeof *told_events };
+
+static void tell_events(bp_runlog_writer *writer) {
+    for (size_t i = 0; i < N_TOLD; i++) {
+        uint8_t bytes[BP_EVENT_MAX_BYTES];
+        bp_writer encoded;
+        bp_writer_init(&encoded, bytes, sizeof bytes);
+        bp_event_encode(&told_events[i], &encoded);
+        if (bp_runlog_writer_event(writer, (bp_runlog_type)told_events[i].kind, bytes,
+                                   encoded.length, NULL) != BP_OK)
+            _exit(3);
+    }
+}
+
+static bool child_grows, child_tells; /* inherited by the next child */
 
 /* In a child: opens, puts n steps of which the first `written` reach the disk, tells, waits. */
 static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t n_steps,
@@ -73,6 +95,7 @@ static void be_killed(const char *folder, int pipe_end, int64_t written, int64_t
     for (int64_t step = written; step < n_steps; step++)
         (void)!fixture_put_step(writer, step, NULL);
     if (child_grows) grow_once(writer, model);
+    if (child_tells) tell_events(writer);
     if (write(pipe_end, "x", 1) != 1) _exit(3);
     for (;;) pause();
 }
@@ -191,6 +214,28 @@ static void a_network_that_grew_before_the_kill(void **state) {
         assert_int_equal(bp_runlog_reader_damage(reader)->lost_records, 0);
         bp_runlog_reader_close(reader);
     }
+    remove_run(&run);
+}
+
+static void events_before_the_kill(void **state) {
+    (void)state;
+    killed_run run;
+    bp_runlog_reader *reader;
+    bp_runlog_entry entry;
+    size_t n = 0;
+    child_tells = true;
+    make_killed(&run, 10);
+    child_tells = false;
+    assert_int_equal(bp_runlog_reader_open(&reader, run.folder, NULL, NULL), BP_OK);
+    do {
+        assert_int_equal(bp_runlog_reader_next_entry(reader, &entry, NULL), BP_OK);
+        if (!entry.event) continue;
+        assert_true(n < N_TOLD);
+        assert_int_equal(entry.event->kind, told_events[n++].kind);
+    } while (entry.record || entry.event);
+    assert_int_equal(n, N_TOLD);
+    assert_int_equal(bp_runlog_reader_damage(reader)->lost_records, 0);
+    bp_runlog_reader_close(reader);
     remove_run(&run);
 }
 
@@ -761,6 +806,7 @@ int main(void) {
         cmocka_unit_test(a_killed_run_is_read_whole),
         cmocka_unit_test(salvage_counts),
         cmocka_unit_test(a_network_that_grew_before_the_kill),
+        cmocka_unit_test(events_before_the_kill),
         cmocka_unit_test(a_zombie_is_dead),
         cmocka_unit_test(a_live_run_is_left_alone),
         cmocka_unit_test(a_follower_gets_the_rest),

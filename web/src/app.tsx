@@ -7,7 +7,7 @@ import { RunPage } from "./run_page";
 import { RunsList } from "./runs";
 import type { Source } from "./source/source";
 import type { RunSummary } from "./source/types";
-import { FIRST_VIEW, useView, type View } from "./state";
+import { FIRST_VIEW, useView, type Change, type View } from "./state";
 import { chooseTheme, themeChoice, type ThemeChoice } from "./theme";
 
 const NEXT_THEME: Record<ThemeChoice, ThemeChoice> = { system: "light", light: "dark", dark: "system" };
@@ -33,7 +33,7 @@ function Connection({ source, news, live }: { source: Source; news: News; live: 
   );
 }
 
-function CompareChoice({ runs, view, change }: { runs: RunSummary[]; view: View; change(part: Partial<View>): void }) {
+function CompareChoice({ runs, view, change }: { runs: RunSummary[]; view: View; change: Change }) {
   const others = useMemo(() => runs.filter(({ id }) => id !== view.run).sort((a, b) => b.modified - a.modified), [runs, view.run]);
   if (others.length === 0) return null;
   return (
@@ -49,15 +49,17 @@ function CompareChoice({ runs, view, change }: { runs: RunSummary[]; view: View;
 export function App({ source }: { source: Source }) {
   const [view, change] = useView();
   const [help, setHelp] = useState(false);
+  const [known, setKnown] = useState<ReadonlySet<string>>(new Set());
   const ids = useMemo(() => [view.run, view.other].filter((id) => id !== null), [view.run, view.other]);
-  const news = useNews(source, ids);
-  const list = useResource(`${news.epoch} ${news.list}`, "runs", () => source.runs());
+  const news = useNews(source, ids.filter((id) => known.has(id))); // an address may name a run that is not there
+  const list = useResource({ subject: "runs", place: "", stamp: `${news.epoch} ${news.list}` }, () => source.runs());
   const runs = list.value?.runs ?? [];
+  useEffect(() => setKnown(new Set(runs.map(({ id }) => id))), [list.value]);
   const run = view.run ? runs.find(({ id }) => id === view.run) : undefined;
-  const only = runs.length === 1 ? runs[0]!.id : null;
+  const first = source.live ? null : runs[0]?.id ?? null; // a report begins with its run
   useEffect(() => {
-    if (only && !view.run && !source.live) change({ run: only });
-  }, [only, view.run, source]);
+    if (first && !view.run) change({ run: first }, true);
+  }, [first, view.run, change]);
   useEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
       if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) return;
@@ -93,9 +95,9 @@ export function App({ source }: { source: Source }) {
       </header>
       <main id="main" tabIndex={-1}>
         {view.run ? <RunPage source={source} view={view} news={news} change={change} /> : <RunsList source={source} news={news} change={change} />}
+        <p id="map-keys" class="hidden">Arrow keys move, plus and minus zoom, 0 shows the whole run, question mark tells all keys.</p>
       </main>
       {source.note && <footer><p>{source.note}</p></footer>}
-      <p id="map-keys" class="hidden">Arrow keys move, plus and minus zoom, 0 shows the whole run, question mark tells all keys.</p>
       <Help open={help} onClose={() => setHelp(false)} />
     </>
   );

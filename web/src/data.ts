@@ -8,7 +8,8 @@ import { valueAt, type Tile } from "./source/tile";
 import type { Run } from "./source/types";
 import { CURVE_SERIES } from "./panels";
 
-const SETTLE_MS = 60; // a wheel turns on
+const SETTLE = { delayMs: 60, everyMs: 500 }; // a wheel turns on
+const SELDOM = { delayMs: 60, everyMs: 1000 };
 
 /** As many columns as the screen can show, in steps that do not change with every pixel. */
 export const screenColumns = (): number =>
@@ -24,7 +25,7 @@ export interface Shown {
 
 export function useRun(source: Source, id: string | null, news: RunNews | undefined,
   epoch: number): { shown: Shown | null; error: Error | null } {
-  const run = useResource(id && `${epoch} ${news?.documents ?? 0}`, id ?? "", () => source.run(id!));
+  const run = useResource(id ? { subject: id, place: "", stamp: `${epoch} ${news?.documents ?? 0}` } : null, () => source.run(id!));
   const document = run.value;
   const shown = useMemo(() => {
     if (!document) return null;
@@ -41,43 +42,52 @@ export function useRun(source: Source, id: string | null, news: RunNews | undefi
 
 const has = (run: Run, series: string): boolean => run.series.some(({ name }) => name === series);
 
+const isWhole = (shown: Shown, span: Span): boolean => span.first <= shown.whole.first && span.last >= shown.whole.last;
+
+/** Of what ends before the newest step nothing more can come. */
+const questionOf = (shown: Shown, what: string, span: Span) => ({
+  subject: `${shown.run.id} ${what}`,
+  place: isWhole(shown, span) ? "whole" : `${span.first} ${span.last}`,
+  stamp: span.last >= shown.whole.last ? `${shown.stamp} ${span.last}` : "",
+});
+
 /** The whole run in the map's columns. */
 export function useWholeTile(source: Source, shown: Shown | null, series: string): Resource<Tile> {
   const asked = shown && has(shown.run, series) ? shown : null;
-  return useResource(asked && `${asked.stamp} ${asked.whole.last}`, `${shown?.run.id} ${series}`,
+  return useResource(asked && questionOf(asked, series, asked.whole),
     (signal) => source.tile(asked!.run.id, series, asked!.whole, screenColumns(), signal));
 }
 
 /** What is seen, finer than the whole has it. */
 export function useDetail(source: Source, shown: Shown | null, series: string, span: Span | null): Resource<Tile> {
   const asked = source.live && shown && span && has(shown.run, series) ? shown : null;
-  const grows = asked && span && span.last >= asked.whole.last ? asked.stamp : "";
-  return useResource(asked && span && `${grows} ${span.first} ${span.last}`, `${shown?.run.id} ${series}`,
-    (signal) => source.tile(asked!.run.id, series, span!, screenColumns(), signal), SETTLE_MS);
+  return useResource(asked && questionOf(asked, series, span!),
+    (signal) => source.tile(asked!.run.id, series, span!, screenColumns(), signal), SETTLE);
 }
 
 export function useCurves(source: Source, shown: Shown | null, span: Span): Resource<Record<string, Tile>> {
   const series = shown ? CURVE_SERIES.filter((name) => has(shown.run, name)) : [];
-  const grows = shown && span.last >= shown.whole.last ? shown.stamp : "";
-  return useResource(shown && series.length > 0 ? `${grows} ${span.first} ${span.last}` : null, shown?.run.id ?? "",
+  return useResource(shown && series.length > 0 ? questionOf(shown, "curves", span) : null,
     async (signal) => Object.fromEntries(await Promise.all(series.map(async (name) =>
-      [name, await source.tile(shown!.run.id, name, span, screenColumns(), signal)] as const))), SETTLE_MS);
+      [name, await source.tile(shown!.run.id, name, span, screenColumns(), signal)] as const))), SETTLE);
 }
 
 const NORM = "error_norm";
 
-/** The error signal's norm of each layer, at a step or at the last one before that it was measured at. */
-export function useNorms(source: Source, shown: Shown | null, step: number): Resource<{ step: number; norms: Map<number, number> }> {
+/** The error signal's norm of each layer, at a step or at the last one before that it was measured at.
+ *  step null: the newest. */
+export function useNorms(source: Source, shown: Shown | null, step: number | null): Resource<{ step: number; norms: Map<number, number> }> {
   const asked = shown && has(shown.run, NORM) ? shown : null;
-  const grows = asked && step >= asked.whole.last ? asked.stamp : "";
-  return useResource(asked && `${grows} ${step}`, shown?.run.id ?? "", async (signal) => {
-    for (let back = 63; ; back = back * 16) {
-      const first = Math.max(step - back, asked!.whole.first);
-      const tile = await source.tile(asked!.run.id, NORM, { first, last: step }, 64, signal);
-      const found = lastNorms(tile, step);
-      if (found || first <= asked!.whole.first) return found ?? { step, norms: new Map<number, number>() };
+  const at = Math.min(step ?? Infinity, asked?.whole.last ?? 0);
+  const stamp = asked && step === null ? `${asked.stamp} ${at}` : "";
+  return useResource(asked && { subject: `${asked.run.id} norms`, place: String(step), stamp }, async (signal) => {
+    for (let back = 63; ; back *= 16) {
+      const first = Math.max(at - back, asked!.whole.first);
+      const tile = await source.tile(asked!.run.id, NORM, { first, last: at }, 64, signal);
+      const found = lastNorms(tile, at);
+      if (found || first <= asked!.whole.first) return found ?? { step: at, norms: new Map<number, number>() };
     }
-  }, SETTLE_MS);
+  }, SELDOM);
 }
 
 function lastNorms(tile: Tile, step: number): { step: number; norms: Map<number, number> } | null {
@@ -97,7 +107,6 @@ const HISTOGRAM_COLUMNS = 200;
 
 export function useHistogram(source: Source, shown: Shown | null, role: string | null, layer: number | null, span: Span): Resource<Tile> {
   const asked = shown && role && layer !== null && layer > 0 ? shown : null;
-  const grows = asked && span.last >= asked.whole.last ? asked.stamp : "";
-  return useResource(asked && `${grows} ${span.first} ${span.last}`, `${shown?.run.id} ${role} ${layer}`,
-    (signal) => source.histogram(asked!.run.id, role!, layer!, span, HISTOGRAM_COLUMNS, signal), SETTLE_MS);
+  return useResource(asked && questionOf(asked, `${role} ${layer}`, span),
+    (signal) => source.histogram(asked!.run.id, role!, layer!, span, HISTOGRAM_COLUMNS, signal), SELDOM);
 }

@@ -9,7 +9,7 @@ const KEYS: [string, string][] = [
   ["0", "the whole run"],
   ["[ ]", "fewer or more layers, where they are too many to read"],
   ["Page Up, Page Down", "half a screen back or on; or drag with Shift"],
-  ["Enter", "joins or parts the block of the layer"],
+  ["Enter", "collapses or expands the block of the layer"],
   ["Esc", "lets go of the finding that was chosen"],
   ["?", "this help"],
 ];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is asked for and comes later: the last answer stays until the next is there.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 export interface Resource<T> {
   value: T | null;
@@ -8,32 +8,72 @@ export interface Resource<T> {
   error: Error | null;
 }
 
-/** key: what is asked for; null: nothing. subject: of what; an answer about another is not kept.
- *  delayMs: how long to wait whether somebody changes their mind. */
-export function useResource<T>(key: string | null, subject: string, load: (signal: AbortSignal) => Promise<T>,
-  delayMs = 0): Resource<T> {
-  const [state, setState] = useState<{ subject: string; key: string | null; value: T | null; error: Error | null }>(
-    { subject, key: null, value: null, error: null });
+export interface Question {
+  subject: string; // of what: an answer about another subject is not kept
+  place: string; // what of it; another place takes back what was asked for before
+  stamp: string; // how new: what was asked for is waited for, then the newest is asked for
+}
+
+interface Answer<T> {
+  question: Question | null;
+  value: T | null;
+  error: Error | null;
+}
+
+interface Pace {
+  delayMs: number; // before asking: whether somebody changes their mind
+  everyMs: number; // between two answers that differ by their stamps
+}
+
+const AT_ONCE: Pace = { delayMs: 0, everyMs: 250 };
+
+/** question null: nothing is asked for. */
+export function useResource<T>(question: Question | null, load: (signal: AbortSignal) => Promise<T>,
+  pace: Pace = AT_ONCE): Resource<T> {
+  const [answer, setAnswer] = useState<Answer<T>>({ question: null, value: null, error: null });
+  const latest = useRef({ question, load });
+  latest.current = { question, load };
+  const asking = useRef<Question | null>(null);
+  const ready = useRef(0); // when the next may be asked for, as performance.now() counts
+  const stop = useRef<AbortController>(undefined);
+  const { subject, place, stamp } = question ?? { subject: "", place: "", stamp: "" };
+  const mine = question !== null && answer.question?.subject === subject;
+  const here = mine && answer.question?.place === place;
+  const newest = here && answer.question?.stamp === stamp;
+
+  useEffect(() => () => {
+    stop.current?.abort();
+    asking.current = null;
+    ready.current = 0;
+  }, [subject, place, question === null]);
+
   useEffect(() => {
-    if (key === null) return undefined;
-    const stop = new AbortController();
-    const start = async (): Promise<void> => {
-      try {
-        const value = await load(stop.signal);
-        if (!stop.signal.aborted) setState({ subject, key, value, error: null });
-      } catch (reason) {
-        if (stop.signal.aborted) return;
-        const error = reason instanceof Error ? reason : new Error(String(reason));
-        setState((old) => ({ subject, key, value: old.subject === subject ? old.value : null, error }));
-      }
-    };
-    const timer = delayMs > 0 ? setTimeout(() => void start(), delayMs) : undefined;
-    if (delayMs <= 0) void start();
-    return () => {
-      clearTimeout(timer);
-      stop.abort();
-    };
-  }, [key, subject]);
-  const mine = key !== null && state.subject === subject;
-  return { value: mine ? state.value : null, busy: key !== null && state.key !== key, error: mine ? state.error : null };
+    if (question === null || newest || asking.current) return undefined;
+    const wait = Math.max(pace.delayMs, ready.current - performance.now());
+    const start = (): void => void ask();
+    const timer = wait > 0 ? setTimeout(start, wait) : undefined;
+    if (wait <= 0) start();
+    return () => clearTimeout(timer);
+  }, [subject, place, stamp, question === null, answer]);
+
+  async function ask(): Promise<void> {
+    const { question: asked, load: loadNow } = latest.current;
+    if (!asked) return;
+    const abort = stop.current = new AbortController();
+    asking.current = asked;
+    const started = performance.now();
+    let value: T | null = null, error: Error | null = null;
+    try {
+      value = await loadNow(abort.signal);
+    } catch (reason) {
+      error = reason instanceof Error ? reason : new Error(String(reason));
+    }
+    if (abort.signal.aborted) return;
+    asking.current = null;
+    const now = performance.now();
+    ready.current = now + Math.max(pace.everyMs, now - started); // a slow server gets time to breathe
+    setAnswer((old) => ({ question: asked, error, value: error && old.question?.subject === asked.subject ? old.value : value }));
+  }
+
+  return { value: mine ? answer.value : null, busy: question !== null && !here, error: mine ? answer.error : null };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One run, or two beside each other.
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { useCurves, useHistogram, useNorms, useRun, useWholeTile, type Shown } from "./data";
 import type { News } from "./live";
 import { MapSection, Tools, downloadCsv, shadesOf, useFittedShades } from "./map/MapSection";
@@ -10,14 +10,14 @@ import { Chain, Curves, FindingsList, Histogram, Verdict, findingKey, layerName,
 import type { Source, Span } from "./source/source";
 import { cropTile } from "./source/tile";
 import type { Finding } from "./source/types";
-import type { View } from "./state";
+import type { Change, View } from "./state";
 import { useMedia } from "./media";
 
 interface RunPageProps {
   source: Source;
   view: View;
   news: News;
-  change(part: Partial<View>): void;
+  change: Change;
 }
 
 function findByKey(findings: Finding[], key: string, siblings = findings): Finding | null {
@@ -53,7 +53,7 @@ export function RunPage({ source, view, news, change }: RunPageProps) {
     document.title = names ? `${names} · Backprobe` : "Backprobe";
   }, [one.shown?.run.name, two.shown?.run.name]);
   const error = (!one.shown && one.error) || (!two.shown && two.error);
-  if (error) return <p class="problem" role="alert">{error.message}</p>;
+  if (error) return <p class="problem" role="alert">This run cannot be shown: {error.message}</p>;
   if (!one.shown || (view.other && !two.shown)) return <p class="waiting" aria-busy="true">Reading the run…</p>;
   return <Runs source={source} view={view} one={one.shown} two={two.shown} change={change} />;
 }
@@ -63,7 +63,7 @@ interface RunsProps {
   view: View;
   one: Shown;
   two: Shown | null;
-  change(part: Partial<View>): void;
+  change: Change;
 }
 
 function Runs({ source, view: told, one, two, change }: RunsProps) {
@@ -95,11 +95,7 @@ function Runs({ source, view: told, one, two, change }: RunsProps) {
         onFinding={(finding) => change({ finding: finding ? findingKey(findings, finding) : "" })} />
       : <p class="empty">Nothing has been recorded of this run’s layers yet.</p>;
   };
-  const findingsOf = (shown: Shown) => {
-    const { findings } = shown.run.findings;
-    return <FindingsList findings={shown.run.findings} selected={findByKey(findings, view.finding)}
-      onSelect={(finding) => change({ finding: finding ? findingKey(findings, finding) : "" })} />;
-  };
+  const findingsOf = (shown: Shown) => <FoundIn shown={shown} finding={view.finding} change={change} />;
   const curves = <CurvesSection source={source} one={one} two={two} span={span} view={view} gutter={two ? 56 : gutter} change={change} />;
   if (two) {
     const both: [Shown, typeof firstTile][] = [[one, firstTile], [two, secondTile]];
@@ -109,7 +105,7 @@ function Runs({ source, view: told, one, two, change }: RunsProps) {
           {both.map(([shown]) => (
             <section key={shown.run.id} aria-label={`Verdict on ${shown.run.name}`}>
               <h2 class="run-name">{shown.run.name}</h2>
-              <Verdict findings={shown.run.findings} live={shown.run.live} readFraction={shown.readFraction} />
+              <VerdictOn shown={shown} />
             </section>
           ))}
         </div>
@@ -136,7 +132,7 @@ function Runs({ source, view: told, one, two, change }: RunsProps) {
   return (
     <>
       <section aria-label="Verdict" class="verdict-section">
-        <Verdict findings={one.run.findings} live={one.run.live} readFraction={one.readFraction} />
+        <VerdictOn shown={one} />
       </section>
       <div class="desk">
         <section aria-label="Findings" class="panel side"><h2>Findings</h2>{findingsOf(one)}</section>
@@ -153,6 +149,19 @@ function Runs({ source, view: told, one, two, change }: RunsProps) {
   );
 }
 
+// What stays as it is while somebody zooms and moves is not made anew.
+function VerdictOn({ shown: { run, readFraction } }: { shown: Shown }) {
+  return useMemo(() => <Verdict findings={run.findings} live={run.live} readFraction={readFraction} />, [run, readFraction]);
+}
+
+function FoundIn({ shown: { run }, finding: key, change }: { shown: Shown; finding: string; change: Change }) {
+  const { findings } = run.findings;
+  return useMemo(() => (
+    <FindingsList findings={run.findings} selected={findByKey(findings, key)}
+      onSelect={(finding) => change({ finding: finding ? findingKey(findings, finding) : "" })} />
+  ), [run, key, change]);
+}
+
 const NO_SHADES = { scale: { low: 0, high: 1 }, signedSize: 1 };
 
 function CurvesSection(props: RunsProps & { span: Span; gutter: number }) {
@@ -166,12 +175,16 @@ function CurvesSection(props: RunsProps & { span: Span; gutter: number }) {
     })), [one.run, two?.run, first.value, second.value, source.live]);
   const marks = useMemo((): CurveMark[] => one.run.findings.findings.map((finding, index) =>
     ({ step: finding.since_step, label: String(index + 1), severity: finding.severity })), [one.run]);
+  const there = first.value !== null || !first.busy;
+  const curves = useMemo(() => there && (
+    <Curves runs={runs} span={span} step={view.step} marks={two ? [] : marks} left={gutter} right={0}
+      onSpan={(next) => change({ span: next })} onStep={(step) => change({ step })} />
+  ), [there, runs, span.first, span.last, view.step, marks, two === null, gutter, change]);
   return (
     <section aria-label="Curves" class="panel" aria-busy={first.busy || second.busy}>
       <h2>Loss</h2>
       {first.error && <p class="problem" role="alert">{first.error.message}</p>}
-      <Curves runs={runs} span={span} step={view.step} marks={two ? [] : marks} left={gutter} right={0}
-        onSpan={(next) => change({ span: next })} onStep={(step) => change({ step })} />
+      {curves}
     </section>
   );
 }
@@ -181,38 +194,52 @@ interface PanelProps {
   shown: Shown;
   view: View;
   named?: boolean; // with the run's name: there is another
-  change(part: Partial<View>): void;
+  change: Change;
 }
 
 function ChainSection({ source, shown, view, named, change }: PanelProps) {
-  const step = view.step ?? shown.whole.last;
-  const norms = useNorms(source, shown, Math.min(step, shown.whole.last));
+  const norms = useNorms(source, shown, view.step);
+  const chain = useMemo(() => norms.value && (norms.value.norms.size > 0
+    ? <Chain run={shown.run} norms={norms.value.norms} step={norms.value.step} layer={view.layer} onLayer={(layer) => change({ layer })} />
+    : <p class="empty">The error signals were not measured up to this step.</p>), [shown.run, norms.value, view.layer, change]);
   const name = named ? `Chain rule of ${shown.run.name}` : "Chain rule";
   return (
     <section aria-label={name} class="panel" aria-busy={norms.busy}>
       <h2>{name}</h2>
       {norms.error && <p class="problem" role="alert">{norms.error.message}</p>}
-      {norms.value && (norms.value.norms.size > 0
-        ? <Chain run={shown.run} norms={norms.value.norms} step={norms.value.step} layer={view.layer} onLayer={(layer) => change({ layer })} />
-        : <p class="empty">The error signals were not measured up to this step.</p>)}
+      {chain}
     </section>
   );
 }
 
+const ROLES = ["gradient", "parameter", "error", "activation"];
+const roleRank = (role: string): number => (ROLES.includes(role) ? ROLES.indexOf(role) : ROLES.length);
+const roleName = (role: string): string => ({ parameter: "weight", error: "error signal" })[role] ?? role;
+
 function HistogramSection({ source, shown, view, named, span, change }: PanelProps & { span: Span }) {
   const layers = shown.run.findings.network.layers;
   const layer = view.layer && view.layer <= layers.length ? view.layer : firstLayer(shown);
-  const role = shown.run.histograms[0] ?? null;
+  const [chosen, choose] = useState("gradient");
+  const roles = useMemo(() => [...shown.run.histograms].sort((a, b) => roleRank(a) - roleRank(b)), [shown.run]);
+  const role = roles.includes(chosen) ? chosen : roles[0] ?? null;
   const tile = useHistogram(source, shown, role, layer, span);
+  const histogram = useMemo(() => (tile.value || !role) && layer !== null && (
+    <Histogram tile={tile.value} layer={layer} name={layerName(layers, layer)} role={roleName(role ?? "gradient")} span={span} step={view.step}
+      onStep={(step) => change({ step })} />
+  ), [tile.value, role, layer, layers, span.first, span.last, view.step, change]);
   const name = named ? `Histogram of ${shown.run.name}` : "Histogram";
   return (
     <section aria-label={name} class="panel" aria-busy={tile.busy}>
-      <h2>{name}</h2>
+      <div class="panel-head">
+        <h2>{name}</h2>
+        {roles.length > 1 && (
+          <div class="segments" role="group" aria-label="Histogram of what">
+            {roles.map((each) => <button key={each} type="button" aria-pressed={each === role} onClick={() => choose(each)}>{roleName(each)}s</button>)}
+          </div>
+        )}
+      </div>
       {tile.error && <p class="problem" role="alert">{tile.error.message}</p>}
-      {(tile.value || !role) && layer !== null && (
-        <Histogram tile={tile.value} layer={layer} name={layerName(layers, layer)} role={role ?? "gradient"} span={span} step={view.step}
-          onStep={(step) => change({ step })} />
-      )}
+      {histogram}
     </section>
   );
 }

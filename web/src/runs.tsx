@@ -5,7 +5,7 @@ import type { News } from "./live";
 import { useResource } from "./resource";
 import type { Source } from "./source/source";
 import type { RunSummary } from "./source/types";
-import { formatView, FIRST_VIEW, type View } from "./state";
+import { formatView, FIRST_VIEW, type Change } from "./state";
 import { bytes, integer, measured, plural } from "./words";
 
 const runAddress = (run: string, other: string | null = null): string => formatView({ ...FIRST_VIEW, run, other });
@@ -30,12 +30,12 @@ function Row(props: { run: RunSummary; dated: boolean; chosen: boolean; onChoose
       <td class="run-compare"><input type="checkbox" aria-label={`Compare ${run.name}`} checked={chosen}
         onChange={(event) => onChoose(event.currentTarget.checked)} /></td>
       <th scope="row">
-        <a href={runAddress(run.id)} onClick={(event) => {
+        <span class="run-cell"><a href={runAddress(run.id)} onClick={(event) => {
           if (event.ctrlKey || event.metaKey || event.shiftKey) return;
           event.preventDefault();
           onOpen();
         }}>{run.name}</a>
-        {run.live && <span class="live-mark"><i aria-hidden="true" />live</span>}
+        {run.live && <span class="live-mark"><i aria-hidden="true" />live</span>}</span>
       </th>
       <td class={`run-verdict ${mark}`}><i aria-hidden="true" class="sign">{SIGNS[mark]}</i>
         {run.severity && <span class="run-severity">{run.severity}: </span>}{verdictWords(run)}</td>
@@ -50,11 +50,11 @@ function Row(props: { run: RunSummary; dated: boolean; chosen: boolean; onChoose
 interface RunsListProps {
   source: Source;
   news: News;
-  change(part: Partial<View>): void;
+  change: Change;
 }
 
 export function RunsList({ source, news, change }: RunsListProps) {
-  const list = useResource(`${news.epoch} ${news.list}`, "runs", () => source.runs());
+  const list = useResource({ subject: "runs", place: "", stamp: `${news.epoch} ${news.list}` }, () => source.runs());
   const [filter, setFilter] = useState("");
   const [chosen, setChosen] = useState<string[]>([]);
   const runs = list.value?.runs ?? [];

@@ -76,8 +76,10 @@ export function formatView(view: View): string {
 
 const QUIET_MS = 250; // browsers bear only so many changes of the address
 
+export type Change = (part: Partial<View>, replace?: boolean) => void;
+
 /** The view and how to change it. Another run is a step that "back" undoes; the rest is not. */
-export function useView(): [View, (change: Partial<View>) => void] {
+export function useView(): [View, Change] {
   const [view, setView] = useState(() => parseView(location.hash));
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const now = useRef(view);
@@ -91,9 +93,9 @@ export function useView(): [View, (change: Partial<View>) => void] {
       removeEventListener("popstate", went);
     };
   }, []);
-  const change = useCallback((part: Partial<View>): void => {
+  const change = useCallback<Change>((part, replace = false) => {
     const next = { ...now.current, ...part };
-    const elsewhere = next.run !== now.current.run || next.other !== now.current.other;
+    const elsewhere = !replace && (next.run !== now.current.run || next.other !== now.current.other);
     now.current = next;
     setView(next);
     const write = (): void => {

@@ -20,8 +20,10 @@ export function themeChoice(): ThemeChoice {
   }
 }
 
+let printing = false; // on white paper
+
 function apply(choice: ThemeChoice): void {
-  const dark = choice === "dark" || (choice === "system" && darkSystem.matches);
+  const dark = !printing && (choice === "dark" || (choice === "system" && darkSystem.matches));
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   dispatchEvent(new Event(CHANGED));
 }
@@ -38,6 +40,11 @@ export function chooseTheme(choice: ThemeChoice): void {
 export function startTheme(): void {
   apply(themeChoice());
   darkSystem.addEventListener("change", () => apply(themeChoice()));
+  for (const moment of ["beforeprint", "afterprint"])
+    addEventListener(moment, () => {
+      printing = moment === "beforeprint";
+      apply(themeChoice());
+    });
 }
 
 function read(): ThemeColours {

@@ -11,10 +11,25 @@ interface GutterProps {
   bottom: number;
   height: number; // pixels
   current: number; // line of the chosen layer, or -1
-  onToggle(block: Block): void;
+  onToggle(blocks: Block[]): void;
+  onAll: (() => void) | null; // shows all lines; null: they are
 }
 
-export function Gutter({ plan, top, bottom, height, current, onToggle }: GutterProps) {
+function Head({ plan, onToggle, onAll }: GutterProps) {
+  const joined = plan.blocks.filter((block) => block.collapsed);
+  const parted = plan.blocks.filter((block) => !block.collapsed);
+  return (
+    <div class="gutter-head">
+      {plan.blocks.length > 1 && (joined.length > 0
+        ? <button type="button" class="bare" onClick={() => onToggle(joined)}>Expand all</button>
+        : <button type="button" class="bare" onClick={() => onToggle(parted)}>Collapse all</button>)}
+      {onAll && <button type="button" class="bare" onClick={onAll}>All layers</button>}
+    </div>
+  );
+}
+
+export function Gutter(props: GutterProps) {
+  const { plan, top, bottom, height, current, onToggle } = props;
   const pixels = height / (bottom - top);
   const middle = (line: number): number => (line + 0.5 - top) * pixels;
   const every = Math.max(1, Math.ceil(LABEL_PIXELS / pixels));
@@ -22,15 +37,15 @@ export function Gutter({ plan, top, bottom, height, current, onToggle }: GutterP
   const labels: number[] = [];
   for (let line = Math.ceil(first / every) * every; line < end; line += every) labels.push(line);
   return (
-    <div class="gutter" ref={placed({ height })}>
+    <div><Head {...props} /><div class="gutter" ref={placed({ height })}>
       {labels.filter((line) => !isBlock(plan, line)).map((line) => (
-        <span key={line} class={line === current ? "label current" : "label"} title={plan.lines[line]!.title}
+        <span key={line} class={line === current ? "map-label current" : "map-label"} title={plan.lines[line]!.title}
           ref={placed({ top: middle(line) })}>{plan.lines[line]!.label}</span>
       ))}
       {blocksShown(plan, first, end, pixels).map(({ block, line }) => (
         <button key={blockKey(block)} type="button" class="block" aria-expanded={!block.collapsed} title={block.path}
-          aria-label={block.path} ref={placed({ top: middle(line) })} onClick={() => onToggle(block)}>
-          <i aria-hidden="true" class="chevron" />{block.path}
+          aria-label={block.path} ref={placed({ top: middle(line) })} onClick={() => onToggle([block])}>
+          <i aria-hidden="true" class="map-chevron" />{block.path}
         </button>
       ))}
       {plan.blocks.filter((block) => !block.collapsed).map((block) => {
@@ -41,7 +56,7 @@ export function Gutter({ plan, top, bottom, height, current, onToggle }: GutterP
             ref={placed({ top: Math.max(start, 0) + 2, height: Math.max(Math.min(end, height) - Math.max(start, 0) - 4, 1) })} />
         );
       })}
-    </div>
+    </div></div>
   );
 }
 
@@ -52,7 +67,8 @@ function blocksShown(plan: Plan, first: number, end: number, pixels: number): { 
   let free = -Infinity; // pixels, from where there is room again
   for (let line = first; line < end; line++) {
     const block = plan.lines[line]!.block;
-    if (!block || plan.lines[line]!.from !== block.from || line * pixels < free) continue;
+    const begins = block && (plan.lines[line]!.from === block.from || line === first); // or before what is seen
+    if (!begins || line * pixels < free) continue;
     shown.push({ block, line });
     free = line * pixels + LABEL_PIXELS;
   }

@@ -7,7 +7,7 @@ import type { Resource } from "../resource";
 import type { Source, Span } from "../source/source";
 import { cropTile, type Tile } from "../source/tile";
 import type { Finding } from "../source/types";
-import type { View } from "../state";
+import type { Change, View } from "../state";
 import { useTheme } from "../theme";
 import { HeatMap } from "./HeatMap";
 import type { Mark } from "./Overlay";
@@ -37,7 +37,7 @@ interface ToolsProps {
   fitted: boolean;
   onFit(): void;
   onCsv(): void;
-  change(part: Partial<View>): void;
+  change: Change;
 }
 
 export function Tools({ shown, view, whole, quantity, fitted, onFit, onCsv, change }: ToolsProps) {
@@ -64,8 +64,7 @@ export function Tools({ shown, view, whole, quantity, fitted, onFit, onCsv, chan
         </select>
       </label>
       <button type="button" class="tool" aria-pressed={fitted} title="Spread the colours over what is seen now" onClick={onFit}>Fit colours</button>
-      <span class="tools-gap" />
-      <div class="segments">
+      <div class="tools-end"><div class="segments">
         <button type="button" aria-label="Zoom out" title="Zoom out (−)" disabled={!view.span} onClick={() => zoom(2)}>−</button>
         <button type="button" aria-label="Zoom in" title="Zoom in (+)" onClick={() => zoom(0.5)}>+</button>
         <button type="button" title="Show the whole run (0)" aria-disabled={!view.span} onClick={() => change({ span: null })}>Whole run</button>
@@ -73,7 +72,7 @@ export function Tools({ shown, view, whole, quantity, fitted, onFit, onCsv, chan
       <div class="segments">
         <button type="button" aria-pressed={view.table} onClick={() => change({ table: !view.table })}>Table</button>
         <button type="button" title="Download what is seen as comma-separated values" onClick={onCsv}>CSV</button>
-      </div>
+      </div></div>
     </div>
   );
 }
@@ -110,7 +109,7 @@ interface MapSectionProps {
   gutter: number;
   brushed: Finding | null;
   onFinding(finding: Finding | null): void;
-  change(part: Partial<View>): void;
+  change: Change;
 }
 
 export function MapSection(props: MapSectionProps) {

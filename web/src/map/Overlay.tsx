@@ -22,7 +22,7 @@ interface OverlayProps {
   brushed: Finding | null; // all but this is dimmed
   step: number | null;
   line: number;
-  hover: { column: Span; line: number } | null;
+  hovered: Span | null; // steps
   frame: { x0: number; x1: number; y0: number; y1: number } | null; // pixels
 }
 
@@ -51,7 +51,7 @@ function stripesOf(finding: Finding, plan: Plan, window: Window, height: number)
 }
 
 export function Overlay(props: OverlayProps) {
-  const { plan, window, width, height, marks, brushed, step, line, hover, frame } = props;
+  const { plan, window, width, height, marks, brushed, step, line, hovered, frame } = props;
   const x = (at: number): number => Math.min(Math.max(xOf(window, width, at), 0), width);
   const inside = (at: number): boolean => at >= window.first && at < window.end;
   const yOf = (at: number): number => (at - window.top) / (window.bottom - window.top) * height;
@@ -67,7 +67,7 @@ export function Overlay(props: OverlayProps) {
           })}
         </g>
       ))}
-      {hover && <rect class="hover" x={x(hover.column.first)} width={Math.max(x(hover.column.last + 1) - x(hover.column.first), 1)} y={0} height={height} />}
+      {hovered && <rect class="hover" x={x(hovered.first)} width={Math.max(x(hovered.last + 1) - x(hovered.first), 1)} y={0} height={height} />}
       {step !== null && inside(step) && <g class="chosen-step"><path class="halo" d={`M${x(step + 0.5)} 0V${height}`} /><path d={`M${x(step + 0.5)} 0V${height}`} /></g>}
       {line >= 0 && yOf(line + 1) > 0 && yOf(line) < height && (
         <g class="chosen-line"><rect class="halo" x={1} width={width - 2} y={yOf(line)} height={Math.max(yOf(line + 1) - yOf(line), 3)} />
@@ -90,7 +90,7 @@ const MARK_PIXELS = 24;
 
 // Numbers stand above their onset, pushed aside where they would cover each other.
 function markPlaces(marks: Mark[], window: Window, width: number): { mark: Mark; at: number; x: number }[] {
-  const seen = marks.filter(({ finding }) => finding.since_latest >= window.first && finding.since_earliest < window.end)
+  const seen = marks.filter(({ finding }) => finding.since_earliest < window.end && (finding.open || finding.last_step >= window.first))
     .map((mark) => ({ mark, at: Math.min(Math.max(xOf(window, width, mark.finding.since_step), 0), width), x: 0 }))
     .sort((a, b) => a.at - b.at);
   let free = -MARK_PIXELS;
@@ -120,7 +120,7 @@ export function Marks(props: {
         return (
           <span key={key}>
             {high - low > 3 && <i aria-hidden="true" class={`onset ${finding.severity}`} ref={placed({ left: low, width: high - low })} />}
-            <button type="button" class={`map-mark ${finding.severity}`} aria-pressed={brushed === finding} ref={placed({ left: x })}
+            <button type="button" class={`map-mark ${finding.severity}${finding.since_latest < window.first ? " earlier" : ""}`} aria-pressed={brushed === finding} ref={placed({ left: x })}
               title={`${finding.title} (since step ${integer(finding.since_step)})`}
               aria-label={`Finding ${number} on the map: ${finding.title}, since step ${integer(finding.since_step)}`}
               onClick={() => onFinding(mark)}>{number}</button>

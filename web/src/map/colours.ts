@@ -3,6 +3,7 @@
 // told by colour alone.
 import { CODE_ABSENT, CODE_INF, CODE_LAST, CODE_NAN, CODE_ZERO } from "../source/tile";
 import { placeOf, type Scale } from "./scale";
+import { RANK_INF, codeOfRank, middleOf } from "./codes";
 import type { Quantity } from "./quantities";
 import type { ThemeColours } from "../theme";
 
@@ -31,13 +32,7 @@ export function packColour(hex: string): number {
 
 function mix(ramp: string[], place: number): number {
   const at = Math.min(Math.max(place, 0), 1) * (ramp.length - 1), from = Math.min(Math.floor(at), ramp.length - 2);
-  const low = packColour(ramp[from]!), high = packColour(ramp[from + 1]!), share = at - from;
-  let word = 0xff000000;
-  for (const shift of [0, 8, 16]) {
-    const a = (low >> shift) & 0xff, b = (high >> shift) & 0xff;
-    word |= Math.round(a + (b - a) * share) << shift;
-  }
-  return word >>> 0;
+  return blend(packColour(ramp[from]!), packColour(ramp[from + 1]!), at - from);
 }
 
 function rampOf(quantity: Quantity, scheme: Scheme, dark: boolean): string[] {
@@ -47,18 +42,51 @@ function rampOf(quantity: Quantity, scheme: Scheme, dark: boolean): string[] {
 }
 
 const PLACES = 1024;
+const FADED = 0.3; // share of paper
+const ZERO_COLOUR = "0b0b10";
+
+/** A pattern that lies over a faded colour; 0 lets it through. */
+export const CODE_HELD = 65532;
 
 /** Of every code; what is no number has patterns instead (Patterns). */
-export function colourTable(quantity: Quantity, scale: Scale, scheme: Scheme, dark: boolean): Uint32Array {
+function coloursOfCodes(quantity: Quantity, scale: Scale, scheme: Scheme, dark: boolean): Uint32Array {
   const ramp = rampOf(quantity, scheme, dark);
   const shades = Uint32Array.from({ length: PLACES + 1 }, (_, place) => mix(ramp, place / PLACES));
-  const table = new Uint32Array(65536);
-  for (let code = 0; code <= CODE_LAST; code++)
-    table[code] = shades[Math.round(placeOf(scale, quantity, code) * PLACES)]!;
-  if (quantity.kind === "alarm") // 1 is far from nothing
-    for (let code = 1; code <= CODE_LAST; code++)
-      table[code] = shades[Math.round((0.2 + 0.8 * placeOf(scale, quantity, code)) * PLACES)]!;
-  return table;
+  const colours = new Uint32Array(CODE_LAST + 1);
+  for (let code = 0; code <= CODE_LAST; code++) {
+    const place = placeOf(scale, quantity, code);
+    const alarm = quantity.kind === "alarm" && code > CODE_ZERO; // 1 is far from nothing
+    colours[code] = shades[Math.round((alarm ? 0.2 + 0.8 * place : place) * PLACES)]!;
+  }
+  return colours;
+}
+
+export interface Tables {
+  codes: Uint32Array; // by code
+  ranks: Uint32Array; // by rank; 0: a pattern
+  faded: Uint32Array; // by rank: paler, for what is only thought to be so; 0: nothing
+}
+
+export function tablesOf(quantity: Quantity, scale: Scale, scheme: Scheme, theme: ThemeColours): Tables {
+  const codes = coloursOfCodes(quantity, scale, scheme, theme.dark), paper = packColour(theme.paper);
+  const ranks = new Uint32Array(65536), faded = new Uint32Array(65536), middle = middleOf(quantity);
+  for (let rank = 1; rank < RANK_INF; rank++) {
+    const code = codeOfRank(rank, middle);
+    if (code > CODE_LAST) continue;
+    const pattern = isPattern(quantity, code);
+    ranks[rank] = pattern ? 0 : codes[code]!;
+    faded[rank] = blend(pattern ? packColour(ZERO_COLOUR) : codes[code]!, paper, FADED);
+  }
+  return { codes, ranks, faded };
+}
+
+function blend(word: number, other: number, share: number): number {
+  let mixed = 0xff000000;
+  for (const shift of [0, 8, 16]) {
+    const a = (word >> shift) & 0xff, b = (other >> shift) & 0xff;
+    mixed |= Math.round(a + (b - a) * share) << shift;
+  }
+  return mixed >>> 0;
 }
 
 export interface Patterns {
@@ -73,14 +101,15 @@ export const isPattern = (quantity: Quantity, code: number): boolean =>
 export function patternsOf(quantity: Quantity, theme: ThemeColours, ratio: number): Patterns {
   const unit = Math.max(1, Math.round(ratio)), size = 12 * unit;
   const paper = packColour(theme.paper), ink = packColour(theme.ink), alarm = packColour(theme.error);
-  const dot = mix([theme.paper.slice(1), theme.muted.slice(1)], 0.35);
-  const black = packColour("0b0b10"), grey = packColour("4a4a55");
+  const dot = blend(paper, packColour(theme.muted), 0.5);
+  const black = packColour(ZERO_COLOUR), grey = packColour("4a4a55");
   const draw = (pixel: (x: number, y: number) => number): Uint32Array => Uint32Array.from({ length: size * size },
     (_, at) => pixel(Math.floor((at % size) / unit), Math.floor(at / size / unit)));
   const of = new Map<number, Uint32Array>([
     [CODE_NAN, draw((x, y) => ((x + y) % 4 < 2 ? alarm : paper))],
     [CODE_INF, draw((x, y) => ((x + y) % 4 === 0 || (x - y + 12) % 4 === 0 ? ink : paper))],
     [CODE_ABSENT, draw((x, y) => (x % 6 === 2 && y % 6 === 2 ? dot : paper))],
+    [CODE_HELD, draw((x, y) => (x % 6 === 2 && y % 6 === 2 ? paper : 0))],
   ]);
   if (isPattern(quantity, CODE_ZERO)) of.set(CODE_ZERO, draw((_x, y) => (y % 4 === 0 ? grey : black)));
   return { size, of };

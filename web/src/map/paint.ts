@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// From codes to pixels. Where several columns or rows fall on one pixel, the worst of them is shown:
-// what is no number first, then the largest (or what is farthest from the middle).
-import { CODE_ABSENT, CODE_INF, CODE_LAST, CODE_NAN, CODE_ZERO, type Tile } from "../source/tile";
-import type { Patterns } from "./colours";
+// From ranks (codes.ts) to pixels. Where several columns or rows fall on one pixel, the worst of them
+// is shown: what is no number first, then the largest (or what is farthest from the middle).
+import { CODE_ABSENT, type Tile } from "../source/tile";
+import { RANK_ABSENT, RANK_INF, codeOfRank } from "./codes";
+import { CODE_HELD, type Patterns, type Tables } from "./colours";
 import type { Line } from "./rows";
 
 export interface Layer {
   tile: Tile;
-  codes: Uint16Array;
+  ranks: Uint16Array;
 }
 
 export interface Window {
@@ -20,7 +21,9 @@ export interface Window {
 export interface Picture {
   width: number; // device pixels
   height: number;
-  codes: Uint16Array; // [height][width]
+  ranks: Uint16Array; // [height][width]
+  before: Uint16Array; // [height]: the last that was measured left of the picture
+  after: Uint16Array; // and the first right of it
 }
 
 interface Stretch {
@@ -80,96 +83,117 @@ function columnsUntil(tile: Tile, low: number, step: number): number {
   return high;
 }
 
-/** middle: of codesOf's middleOf. */
-export function picture(layers: Layer[], lines: Line[], window: Window, width: number, height: number,
-  middle: number): Picture {
-  const codes = new Uint16Array(width * height).fill(CODE_ABSENT);
+export function picture(layers: Layer[], lines: Line[], window: Window, width: number, height: number): Picture {
+  const ranks = new Uint16Array(width * height); // RANK_ABSENT
   const stretches = stretchesOf(layers, window, width);
   const linesPerPixel = (window.bottom - window.top) / height;
-  let before = -1, beforeEnd = -1, special = false;
+  const before = new Uint16Array(height), after = new Uint16Array(height);
+  let lastFrom = -1, lastTo = -1, special = false;
   for (let y = 0; y < height; y++) {
     const top = window.top + y * linesPerPixel;
     const from = Math.floor(linesPerPixel < 1 ? top + linesPerPixel / 2 : top + 1e-9);
     const to = linesPerPixel < 1 ? from + 1 : Math.max(from + 1, Math.floor(top + linesPerPixel + 1e-9));
-    if (from === before && to === beforeEnd) {
-      codes.copyWithin(y * width, (y - 1) * width, y * width);
+    if (from === lastFrom && to === lastTo) {
+      ranks.copyWithin(y * width, (y - 1) * width, y * width);
+      before[y] = before[y - 1]!;
+      after[y] = after[y - 1]!;
       continue;
     }
-    before = from;
-    beforeEnd = to;
+    lastFrom = from;
+    lastTo = to;
     const first = lines[from], last = lines[Math.min(to, lines.length) - 1];
     if (!first || !last) continue;
     for (const stretch of stretches)
-      special = joinRows(stretch, first.from, last.to, codes, y * width, middle) || special;
+      special = joinRows(stretch, first.from, last.to, ranks, y * width) || special;
+    const whole = layers.at(-1);
+    if (whole && width > 0) {
+      if (ranks[y * width] === RANK_ABSENT) before[y] = beyond(whole, first.from, last.to, window.first, -1);
+      if (ranks[(y + 1) * width - 1] === RANK_ABSENT) after[y] = beyond(whole, first.from, last.to, window.end, 1);
+    }
   }
-  if (special) widen({ width, height, codes });
-  return { width, height, codes };
+  const image = { width, height, ranks, before, after };
+  if (special) widen(image);
+  return image;
+}
+
+// What was measured nearest to a step, looking one way from it.
+function beyond({ tile, ranks }: Layer, rowFrom: number, rowTo: number, step: number, way: -1 | 1): number {
+  if (tile.columns === 0) return RANK_ABSENT;
+  const end = Math.min(rowTo, tile.rows), at = advance(tile, 0, step);
+  for (let column = tile.starts[at]! < step && way === 1 ? at + 1 : at; column >= 0 && column < tile.columns; column += way) {
+    let worst = RANK_ABSENT;
+    for (let row = rowFrom; row < end; row++) worst = Math.max(worst, ranks[row * tile.columns + column]!);
+    if (worst !== RANK_ABSENT) return worst;
+  }
+  return RANK_ABSENT;
 }
 
 // True: there was something that is no number.
-function joinRows(stretch: Stretch, rowFrom: number, rowTo: number, codes: Uint16Array, at: number,
-  middle: number): boolean {
-  const { tile } = stretch.layer, cells = stretch.layer.codes;
+function joinRows(stretch: Stretch, rowFrom: number, rowTo: number, ranks: Uint16Array, at: number): boolean {
+  const { from, to, low, high, layer: { tile, ranks: cells } } = stretch;
   const end = Math.min(rowTo, tile.rows);
-  let special = false;
+  let worstOfAll = 0;
   for (let row = rowFrom; row < end; row++) {
     const start = row * tile.columns;
-    for (let x = stretch.from; x < stretch.to; x++) {
-      let worst = codes[at + x]!;
-      const to = start + stretch.high[x - stretch.from]!;
-      for (let cell = start + stretch.low[x - stretch.from]!; cell < to; cell++) {
-        const code = cells[cell]!;
-        if (code !== worst && isWorse(code, worst, middle)) worst = code;
+    for (let x = from; x < to; x++) {
+      let worst = ranks[at + x]!;
+      const behind = start + high[x - from]!;
+      for (let cell = start + low[x - from]!; cell < behind; cell++) {
+        const rank = cells[cell]!;
+        if (rank > worst) worst = rank;
       }
-      codes[at + x] = worst;
-      if (worst >= CODE_INF) special = true;
+      ranks[at + x] = worst;
+      if (worst > worstOfAll) worstOfAll = worst;
     }
   }
-  return special;
-}
-
-function isWorse(code: number, than: number, middle: number): boolean {
-  if (code === CODE_ABSENT) return false;
-  if (than === CODE_ABSENT || code >= CODE_INF) return code >= than || than === CODE_ABSENT;
-  if (than >= CODE_INF) return false;
-  return middle === 0 ? code > than : Math.abs(code - middle) > Math.abs(than - middle);
+  return worstOfAll >= RANK_INF;
 }
 
 // A single bad step among a million is a pixel at most: make it one that is seen.
 function widen(image: Picture): void {
-  const { width, height, codes } = image;
+  const { width, height, ranks } = image;
   const reach = SPECIAL_PIXELS >> 1;
-  const rows = codes.slice();
+  const old = ranks.slice();
   for (let y = 0; y < height; y++)
     for (let x = 0; x < width; x++) {
-      const code = rows[y * width + x]!;
-      if (code < CODE_INF) continue;
-      if (surrounded(rows, width, x, y, height)) continue;
+      const rank = old[y * width + x]!;
+      if (rank < RANK_INF || surrounded(old, width, x, y, height)) continue;
       for (let v = Math.max(y - reach, 0); v <= Math.min(y + reach, height - 1); v++)
         for (let u = Math.max(x - reach, 0); u <= Math.min(x + reach, width - 1); u++)
-          if (codes[v * width + u]! < code || codes[v * width + u] === CODE_ABSENT) codes[v * width + u] = code;
+          if (ranks[v * width + u]! < rank) ranks[v * width + u] = rank;
     }
 }
 
 // Wide and high enough already: large parts of a run that diverged, which need no help.
-function surrounded(codes: Uint16Array, width: number, x: number, y: number, height: number): boolean {
-  const is = (u: number, v: number): boolean => codes[v * width + u]! >= CODE_INF;
+function surrounded(ranks: Uint16Array, width: number, x: number, y: number, height: number): boolean {
+  const is = (u: number, v: number): boolean => ranks[v * width + u]! >= RANK_INF;
   const wide = (x > 0 && is(x - 1, y)) || (x + 1 < width && is(x + 1, y));
   const high = (y > 0 && is(x, y - 1)) || (y + 1 < height && is(x, y + 1));
   return wide && high;
 }
 
-export function toPixels(image: Picture, table: Uint32Array, patterns: Patterns, pixels: Uint32Array): void {
-  const { width, height, codes } = image, { size } = patterns;
-  const pattern = (code: number): Uint32Array | undefined => patterns.of.get(code);
-  const nan = pattern(CODE_NAN)!, inf = pattern(CODE_INF)!, absent = pattern(CODE_ABSENT)!, zero = pattern(CODE_ZERO);
-  for (let y = 0, at = 0; y < height; y++) {
-    const band = (y % size) * size;
-    for (let x = 0; x < width; x++, at++) {
-      const code = codes[at]!;
-      if (code > CODE_ZERO && code <= CODE_LAST) pixels[at] = table[code]!;
-      else if (code === CODE_ZERO) pixels[at] = zero ? zero[band + x % size]! : table[0]!;
-      else pixels[at] = (code === CODE_NAN ? nan : code === CODE_INF ? inf : absent)[band + x % size]!;
+/** Steps between two that were measured show the earlier one, faded: full statistics are seldom. */
+export function toPixels(image: Picture, middle: number, tables: Tables, patterns: Patterns, pixels: Uint32Array): void {
+  const { width, height, ranks } = image;
+  const { size } = patterns;
+  for (let y = 0; y < height; y++) {
+    const row = y * width, band = (y % size) * size;
+    for (let x = 0; x < width;) {
+      const rank = ranks[row + x]!, colour = tables.ranks[rank]!;
+      if (rank !== RANK_ABSENT) {
+        pixels[row + x] = colour || patterns.of.get(codeOfRank(rank, middle))![band + x % size]!;
+        x++;
+        continue;
+      }
+      let end = x + 1;
+      while (end < width && ranks[row + end] === RANK_ABSENT) end++;
+      const known = end < width || image.after[y] !== RANK_ABSENT;
+      const held = known ? tables.faded[x > 0 ? ranks[row + x - 1]! : image.before[y]!]! : 0;
+      const dots = patterns.of.get(held ? CODE_HELD : CODE_ABSENT)!;
+      for (; x < end; x++) {
+        const dot = dots[band + x % size]!;
+        pixels[row + x] = held && dot === 0 ? held : dot;
+      }
     }
   }
 }

@@ -41,7 +41,7 @@ function kindOf(name: string): Kind {
 
 export function quantityOf(series: Series): Quantity {
   const known = Object.hasOwn(KNOWN, series.name) ? KNOWN[series.name] : undefined;
-  const words = series.name.replaceAll("_", " ");
+  const words = series.name.replaceAll("_", " ").replace(/ units$/, " units, counted");
   return {
     name: series.name,
     label: known?.label ?? words.charAt(0).toUpperCase() + words.slice(1),

@@ -2,7 +2,7 @@
 // What stands in a cell, in words.
 import { HAS_INF, HAS_NAN, columnOf, flagsAt, valueAt, type Plane, type Tile } from "../source/tile";
 import type { Layer } from "../source/types";
-import { number, steps } from "../words";
+import { integer, number, steps } from "../words";
 import { middleOf, planeShown, type Show } from "./codes";
 import type { Quantity } from "./quantities";
 import type { Line } from "./rows";
@@ -10,8 +10,10 @@ import type { Line } from "./rows";
 export interface Reading {
   row: number; // the worst one, where a line stands for several
   step: number; // the first of the column
+  lastStep: number;
   plane: Plane;
   value: string; // for programs: "" not measured
+  flags: string; // "nan", "inf", "nan inf" or ""
   place: string; // in words
   text: string;
 }
@@ -38,18 +40,36 @@ function worstRow(tile: Tile, quantity: Quantity, show: Show, line: Line, column
   return worst;
 }
 
-export function readingAt(tile: Tile, layers: Layer[], quantity: Quantity, show: Show, line: Line,
-  step: number): Reading | null {
+function placeWords(layers: Layer[], line: Line, row: number, first: number, last: number): string {
+  const layer = layers[row - 1];
+  const name = layer ? `layer ${row}${layer.name ? ` ${layer.name}` : ""}` : "input";
+  return `${line.to - line.from > 1 ? `${line.label}, worst is ${name}` : name}, ${steps(first, last)}`;
+}
+
+export function readingAt(tile: Tile, layers: Layer[], quantity: Quantity, show: Show, line: Line, step: number): Reading {
   const column = columnOf(tile, step);
-  if (column < 0) return null;
+  if (column < 0) { // the tile ends with what was measured
+    const behind = tile.columns > 0 && step >= tile.starts[tile.columns]!;
+    const text = `not measured${behind ? earlierWords(tile, quantity, show, line.from, tile.columns) : ""}`;
+    return { row: line.from, step, lastStep: step, plane: "mean", value: "", flags: "", text, place: placeWords(layers, line, line.from, step, step) };
+  }
   const row = worstRow(tile, quantity, show, line, column);
   const plane = planeShown(tile, quantity, show, row, column);
   const first = tile.starts[column]!, last = Math.max(tile.starts[column + 1]! - 1, first);
-  const layer = layers[row - 1];
-  const name = layer ? `layer ${row}${layer.name ? ` ${layer.name}` : ""}` : "input";
-  const joined = line.to - line.from > 1 ? `${line.label}, worst is ${name}` : name;
-  const { value, text } = valueWords(tile, plane, row, column);
-  return { row, step: first, plane, value, text, place: `${joined}, ${steps(first, last)}` };
+  const { value, text } = valueWords(tile, plane, row, column), flags = flagsAt(tile, row, column);
+  return {
+    row, step: first, lastStep: last, plane, value, place: placeWords(layers, line, row, first, last),
+    flags: [flags & HAS_NAN ? "nan" : "", flags & HAS_INF ? "inf" : ""].filter(Boolean).join(" "),
+    text: value === "" ? text + earlierWords(tile, quantity, show, row, column) : text,
+  };
+}
+
+function earlierWords(tile: Tile, quantity: Quantity, show: Show, row: number, column: number): string {
+  for (let before = column - 1; before >= 0; before--) {
+    const { value, text } = valueWords(tile, planeShown(tile, quantity, show, row, before), row, before);
+    if (value !== "") return `; ${text} at step ${integer(tile.starts[before]!)}`;
+  }
+  return "";
 }
 
 function valueWords(tile: Tile, plane: Plane, row: number, column: number): { value: string; text: string } {

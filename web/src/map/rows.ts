@@ -21,6 +21,7 @@ export interface Block {
 export interface Plan {
   lines: Line[];
   blocks: Block[];
+  lineOf: Int32Array; // by row; -1: not shown
 }
 
 const MANY_LINES = 64;
@@ -74,11 +75,12 @@ export function planRows(layers: Layer[], toggled: ReadonlySet<string>, input: b
     const label = block ? name.slice(block.path.length + 1) : name;
     lines.push({ label: label || name, title: name, from: row, to: row + 1, block });
   }
-  return { lines, blocks };
+  const lineOf = new Int32Array(layers.length + 1).fill(-1);
+  lines.forEach((line, at) => lineOf.fill(at, line.from, line.to));
+  return { lines, blocks, lineOf };
 }
 
 export const blockKey = (block: Block): string => `${block.from} ${block.path}`;
 
 /** The line that shows a row, or -1. */
-export const lineOfRow = (plan: Plan, row: number): number =>
-  plan.lines.findIndex((line) => row >= line.from && row < line.to);
+export const lineOfRow = (plan: Plan, row: number): number => plan.lineOf[row] ?? -1;

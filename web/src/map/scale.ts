@@ -2,7 +2,7 @@
 // From a number to a place between the two ends of the colours. The ends come from the whole run, so
 // that colours mean the same at every zoom, and leave out the most extreme hundredth.
 import { CODE_LAST, CODE_ZERO, codeLog2, codeOfLog2, codeValue, valueAt, type Tile } from "../source/tile";
-import { SIGNED_MIDDLE, codesOf, type Show } from "./codes";
+import { SIGNED_MIDDLE, codeOfRank, middleOf, ranksOf, type Show } from "./codes";
 import type { Quantity } from "./quantities";
 import { number, power } from "../words";
 
@@ -44,14 +44,16 @@ export function scaleOf(tiles: Tile[], quantity: Quantity, show: Show, signedSiz
 }
 
 function percentiles(tiles: Tile[], quantity: Quantity, show: Show): Scale {
-  const counts = new Uint32Array(CODE_LAST + 1);
+  const ranks = new Uint32Array(65536), counts = new Uint32Array(CODE_LAST + 1), middle = middleOf(quantity);
   let total = 0;
   for (const tile of tiles)
-    for (const code of codesOf(tile, quantity, show, 1))
-      if (code !== CODE_ZERO && code <= CODE_LAST) {
-        counts[code]!++;
-        total++;
-      }
+    for (const rank of ranksOf(tile, quantity, show, 1)) ranks[rank]!++;
+  for (let rank = 0; rank < ranks.length; rank++) {
+    const code = codeOfRank(rank, middle);
+    if (ranks[rank] === 0 || code === CODE_ZERO || code > CODE_LAST) continue;
+    counts[code]! += ranks[rank]!;
+    total += ranks[rank]!;
+  }
   if (total === 0) return { low: -LOG2_10, high: 0 };
   const rank = Math.floor(total * OUTSIDE);
   let low = 1, high = CODE_LAST;

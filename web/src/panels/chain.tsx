@@ -58,11 +58,13 @@ function Guide({ base, label, frame }: { base: number; label: string; frame: Fra
   if (depth <= 0) return null;
   const x = (n: number): number => frame.x(frame.count - 1 - n);
   const y = (n: number): number => frame.y(n * slope);
-  const near = 0.8 * depth; // where the label stands, on the side that the product seldom takes
+  const leaves = depth < frame.count - 1; // the picture, below or above: its label stands there
+  const labelX = leaves ? x(depth) - 7 : x(0.55 * depth) + 7;
+  const labelY = leaves ? y(depth) + (slope < 0 ? -4 : 12) : y(0.55 * depth) + (slope < 0 ? 14 : -6);
   return (
     <g class="chain-guide">
       <line x1={x(0)} y1={y(0)} x2={x(depth)} y2={y(depth)} />
-      <text x={x(near) + 7} y={y(near) + (slope < 0 ? 14 : -6)}>{label}</text>
+      <text x={labelX} y={labelY} text-anchor={leaves ? "end" : "start"}>{label}</text>
     </g>
   );
 }
@@ -74,18 +76,29 @@ const FORMATS = [
   { size: 2 ** 128, label: "largest float32" },
 ];
 
+/** Whether the product is farther from a level at the right than at the left: there is room for words. */
+function roomAtRight(points: ChainPoint[], level: number): boolean {
+  const distance = (share: number): number => {
+    const product = points[Math.round(share * (points.length - 1))]?.product ?? 1;
+    return Math.abs(Math.log10(product) - level);
+  };
+  return distance(0.8) >= distance(0.2);
+}
+
 /** Sizes that a format cannot hold, as products: the axis tells shares of the error at the loss. */
-function Formats({ frame, atLoss }: { frame: Frame; atLoss: number }) {
+function Formats({ points, frame }: { points: ChainPoint[]; frame: Frame }) {
+  const atLoss = points[points.length - 1]?.error ?? NaN;
   return (
     <g class="chain-format">
       {FORMATS.map(({ size, label }) => {
         const level = Math.log10(size / atLoss);
         if (!(level > frame.low && level < frame.high)) return null;
-        const y = frame.y(level);
+        const y = frame.y(level), right = roomAtRight(points, level);
+        const from = MARGIN.left, to = frame.width - MARGIN.right;
         return (
           <g key={label}>
-            <line x1={MARGIN.left} x2={frame.width - MARGIN.right} y1={y} y2={y} />
-            <text x={frame.width - MARGIN.right - 4} y={y + (size > 1 ? -4 : 13)} text-anchor="end">{label}</text>
+            <line x1={from} x2={to} y1={y} y2={y} />
+            <text x={right ? to - 4 : from + 4} y={y + (size > 1 ? -5 : 14)} text-anchor={right ? "end" : "start"}>{label}</text>
           </g>
         );
       })}
@@ -155,35 +168,37 @@ function Layers({ points, frame }: { points: ChainPoint[]; frame: Frame }) {
   );
 }
 
-function Chosen({ point, i, frame }: { point: ChainPoint; i: number; frame: Frame }) {
+const WORD = 70; // px, of a number
+
+function Chosen({ points, i, frame }: { points: ChainPoint[]; i: number; frame: Frame }) {
+  const point = points[i]!;
   const place = placeOf(point, i, frame);
   const x = frame.x(i);
-  const right = x < frame.width - MARGIN.right - 90;
+  const rises = (points[i + 1]?.product ?? 0) > (point.product ?? 0); // towards the loss: the line is at the right
+  const left = x > frame.width - MARGIN.right - WORD || (rises && x > MARGIN.left + WORD);
+  const below = rises && !left;
   return (
     <g class="chain-chosen">
       <line x1={x} x2={x} y1={MARGIN.top} y2={HEIGHT - MARGIN.bottom} />
       {place && <circle cx={place.x} cy={place.y} r="5" />}
       {place && (
-        <text x={x + (right ? 9 : -9)} y={Math.max(place.y - 9, MARGIN.top + 10)} text-anchor={right ? "start" : "end"}>
-          {number(point.product ?? NaN, 2)}
-        </text>
+        <text x={x + (left ? -9 : 9)} y={below ? place.y + 18 : Math.max(place.y - 9, MARGIN.top + 10)}
+          text-anchor={left ? "end" : "start"}>{number(point.product ?? NaN, 2)}</text>
       )}
     </g>
   );
 }
 
 function Picture({ points, frame, chosen }: { points: ChainPoint[]; frame: Frame; chosen: number }) {
-  const point = points[chosen];
-  const atLoss = points[points.length - 1]?.error ?? NaN;
   return (
     <svg class="chain-picture" width={frame.width} height={HEIGHT} viewBox={`0 0 ${frame.width} ${HEIGHT}`}>
       <Levels frame={frame} />
       <Guide base={0.1} label="0.1ⁿ" frame={frame} />
       <Guide base={2} label="2ⁿ" frame={frame} />
-      <Formats frame={frame} atLoss={atLoss} />
+      <Formats points={points} frame={frame} />
       <path class="chain-line" d={linePath(points, frame)} />
       <Dots points={points} frame={frame} />
-      {point && <Chosen point={point} i={chosen} frame={frame} />}
+      {points[chosen] && <Chosen points={points} i={chosen} frame={frame} />}
       <Layers points={points} frame={frame} />
     </svg>
   );

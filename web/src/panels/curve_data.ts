@@ -44,6 +44,41 @@ export function lineOf(tile: Tile, xs: number[], positive: boolean): Line {
   return line;
 }
 
+/** Each value's mean with its neighbours, `reach` to each side; not across breaks. */
+export function smoothed(values: Value[], reach: number): Value[] {
+  const mean: Value[] = [...values];
+  let from = 0;
+  for (let to = 0; to <= values.length; to++) {
+    if (to < values.length && values[to] !== null) continue;
+    smoothStretch(values, mean, from, to, reach);
+    from = to + 1;
+  }
+  return mean;
+}
+
+function smoothStretch(values: Value[], mean: Value[], from: number, to: number, reach: number): void {
+  const at: number[] = []; // where there are values
+  for (let i = from; i < to; i++) if (values[i] !== undefined) at.push(i);
+  at.forEach((i, k) => {
+    const near = at.slice(Math.max(0, k - reach), k + reach + 1);
+    mean[i] = near.reduce((sum, j) => sum + values[j]!, 0) / near.length;
+  });
+}
+
+/** Values between breaks, which no line would show. */
+export function aloneIn(values: Value[]): number[] {
+  const alone: number[] = [];
+  let before: Value = null; // what was last met, but for gaps that the line bridges
+  let candidate = -1;
+  values.forEach((value, i) => {
+    if (value === undefined) return;
+    if (value === null && candidate >= 0) alone.push(candidate);
+    candidate = value !== null && before === null ? i : -1;
+    before = value;
+  });
+  return candidate >= 0 ? [...alone, candidate] : alone;
+}
+
 export function badOf(tile: Tile): Bad[] {
   const found: Bad[] = [];
   for (let c = 0; c < tile.columns; c++) {
@@ -82,10 +117,10 @@ export function rangeOf(extent: Extent | null, logarithmic: boolean): [number, n
   if (!extent) return logarithmic ? [0.1, 10] : [0, 1];
   const { low, high } = extent;
   if (logarithmic) {
-    const air = Math.max((high / low) ** 0.06, 1.02);
+    const air = low < high ? (high / low) ** 0.06 : 2;
     return [low / air, Math.min(high * air, Number.MAX_VALUE)];
   }
-  const air = Math.max(0.06 * (high - low), 0.01 * Math.abs(high), 1e-300);
+  const air = low < high ? 0.06 * (high - low) : Math.max(0.2 * Math.abs(high), 1e-300);
   return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
 }
 

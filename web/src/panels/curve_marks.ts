@@ -154,14 +154,13 @@ export function drawLevel(plot: uPlot, level: Level, theme: ThemeColours): void 
   context.stroke();
   context.setLineDash([]);
   context.font = `${11 * ratio}px ${theme.sans}`;
-  context.fillStyle = theme.ink;
   context.textAlign = "right";
   const below = y < top + 16 * ratio;
   context.textBaseline = below ? "top" : "bottom";
-  const x = left + width - 4 * ratio, base = y + (below ? 3 : -2) * ratio;
-  context.lineWidth = 4 * ratio; // a rim, so that it is read over lines
-  context.lineJoin = "round";
-  context.strokeStyle = theme.paper;
-  context.strokeText(level.label, x, base);
-  context.fillText(level.label, x, base);
+  const x = left + width - 4 * ratio, tall = 14 * ratio;
+  const room = context.measureText(level.label).width + 6 * ratio;
+  context.fillStyle = theme.paper; // it is to be read over lines
+  context.fillRect(x - room + 3 * ratio, below ? y + 2 * ratio : y - tall - 1 * ratio, room, tall);
+  context.fillStyle = theme.ink;
+  context.fillText(level.label, x, y + (below ? 3 : -2) * ratio);
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loss and accuracy over the steps of the heat map above, of one run or of two.
-import { useMemo, useState } from "preact/hooks";
+import { useCallback, useMemo, useState } from "preact/hooks";
+import type uPlot from "uplot";
 import type { Span } from "../source/source";
 import { type Tile, columnOf, flagsAt, valueAt, HAS_INF, HAS_NAN } from "../source/tile";
 import { type ThemeColours, useTheme } from "../theme";
 import { integer, number } from "../words";
-import { type Bad, type Line, badOf, lineOf, middleOf, xsOf } from "./curve_data";
+import { type Bad, type Line, badOf, lineOf, middleOf, smoothed, xsOf } from "./curve_data";
 import { type CurveMark, drawBad, drawLevel, drawMarks, drawStep } from "./curve_marks";
 import { chosenColumns } from "./table";
 import { onKeys, useWidth } from "./layout";
@@ -24,13 +25,15 @@ const OTHERS = ["learning_rate", "gradient_norm"];
 export const CURVE_SERIES = ["loss", "validation_loss", ...ACCURACY, ...OTHERS];
 
 const NAMES: Record<string, string> = {
-  loss: "training loss", validation_loss: "validation loss",
-  train_accuracy: "training accuracy", validation_accuracy: "validation accuracy",
+  loss: "loss", validation_loss: "validation loss",
+  train_accuracy: "accuracy", validation_accuracy: "validation accuracy",
   learning_rate: "learning rate", gradient_norm: "gradient norm",
 };
 const SELDOM = 0.3; // share of columns with a value, below which each is drawn as a point
 const WIDE = 50; // highest / lowest loss, from which on a logarithmic scale tells more
 const TABLE_ROWS = 12;
+const NOISY = ["loss", "train_accuracy"];
+const SMOOTHED = 80; // part of the columns to each side over which a noisy line is evened out
 
 type Scale = "auto" | "log" | "linear";
 
@@ -53,15 +56,27 @@ function colourOf(run: number, validation: boolean, theme: ThemeColours, n: numb
   return validation && n === 1 ? theme.ink : theme.accent;
 }
 
+const isValidation = (series: string): boolean => series.startsWith("validation");
+
 function styleOf({ run, series, line }: Drawn, theme: ThemeColours, n: number): PlotLine {
-  const validation = series.startsWith("validation");
   const values = line.mean.reduce<number>((k, v) => k + (typeof v === "number" ? 1 : 0), 0);
-  const colour = colourOf(run, validation, theme, n);
   return {
-    values: line.mean, colour, width: validation ? 2 : 1.5,
-    points: validation && values < SELDOM * line.mean.length + 2,
+    values: line.mean, colour: colourOf(run, isValidation(series), theme, n), width: isValidation(series) ? 2 : 1.5,
+    points: isValidation(series) && values < SELDOM * line.mean.length + 2 ? "all" : "alone",
     ...(run === 1 && { dash: [6, 3] }),
   };
+}
+
+/** Of a noisy line what it does on the whole, and behind it, pale, what it does from step to step. */
+function linesOf(drawn: Drawn, theme: ThemeColours, n: number): PlotLine[] {
+  const style = styleOf(drawn, theme, n);
+  const reach = Math.round(drawn.tile.columns / SMOOTHED);
+  if (isValidation(drawn.series) || !NOISY.includes(drawn.series) || reach < 2) return [style];
+  const { dash: _, ...whole } = style;
+  return [
+    { ...whole, width: 1, colour: `${style.colour}${theme.dark ? "70" : "60"}` },
+    { ...style, width: 2, values: smoothed(drawn.line.mean, reach), points: "alone" },
+  ];
 }
 
 function bandOf({ run, line }: Drawn, theme: ThemeColours): PlotLine {
@@ -89,8 +104,8 @@ function plotData(runs: CurveRun[], series: string[], logarithmic: boolean, them
   const tiles = runs.flatMap((run) => series.flatMap((name) => run.tiles[name] ?? []));
   const xs = xsOf(tiles);
   const drawn = drawnOf(runs, series, xs, logarithmic);
-  const bands = drawn.filter((d) => !d.series.startsWith("validation")).map((d) => bandOf(d, theme));
-  return { xs, logarithmic, lines: [...bands, ...drawn.map((d) => styleOf(d, theme, runs.length))] };
+  const bands = drawn.filter((d) => !isValidation(d.series)).map((d) => bandOf(d, theme));
+  return { xs, logarithmic, lines: [...bands, ...drawn.flatMap((d) => linesOf(d, theme, runs.length))] };
 }
 
 function badIn(runs: CurveRun[], series: string[]): Bad[] {
@@ -122,23 +137,28 @@ function Sample({ line }: { line: PlotLine }) {
     <svg class="sample" viewBox="0 0 24 10" aria-hidden="true" focusable="false">
       <line x1="0" y1="5" x2="24" y2="5" stroke={line.colour} stroke-width={line.width}
         stroke-dasharray={line.dash?.join(" ")} />
-      {line.points && <circle cx="12" cy="5" r="3" stroke={line.colour} class="sample-point" />}
+      {line.points === "all" && <circle cx="12" cy="5" r="3" stroke={line.colour} class="sample-point" />}
     </svg>
   );
 }
 
+/** A line for each run. */
 function Legend({ runs, series, step, theme }: { runs: CurveRun[]; series: string[]; step: number; theme: ThemeColours }) {
   const drawn = drawnOf(runs, series, [], false);
   return (
-    <ul class="legend">
-      {drawn.map((d) => (
-        <li key={`${d.run} ${d.series}`}>
-          <Sample line={{ ...styleOf(d, theme, runs.length), points: d.series.startsWith("validation") }} />
-          {runs.length > 1 && <span class="legend-run">{runs[d.run]!.name}</span>} {NAMES[d.series]}
-          {" "}<b>{valueUpTo(d.tile, step)}</b>
-        </li>
+    <div class="legend">
+      {runs.map((run, i) => (
+        <ul key={run.id} aria-label={runs.length > 1 ? run.name : "Lines"}>
+          {runs.length > 1 && <li class="legend-run"><bdi>{run.name}</bdi></li>}
+          {drawn.filter((d) => d.run === i).map((d) => (
+            <li key={d.series}>
+              <Sample line={{ ...styleOf(d, theme, runs.length), points: isValidation(d.series) ? "all" : "alone" }} />
+              {NAMES[d.series]} <b>{valueUpTo(d.tile, step)}</b>
+            </li>
+          ))}
+        </ul>
       ))}
-    </ul>
+    </div>
   );
 }
 
@@ -178,7 +198,7 @@ function Values({ runs, series }: { runs: CurveRun[]; series: string[] }) {
           <tr>
             <th scope="col">step</th>
             {shown.map((d) => <th scope="col" key={`${d.run} ${d.series}`}>
-              {runs.length > 1 && `${runs[d.run]!.name}, `}{NAMES[d.series]}</th>)}
+              {runs.length > 1 && <><bdi>{runs[d.run]!.name}</bdi>, </>}{NAMES[d.series]}</th>)}
           </tr>
         </thead>
         <tbody>
@@ -227,20 +247,22 @@ function Panel(props: PanelProps) {
     ...(within && { within }), ...(typeof level === "number" && { also: level }),
   }), [runs, series, logarithmic, theme, level, within]);
   const bad = useMemo(() => badIn(runs, series), [runs, series]);
+  const { marks, step } = props;
+  const draw = useCallback((plot: uPlot) => {
+    if (typeof level === "number") drawLevel(plot, { value: level, label: `guessing ${number(level, 4)}` }, theme);
+    drawBad(plot, bad, theme);
+    drawMarks(plot, marks, theme);
+    if (step !== null) drawStep(plot, step, theme);
+  }, [level, bad, marks, step, theme]);
   return (
     <Plot data={data} span={props.span} height={props.height} width={props.width} theme={theme}
       left={props.left ?? 56} right={props.right ?? 12} steps={props.steps}
-      onSpan={props.onSpan} onStep={props.onStep} onHover={props.onHover}
-      draw={(plot) => {
-        if (typeof level === "number") drawLevel(plot, { value: level, label: `guessing ${number(level, 4)}` }, theme);
-        drawBad(plot, bad, theme);
-        drawMarks(plot, props.marks, theme);
-        if (props.step !== null) drawStep(plot, props.step, theme);
-      }} />
+      onSpan={props.onSpan} onStep={props.onStep} onHover={props.onHover} draw={draw} />
   );
 }
 
 const LOSS = ["loss", "validation_loss"];
+const NO_MARKS: CurveMark[] = [];
 const SHARE = { low: 0, high: 1.02 };
 
 export function Curves(props: CurvesProps) {
@@ -276,9 +298,9 @@ export function Curves(props: CurvesProps) {
         <Panel {...shared} series={LOSS} logarithmic={logarithmic} height={240}
           steps={!accuracy && extra.length === 0} level={runs[0]?.trivial} />
         {accuracy && <Panel {...shared} series={ACCURACY} logarithmic={false} height={110} within={SHARE}
-          marks={[]} steps={extra.length === 0} />}
+          marks={NO_MARKS} steps={extra.length === 0} />}
         {extra.length > 0 && <Panel {...shared} series={extra} logarithmic={extra[0] === "gradient_norm"}
-          height={120} marks={[]} steps />}
+          height={120} marks={NO_MARKS} steps />}
       </div>
       <Values runs={runs} series={shown} />
     </div>

@@ -22,7 +22,7 @@ export function Evidence({ evidence, layers }: { evidence: EvidenceData[]; layer
           {evidence.map((e, i) => (
             <tr key={i}>
               <th scope="row">{e.name.replaceAll("_", " ")}<small>{e.meaning}</small></th>
-              <td>{layerName(layers, e.layer)}</td>
+              <td><bdi>{layerName(layers, e.layer)}</bdi></td>
               <td class="figure">{integer(e.step)}</td>
               <td class="figure">{measured(e.value)}</td>
             </tr>

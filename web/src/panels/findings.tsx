@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import type { Finding, Findings, Layer } from "../source/types";
 import { Evidence, Symptoms } from "./evidence";
 import { usePrinting } from "./layout";
-import { RootNumber, SeverityMark } from "./marks";
+import { RootNumber, SeverityMark, Title } from "./marks";
 import { layerRange, plural } from "../words";
 import { Profile } from "./profile";
 import { Remedy } from "./remedy";
@@ -63,7 +63,7 @@ function Head({ finding, id, n, shared }: { finding: Finding; id: string; n: num
           <span class={`ink-${finding.severity}`}>{finding.severity}</span> {finding.problem}
           {!finding.open && <span class="over">over</span>}
         </span>
-        <span class="finding-title">{sentence(finding.title, shared.layers)}</span>
+        <span class="finding-title"><Title text={sentence(finding.title, shared.layers)} /></span>
         {!open && <span class="finding-when">
           {whenOf(finding)}{below > 0 && ` · explains ${plural(below, "more", "more")}`}
         </span>}

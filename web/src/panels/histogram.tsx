@@ -2,10 +2,10 @@
 // How large the numbers of a layer are, over the steps: x steps, y powers of two, colour the share.
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Span } from "../source/source";
-import { type Tile, columnOf, valueAt } from "../source/tile";
+import { type Tile, valueAt } from "../source/tile";
 import { type ThemeColours, useTheme } from "../theme";
 import { integer, percent } from "../words";
-import { type Column, FORMATS, type Octaves, columnAt, columnWords, decadeTicks, filledColumn, octavesOf } from "./histogram_model";
+import { type Column, FORMATS, type Octaves, columnAt, columnUpTo, columnWords, decadeTicks, filledColumn, octavesOf, rolePlural } from "./histogram_model";
 import { onKeys, useWidth } from "./layout";
 
 const HEIGHT = 260;
@@ -122,8 +122,8 @@ function Side({ column, frame }: { column: Column; frame: Frame }) {
         <rect class="histogram-bar" x={frame.side.left} y={frame.foot + 3} height={ZEROS}
           width={Math.max(1, Math.min(1, column.rest / Math.max(most, column.rest)) * frame.side.width)} />
       )}
-      <text class="tick" x={frame.side.left} y={HEIGHT - 12}>0</text>
-      <text class="tick" x={frame.side.left + frame.side.width} y={HEIGHT - 12} text-anchor="end">{percent(most)}</text>
+      {most > 0 && <text class="tick" x={frame.side.left} y={HEIGHT - 12}>0</text>}
+      {most > 0 && <text class="tick" x={frame.side.left + frame.side.width} y={HEIGHT - 12} text-anchor="end">{percent(most)}</text>}
     </g>
   );
 }
@@ -153,7 +153,7 @@ export function Histogram(props: HistogramProps) {
   const { tile, role } = props;
   const octaves = tile && octavesOf(tile);
   if (!tile || tile.lastStep < 0)
-    return <p class="empty">No histograms in this log: {role} histograms are recorded since this version, in some of the full steps.</p>;
+    return <p class="empty">No histograms of {rolePlural(role)} in this log: what wrote it kept none.</p>;
   if (!octaves) return <p class="empty">No histogram of layer {props.layer} ({props.name}) in these steps.</p>;
   return <Picture {...props} tile={tile} octaves={octaves} />;
 }
@@ -163,9 +163,8 @@ function Picture({ tile, octaves, layer, name, role, span, step, onStep }: Histo
   const [box, width] = useWidth(560);
   const [hovered, setHovered] = useState<number | null>(null);
   const frame = frameOf(octaves, span, width);
-  const columnOfStep = (s: number): number => filledColumn(tile, Math.max(columnOf(tile, s), s < tile.starts[0]! ? 0 : -1));
-  const chosen = columnOfStep(step ?? tile.starts[tile.columns]! - 1);
-  const shown = hovered ?? (chosen < 0 ? filledColumn(tile, tile.columns - 1) : chosen);
+  const columnOfStep = (s: number): number => filledColumn(tile, columnUpTo(tile, s));
+  const shown = hovered ?? columnOfStep(step ?? span.last);
   const column = columnAt(tile, shown);
   const words = `step ${integer(tile.starts[shown] ?? 0)}: ${column ? columnWords(column) : "nothing"}`;
   const columnAtPointer = (event: MouseEvent): number => {
@@ -175,9 +174,9 @@ function Picture({ tile, octaves, layer, name, role, span, step, onStep }: Histo
   };
   return (
     <div class="histogram">
-      <p class="histogram-title">{role}s of layer {layer}, {name}: powers of ten over the steps</p>
+      <p class="histogram-title">{rolePlural(role)} of layer {layer}, <bdi>{name}</bdi>: powers of ten over the steps</p>
       <div ref={box}>
-        <div class="histogram-plot" role="slider" tabIndex={0} aria-label={`Step of the ${role} histogram`}
+        <div class="histogram-plot" role="slider" tabIndex={0} aria-label={`Step of the histogram of ${rolePlural(role)}`}
           aria-valuemin={span.first} aria-valuemax={span.last} aria-valuenow={tile.starts[shown] ?? span.last} aria-valuetext={words}
           onKeyDown={onKeys(shown, tile.columns, (c) => onStep(tile.starts[filledColumn(tile, c)]!))}
           onClick={(e) => onStep(tile.starts[columnAtPointer(e)]!)}

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Histograms of exponents over time: what of a tile is shown, and one of its columns in words.
-import { type Tile, valueAt } from "../source/tile";
+import { type Tile, columnOf, valueAt } from "../source/tile";
 import { number, percent, power } from "../words";
+
+/** "gradient": "gradients" */
+export function rolePlural(role: string): string {
+  return role === "parameter" || role === "weights" ? "weights" : `${role.replaceAll("_", " ")}s`;
+}
 
 const LEAST_OCTAVES = 16;
 const AIR = 2; // octaves above and below
@@ -48,6 +53,12 @@ export function columnAt(tile: Tile, column: number): Column | null {
   return measured ? { shares, rest: sum < 1 - TELLING ? 1 - sum : 0 } : null;
 }
 
+/** Of a step: the last column that begins at it or before. */
+export function columnUpTo(tile: Tile, step: number): number {
+  if (step >= tile.starts[tile.columns]!) return tile.columns - 1;
+  return Math.max(columnOf(tile, step), 0);
+}
+
 /** The nearest column with a histogram, at or before the one given: they are recorded seldom. */
 export function filledColumn(tile: Tile, column: number): number {
   for (let c = Math.min(column, tile.columns - 1); c >= 0; c--) if (columnAt(tile, c)) return c;
@@ -85,10 +96,11 @@ export function columnWords(column: Column): string {
   const median = medianOctave(column);
   if (median === null) return column.rest > 0 ? "all zero or not finite" : "nothing";
   const parts = [`half lie below ${number(2 ** (median + 1), 2)}`];
-  for (const { exponent, lost } of FORMATS) {
-    const share = below(column, exponent);
-    if (share > 0) parts.push(`${percent(Math.min(share, 1))} below ${lost}`);
-  }
+  FORMATS.forEach(({ exponent, lost }, i) => {
+    const share = below(column, exponent), deeper = below(column, FORMATS[i + 1]?.exponent ?? -Infinity);
+    if (share > deeper + TELLING || (i === 0 && share > 0 && deeper === 0))
+      parts.push(`${percent(Math.min(share, 1))} below ${lost}`);
+  });
   if (column.rest > 0) parts.push(`${percent(column.rest)} zero or not finite`);
   return parts.join(", ");
 }

@@ -26,3 +26,8 @@ export function SeverityMark({ mark }: { mark: Mark }) {
 export function RootNumber({ n }: { n: number }) {
   return <span class="root-number">{n}</span>;
 }
+
+/** A range of layers stays on one line. */
+export function Title({ text }: { text: string }) {
+  return <>{text.split(/(\d+–\d+)/).map((part, i) => (i % 2 === 1 ? <span key={i} class="unbroken">{part}</span> : part))}</>;
+}

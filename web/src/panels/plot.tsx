@@ -7,14 +7,14 @@ import "uplot/dist/uPlot.min.css";
 import type { Span } from "../source/source";
 import type { ThemeColours } from "../theme";
 import { integer, number } from "../words";
-import { type Extent, type Value, evenTicks, extentOf, logTicks, rangeOf } from "./curve_data";
+import { type Extent, type Value, aloneIn, evenTicks, extentOf, logTicks, rangeOf } from "./curve_data";
 
 export interface PlotLine {
   values: Value[];
   colour: string;
   width: number;
   dash?: number[];
-  points?: boolean; // a value at each is seldom
+  points?: "all" | "alone"; // alone: those that no line would show
   bandTo?: { values: Value[]; fill: string }; // shaded between the two
 }
 
@@ -35,14 +35,15 @@ export interface PlotProps {
   right: number;
   steps: boolean; // whether steps stand below
   theme: ThemeColours;
-  draw: (plot: uPlot) => void;
+  draw: (plot: uPlot) => void; // over the lines; another one when there is something else to draw
   onSpan: (span: Span | null) => void;
   onStep: (step: number) => void;
   onHover: (step: number | null) => void;
 }
 
 const DRAGGED = 5; // px: less is a click
-const PER_TICK = { x: 90, y: 38 }; // px
+const HALF_DIGIT = 4; // px
+const PER_TICK = { x: 70, y: 38 }; // px
 
 function yRange({ data, span }: PlotProps): [number, number] {
   const lines = data.lines.flatMap((l) => (l.bandTo ? [l.values, l.bandTo.values] : [l.values]));
@@ -60,13 +61,23 @@ function isNear(level: number, { low, high }: Extent, logarithmic: boolean): boo
   return level > low - (high - low) && level < high + (high - low);
 }
 
+function pointsOf(line: PlotLine, theme: ThemeColours): uPlot.Series.Points {
+  if (!line.points) return { show: false };
+  const look = { size: 6, fill: theme.paper, stroke: line.colour };
+  if (line.points === "all") return { ...look, show: true };
+  return {
+    ...look, show: true,
+    filter: (plot, series) => aloneIn((plot.data[series] ?? []) as Value[]),
+  };
+}
+
 function seriesOf(data: PlotData, theme: ThemeColours): { series: uPlot.Series[]; bands: uPlot.Band[] } {
   const series: uPlot.Series[] = [{}];
   const bands: uPlot.Band[] = [];
   for (const line of data.lines) {
     series.push({
       stroke: line.colour, width: line.width, ...(line.dash && { dash: line.dash }),
-      points: { show: line.points ?? false, size: 6, fill: theme.paper, stroke: line.colour },
+      points: pointsOf(line, theme),
     });
     if (!line.bandTo) continue;
     series.push({ stroke: "transparent", width: 0, points: { show: false } });
@@ -87,8 +98,11 @@ function axesOf(now: () => PlotProps): uPlot.Axis[] {
   return [{
     stroke: theme.muted, font, grid: { show: false }, ticks: { ...line, size: steps ? 4 : 0 },
     size: steps ? 28 : 6, gap: 4,
-    splits: (_plot, _axis, low, high) =>
-      evenTicks(low, high, Math.max(2, now().width / PER_TICK.x)).filter((t) => Number.isInteger(t)),
+    splits: (plot, _axis, low, high) => {
+      const edge = now().width - now().left;
+      return evenTicks(low, high, Math.max(2, now().width / PER_TICK.x)).filter((t) =>
+        Number.isInteger(t) && plot.valToPos(t, "x") + HALF_DIGIT * integer(t).length <= edge);
+    },
     values: (_plot, ticks) => ticks.map((t) => (now().steps ? integer(t) : "")),
   }, {
     stroke: theme.muted, font, grid: line, ticks: { show: false }, size: left, gap: 8,
@@ -170,6 +184,6 @@ export function Plot(props: PlotProps) {
   }, [shape]);
   useEffect(() => plot.current?.setData(tableOf(props.data)), [props.data, props.span.first, props.span.last]);
   useEffect(() => plot.current?.setSize({ width: props.width, height: props.height }), [props.width, props.height]);
-  useEffect(() => plot.current?.redraw(false, false)); // marks and the chosen step
+  useEffect(() => plot.current?.redraw(false, false), [props.draw]);
   return <div ref={box} class="plot" />;
 }

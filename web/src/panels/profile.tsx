@@ -37,7 +37,7 @@ export function barScale(gains: Gain[]): (size: number | null) => number | null 
   const high = logs.reduce((a, b) => Math.max(a, b), -Infinity);
   const low = Math.min(high - LEAST_DECADES, logs.reduce((a, b) => Math.min(a, b), Infinity));
   return (size) => {
-    if (size === null || Number.isNaN(size) || size <= 0) return null;
+    if (size === null || Number.isNaN(size) || size <= 0 || high === -Infinity) return null;
     if (!Number.isFinite(size)) return 1;
     return Math.max(0.01, (Math.log10(size) - low) / (high - low));
   };
@@ -57,7 +57,7 @@ function Row({ gain, share, ink, layers }: {
 }) {
   return (
     <tr>
-      <th scope="row"><span class="layer-id">{gain.layer}</span> {layerName(layers, gain.layer)}</th>
+      <th scope="row"><span class="layer-id">{gain.layer}</span> <bdi>{layerName(layers, gain.layer)}</bdi></th>
       <td class="bar-cell"><Bar share={share} ink={ink} /></td>
       <td class="figure">{asNumber(gain.error_norm) === null ? "–" : measured(gain.error_norm, 2)}</td>
       <td class="figure">{asNumber(gain.gain) === null ? "–" : measured(gain.gain, 2)}</td>

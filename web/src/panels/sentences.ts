@@ -91,7 +91,7 @@ export function healthyText(findings: Findings): string {
   const n = findings.steps.records;
   if (n === 0) return "";
   const over = findings.findings.length;
-  const text = `Looked at over ${plural(n, "step")}`;
+  const text = `${plural(n, "step")} looked at`;
   const loss = lossFell(findings)
     ? `; the loss fell from ${measured(findings.loss.first)} to ${measured(findings.loss.last)}`
     : "; but the loss is not lower than at the start";

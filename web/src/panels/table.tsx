@@ -60,7 +60,7 @@ export function MapTable({ tile, layers, series }: MapTableProps) {
         <tbody>
           {rowsOf(tile, layers, series).map(({ row, name }) => (
             <tr key={row}>
-              <th scope="row">{row > 0 && <span class="layer-id">{row}</span>} {name}</th>
+              <th scope="row">{row > 0 && <span class="layer-id">{row}</span>} <bdi>{name}</bdi></th>
               {columns.map((c) => <Cell key={c} tile={tile} row={row} column={c} />)}
             </tr>
           ))}

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The run in one sentence, and the few numbers that it is judged by.
 import type { Findings } from "../source/types";
-import { type Mark, SeverityMark } from "./marks";
+import { type Mark, SeverityMark, Title } from "./marks";
 import { asNumber, bytes, duration, integer, measured, percent, plural } from "../words";
 import { endWords, healthyText, healthyTitle, lossFell, openRoots, sentence } from "./sentences";
+
+const SHORT_RUN = 10; // seconds
 
 interface Fact {
   label: string;
@@ -19,15 +21,17 @@ function lossFacts({ loss }: Findings): Fact[] {
   return facts;
 }
 
-function watchingFact(findings: Findings): Fact[] {
-  const w = findings.watching;
-  if (!w || !(w.run_seconds > 0)) return [];
-  const all = w.full_steps + w.light_steps;
+/** Of a run of seconds the share is mostly that of the first steps, which are all looked at. */
+function watchingFact({ watching }: Findings): Fact[] {
+  if (!watching || !(watching.run_seconds > 0)) return [];
+  const { watch_seconds, run_seconds, full_steps, light_steps } = watching;
+  const short = run_seconds < SHORT_RUN;
+  const full = light_steps > 0 ? `${integer(full_steps)} of ${integer(full_steps + light_steps)} steps in full` : "";
+  const seconds = short ? "" : `${duration(watch_seconds)} of ${duration(run_seconds)}`;
   return [{
     label: "watching took",
-    value: percent(w.watch_seconds / w.run_seconds),
-    note: `${duration(w.watch_seconds)} of ${duration(w.run_seconds)}` +
-      (w.light_steps > 0 ? `, ${integer(w.full_steps)} of ${integer(all)} steps in full` : ""),
+    value: short ? duration(watch_seconds) : percent(watch_seconds / run_seconds),
+    note: [seconds, full].filter(Boolean).join(", "),
   }];
 }
 
@@ -79,7 +83,7 @@ function Sentence({ mark, word, title }: { mark: Mark; word: string; title: stri
       <SeverityMark mark={mark} />
       <h1 class="verdict-title">
         {word && <span class={`verdict-word ink-${mark}`}>{word}<span class="hidden">: </span></span>}
-        {title}
+        <Title text={title} />
       </h1>
     </div>
   );

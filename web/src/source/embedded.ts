@@ -47,7 +47,10 @@ export function openEmbedded(data: Embedded): Source {
     live: false,
     note: data.note,
     runs: async () => ({ schema: "backprobe.runs/1", folder: "", runs: data.runs.map(({ run }) => summary(run)) }),
-    run: async (id) => entry(id).run,
+    run: async (id) => { // what was left out for size is not offered
+      const { run, tiles } = entry(id);
+      return { ...run, series: run.series.filter(({ name }) => own(tiles, name) !== undefined) };
+    },
     tile: async (id, series, span) => crop(`${id}\n${series}`, own(entry(id).tiles, series), span),
     histogram: async (id, role, layer, span) => {
       const layers = own(entry(id).histograms, role);
