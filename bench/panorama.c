@@ -261,9 +261,11 @@ static void write_dense(const char *folder, uint32_t n_layers, int64_t n_steps, 
     writing w = {.bad_step = bad_step, .bad_layer = bad_layer};
     begin(&w, folder, n_layers);
     for (int64_t step = 0; step < n_steps; step++) {
+        const double drift = exp(0.5 * sin((double)step / 60000.0)); /* cheap: they are many */
         for (uint32_t layer = 1; layer <= n_layers; layer++) {
-            bp_record_set(&w.record, BP_Q_GRADIENT_RMS, layer, value(step, layer, 0, 1e-4));
-            bp_record_set(&w.record, BP_Q_ERROR_NORM, layer, value(step, layer, 1, 1e-2));
+            const double size = drift * (1 + layer / 500.0) * (1 + noise((uint64_t)step, layer));
+            bp_record_set(&w.record, BP_Q_GRADIENT_RMS, layer, 1e-4 * size);
+            bp_record_set(&w.record, BP_Q_ERROR_NORM, layer, 1e-2 * size);
         }
         put_step(&w, step);
         if (step == bad_step) tell_finding(&w, step);
@@ -278,7 +280,8 @@ typedef struct looking {
     const char *folder;
     bp_series series;
     bp_pyramid *pyramid;
-    bp_view view;
+    uint8_t *tile; /* the last one */
+    size_t n_bytes;
     int64_t bad_step;
     uint32_t bad_layer, n_columns;
 } looking;
@@ -291,30 +294,42 @@ static times open_once(looking *l) {
 }
 
 /* A tile as the server makes it. */
-static times tile(looking *l, int64_t first, int64_t last, size_t *n_bytes) {
+static times draw(looking *l, int64_t first, int64_t last) {
     bp_error error;
-    uint8_t *bytes;
+    free(l->tile);
     const times began = now();
-    if (bp_pyramid_view(l->pyramid, &l->view, first, last, l->n_columns, &error) != BP_OK ||
-        bp_tile_encode(&bytes, n_bytes, &l->view, bp_series_is_log16(l->series),
-                       bp_pyramid_last_step(l->pyramid), 0, &error) != BP_OK)
+    if (bp_tile_draw(&l->tile, &l->n_bytes, l->pyramid, first, last, l->n_columns, &error) != BP_OK)
         fail(error.text);
-    const times took = since(began);
-    free(bytes);
-    return took;
+    return since(began);
 }
 
-/* Of the view's cells that are not finite: 1 when there is one, and it is the bad one. */
+static uint32_t rows_of(const looking *l) {
+    return bp_get_u32(l->tile + 8);
+}
+
+static uint32_t columns_of(const looking *l) {
+    return bp_get_u32(l->tile + 12);
+}
+
+static double start_of(const looking *l, size_t column) {
+    double start;
+    memcpy(&start, l->tile + 32 + 8 * column, sizeof start);
+    return start;
+}
+
+/* Of the tile's cells that are not finite: whether there is one, and it is the bad one. */
 static bool shows_bad_step(const looking *l) {
+    const size_t rows = rows_of(l), columns = columns_of(l), cells = rows * columns;
+    const uint8_t *flags = l->tile + l->n_bytes - (cells + 7) / 8 * 8; /* padded, at the end */
     uint32_t n = 0;
     bool right = true;
-    for (uint32_t c = 0; c < l->view.n_columns; c++)
-        for (uint32_t row = 0; row < l->view.n_rows; row++) {
-            if (l->view.cells[(size_t)c * l->view.n_rows + row].flags == 0) continue;
-            n++;
-            right = right && row == l->bad_layer && l->view.starts[c] <= (uint64_t)l->bad_step &&
-                    (uint64_t)l->bad_step < l->view.starts[c + 1];
-        }
+    for (size_t i = 0; i < cells; i++) {
+        if (flags[i] == 0) continue;
+        n++;
+        right = right && i / columns == l->bad_layer &&
+                start_of(l, i % columns) <= (double)l->bad_step &&
+                (double)l->bad_step < start_of(l, i % columns + 1);
+    }
     return n == 1 && right;
 }
 
@@ -322,20 +337,18 @@ static bool shows_bad_step(const looking *l) {
 static void zoom(looking *l) {
     const int64_t last_step = bp_pyramid_last_step(l->pyramid);
     for (int64_t span = last_step + 1; span > 0; span /= 2) {
-        size_t n_bytes;
         int64_t first = l->bad_step - span / 3;
         if (first + span > last_step + 1) first = last_step + 1 - span;
         if (first < 0) first = 0;
-        const times took = tile(l, first, first + span - 1, &n_bytes);
+        const times took = draw(l, first, first + span - 1);
         printf("{\"look\": \"zoom\", \"series\": \"%s\", \"span\": %lld, \"columns\": %u, "
                "\"tile_ms\": %.2f, \"tile_cpu_ms\": %.2f, \"bytes\": %zu, \"bad_step\": %s}\n",
-               bp_series_name(l->series), (long long)span, (unsigned)l->view.n_columns,
-               1e3 * took.wall, 1e3 * took.cpu, n_bytes, shows_bad_step(l) ? "true" : "false");
+               bp_series_name(l->series), (long long)span, (unsigned)columns_of(l), 1e3 * took.wall,
+               1e3 * took.cpu, l->n_bytes, shows_bad_step(l) ? "true" : "false");
     }
 }
 
 static void look(looking *l, const char *name, int rounds) {
-    size_t n_bytes;
     if (!bp_series_find(&l->series, name)) fail("no such series");
     const times built = open_once(l);
     bp_pyramid_close(l->pyramid);
@@ -343,19 +356,19 @@ static void look(looking *l, const char *name, int rounds) {
     const int64_t last = bp_pyramid_last_step(l->pyramid);
     if (last < 0) fail("the log has nothing of a series");
     for (int round = 0; round < rounds; round++) {
-        const times took = tile(l, 0, last, &n_bytes);
+        const times took = draw(l, 0, last);
         printf("{\"look\": \"whole\", \"series\": \"%s\", \"round\": %d, \"steps\": %lld, "
                "\"rows\": %u, \"columns\": %u, \"build_s\": %.3f, \"build_cpu_s\": %.3f, "
                "\"open_ms\": %.2f, \"tile_ms\": %.2f, \"tile_cpu_ms\": %.2f, \"bytes\": %zu, "
                "\"kept\": %s, \"peak_mb\": %.1f}\n",
-               name, round, (long long)last + 1, (unsigned)l->view.n_rows,
-               (unsigned)l->view.n_columns, built.wall, built.cpu, 1e3 * opened.wall,
-               1e3 * took.wall, 1e3 * took.cpu, n_bytes,
-               bp_pyramid_is_kept(l->pyramid) ? "true" : "false", peak_megabytes());
+               name, round, (long long)last + 1, (unsigned)rows_of(l), (unsigned)columns_of(l),
+               built.wall, built.cpu, 1e3 * opened.wall, 1e3 * took.wall, 1e3 * took.cpu,
+               l->n_bytes, bp_pyramid_is_kept(l->pyramid) ? "true" : "false", peak_megabytes());
     }
     if (l->series == (bp_series)BP_Q_GRADIENT_RMS) zoom(l);
-    bp_view_free(&l->view);
     bp_pyramid_close(l->pyramid);
+    free(l->tile);
+    l->tile = NULL;
     fflush(stdout);
 }
 

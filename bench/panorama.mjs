@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run in the real page, measured: node panorama.mjs JOB, which is JSON {url, run, twin, badLayer, badStep, zooms,
-// rounds} (runs by their ids); one JSON line a result. Chromium and Playwright are those of tests/browser.
+// rounds, fresh} (runs by their ids; fresh: the first view alone); one JSON line a result. Chromium and Playwright are those of tests/browser.
 import { readFileSync, readdirSync } from "node:fs";
 import { launch, openWatched } from "../tests/browser/browser.mjs";
 
@@ -18,6 +18,7 @@ const SETTLED = `async (since, before) => {
   while (!painted() || (before && state() === before)) await frame();
   await frame();
   const repainted = performance.now() - since;
+  if (before === undefined) return { repainted };
   // What is finer is asked for a moment later: it is there when nothing has been under way for 200 ms.
   let quiet = performance.now(), sharp = quiet;
   while (performance.now() - quiet < 200) {
@@ -123,10 +124,11 @@ async function openRun(browser, id) {
   return { watched, page, close: () => watched.close() };
 }
 
+/** Since the navigation began. */
 async function firstView(browser, round) {
   const { watched, page } = await openRun(browser, job.run);
-  const { repainted, sharp } = await page.evaluate(`(${SETTLED})(0, null)`); // since the navigation began
-  tell({ page: "first view", round, painted_ms: repainted, settled_ms: sharp });
+  const { repainted, sharp } = await page.evaluate(`(${SETTLED})(0${job.fresh ? "" : ", null"})`);
+  tell({ page: job.fresh ? "first view, server new" : "first view", round, painted_ms: repainted, settled_ms: sharp });
   return watched;
 }
 
@@ -147,6 +149,10 @@ const browser = await launch("--enable-precise-memory-info");
 const root = process.pid;
 for (let round = 0; round < job.rounds; round++) {
   const watched = await firstView(browser, round);
+  if (job.fresh) {
+    await watched.close();
+    continue;
+  }
   const cdp = await watched.context.newCDPSession(watched.page);
   await cdp.send("Performance.enable");
   tell({ page: "memory", when: "first view", round, ...await memory(watched.page, cdp, root) });
@@ -155,5 +161,5 @@ for (let round = 0; round < job.rounds; round++) {
   for (const complaint of watched.complaints(new URL(job.url).origin)) tell({ page: "complaint", complaint });
   await watched.close();
 }
-if (job.twin) await compare(browser);
+if (job.twin && !job.fresh) await compare(browser);
 await browser.close();

@@ -2,9 +2,14 @@
 // Makes the README's pictures of the page from a report, light and dark, in the browser of
 // tests/browser (npm ci there first):
 //
-//   backprobe train examples/vanishing.yaml --every 1 --run runs/vanishing
-//   backprobe report runs/vanishing -o page.html
-//   node tools/page_pictures.mjs page.html docs/pictures
+//   printf '%s\n' 'version: 1' 'data: digits' 'net: [40 x dense 24 relu, dense 10]' \
+//     'init: {he: {gain: 1.06}}' 'train: {learning_rate: 0.03, momentum: 0.9, epochs: 12}' > deep.yaml
+//   backprobe train deep.yaml --every 1 --run deep
+//   backprobe report deep -o deep.html
+//   node tools/page_pictures.mjs deep.html docs/pictures
+//
+// docs/pictures/map.svg: backprobe train examples/batch_norm_40.yaml --every 1 --run batch_norm_40
+//   backprobe report batch_norm_40 -o docs/pictures/map.svg
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -15,7 +20,7 @@ if (!folder) {
   console.error("usage: page_pictures.mjs REPORT.html FOLDER");
   process.exit(2);
 }
-const WIDTH = 1440, HEIGHT = 1320, SCALE = 1.5, QUALITY = 85;
+const WIDTH = 1440, HEIGHT = 1500, SCALE = 1.5, QUALITY = 85;
 
 const browser = await launch();
 for (const scheme of ["light", "dark"]) {

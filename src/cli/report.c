@@ -117,20 +117,17 @@ static void on_part(void *context, double done) {
     w->drawn = true;
 }
 
-static bp_status make_html(document *made, uint64_t max_bytes, bool with_cost, opened *runs,
-                           bp_error *error) {
+static bp_status make_html(document *made, uint64_t max_bytes, opened *runs, bp_error *error) {
     bp_html html;
     bp_html_run inside[MAX_RUNS];
     waiting w = {.begun = bp_io_system.steady_clock(bp_io_system.context)};
     const bp_html_options how = {
         .max_bytes = max_bytes, .told = isatty(STDERR_FILENO) ? on_part : NULL, .context = &w};
-    for (uint32_t i = 0; i < runs->n; i++) {
+    for (uint32_t i = 0; i < runs->n; i++)
         inside[i] = (bp_html_run){.report = run_of(runs, i),
                                   .folder = runs->replays[i].path,
                                   .columns = runs->replays[i].columns,
                                   .histogram_roles = runs->replays[i].histogram_roles};
-        if (!with_cost) inside[i].report.watching = NULL;
-    }
     const bp_status status = bp_html_make(&html, inside, runs->n, &how, error);
     if (w.drawn) fputs("\r\033[K", stderr);
     if (status != BP_OK) return status;
@@ -272,7 +269,7 @@ static bp_status report(const report_options *given, opened *runs, const bp_word
     bp_status status = open_runs(runs, paths->items, paths->n, error);
     if (status == BP_OK)
         status = strcmp(given->format, "html") == 0
-                     ? make_html(&made, given->max_bytes, true, runs, error)
+                     ? make_html(&made, given->max_bytes, runs, error)
                      : make_text(&made, given, runs, error);
     if (status == BP_OK) status = write_document(&made, given, runs, error);
     free(made.text);
@@ -283,7 +280,7 @@ bp_status bp_report_write(char *const *paths, size_t n_paths, const char *output
     opened runs = {.n = 0};
     document made = {0};
     bp_status status = open_runs(&runs, paths, n_paths, error);
-    if (status == BP_OK) status = make_html(&made, DEFAULT_MAX_BYTES, false, &runs, error);
+    if (status == BP_OK) status = make_html(&made, DEFAULT_MAX_BYTES, &runs, error);
     if (status == BP_OK)
         status =
             bp_io_write_file_atomic(&bp_io_system, output, made.text, made.n_bytes, NULL, error);

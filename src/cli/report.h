@@ -7,8 +7,7 @@
 
 #define BP_REPORT_MAX_RUNS 2u
 
-/* The page with these runs inside, within the default size, as the file `output`; without what the
- * watch cost, which the demo, watching every step of small networks, is not about. Fails with
+/* The page with these runs inside, within the default size, as the file `output`. Fails with
  * BP_ERROR_NOT_SUPPORTED when this was built without the page. */
 BP_MUST_USE bp_status bp_report_write(char *const *paths, size_t n_paths, const char *output,
                                       bp_error *error);

@@ -6,8 +6,8 @@
 #define BP_CLI_SESSION_H
 
 #include "cli/checkpoints.h"
-#include "replay/network.h"
 #include "cli/ranks.h"
+#include "replay/network.h"
 #include "report/report.h"
 #include <backprobe/train.h>
 #include <backprobe/watch.h>

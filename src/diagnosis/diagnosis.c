@@ -151,8 +151,9 @@ static bool note_window(bp_diagnosis *d, const bp_record *record, bool forward) 
 static bool is_loss_alone(const bp_record *record) {
     const size_t n = (size_t)BP_N_QUANTITIES * (record->n_layers + 1u);
     const size_t loss = bp_record_cell(record, BP_Q_LOSS, 0);
-    return record->measured[loss] && isfinite(record->value[loss]) &&
-           !memchr(record->measured, 1, loss) &&
+    if (!record->measured[loss] || !isfinite(record->value[loss])) return false;
+    if (record->columns == UINT64_C(1) << BP_Q_LOSS) return true; /* nothing else was ever set */
+    return !memchr(record->measured, 1, loss) &&
            !memchr(record->measured + loss + 1, 1, n - loss - 1);
 }
 

@@ -51,14 +51,17 @@ void bp_record_forget(bp_record *record, bp_quantity quantity, uint32_t first, u
     for (size_t row = 0; row < n_rows; row++) record->value[cell + row] = (double)NAN;
 }
 
-/* Most columns are empty: only those that hold something are written. */
+/* Most columns are empty: only those that hold something are written, and of the network's only the
+ * row that can. */
 void bp_record_clear(bp_record *record) {
     record->step = 0;
     record->wall_time = 0.0;
     record->stream = record->micro_step = record->flags = 0;
-    for (unsigned q = 0; q < BP_N_QUANTITIES; q++)
-        if (record->columns >> q & 1)
-            bp_record_forget(record, (bp_quantity)q, 0, record->n_layers + 1);
+    for (uint64_t left = record->columns; left; left &= left - 1) {
+        const bp_quantity q = (bp_quantity)__builtin_ctzll(left);
+        const bool one = bp_quantity_table[q].rows == BP_ROWS_NETWORK;
+        bp_record_forget(record, q, 0, one ? 1 : record->n_layers + 1);
+    }
     record->columns = 0;
 }
 

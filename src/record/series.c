@@ -33,7 +33,7 @@ typedef struct derived {
     uint32_t number;
 } derived;
 
-#define AT(id) [BP_SERIES_##id - BP_N_QUANTITIES]
+#define AT(id) [(unsigned)BP_SERIES_##id - (unsigned) BP_N_QUANTITIES]
 #define ENTRY(id, name, number, meaning) AT(id) = {name, meaning, number},
 static const derived table[] = {BP_DERIVED_SERIES(ENTRY)};
 
@@ -84,25 +84,30 @@ static bool is_derived(bp_series series) {
     return !is_quantity(series) && (unsigned)series < BP_N_SERIES;
 }
 
+/* In the tables, of one that is derived. */
+static unsigned place_of(bp_series series) {
+    return (unsigned)series - (unsigned)BP_N_QUANTITIES;
+}
+
 static recipe recipe_of(bp_series series) {
-    if (is_derived(series)) return recipes[series - BP_N_QUANTITIES];
+    if (is_derived(series)) return recipes[place_of(series)];
     return (recipe){AS_RECORDED, 1, {(bp_quantity)series}};
 }
 
 /* --- what it is ------------------------------------------------------------------------------- */
 
 const char *bp_series_name(bp_series series) {
-    if (is_derived(series)) return table[series - BP_N_QUANTITIES].name;
+    if (is_derived(series)) return table[place_of(series)].name;
     return is_quantity(series) ? bp_quantity_table[series].name : NULL;
 }
 
 const char *bp_series_meaning(bp_series series) {
-    if (is_derived(series)) return table[series - BP_N_QUANTITIES].meaning;
+    if (is_derived(series)) return table[place_of(series)].meaning;
     return is_quantity(series) ? bp_quantity_table[series].meaning : NULL;
 }
 
 uint32_t bp_series_number(bp_series series) {
-    if (is_derived(series)) return table[series - BP_N_QUANTITIES].number;
+    if (is_derived(series)) return table[place_of(series)].number;
     return is_quantity(series) ? bp_quantity_table[series].number : 0;
 }
 

@@ -132,6 +132,12 @@ void bp_findings_choose(bp_findings *findings, bp_diagnosis *diagnosis, const bp
     }
 }
 
+uint32_t bp_findings_number(const bp_findings *findings, uint32_t index) {
+    uint32_t number = 0;
+    for (uint32_t i = 0; i <= index; i++) number += findings->list[i].parent < 0;
+    return findings->list[index].parent < 0 ? number : 0;
+}
+
 int bp_findings_worst(const bp_findings *findings) {
     int worst = 0;
     for (uint32_t i = 0; i < findings->n; i++)

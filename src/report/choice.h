@@ -38,6 +38,8 @@ typedef struct bp_findings {
 } bp_findings;
 void bp_findings_choose(bp_findings *findings, bp_diagnosis *diagnosis, const bp_model *model,
                         const bp_choice *choice);
+/* Roots are numbered from 1 on, as every picture does; 0: it is a consequence. */
+uint32_t bp_findings_number(const bp_findings *findings, uint32_t index);
 /* The worst severity of the list; 0 when it is empty. */
 int bp_findings_worst(const bp_findings *findings);
 

@@ -35,20 +35,23 @@ enum { N_WANTED = sizeof wanted / sizeof *wanted };
 /* Of which layers there are histograms. */
 typedef enum reach { NONE, OF_FINDINGS, ALL } reach;
 
-/* From the finest: the first that fits is taken. */
+/* From the finest: the first that fits is taken. Columns are not always fewer: those of a run that
+ * is hardly longer hold several steps each, and pack worse than the steps. */
 typedef struct level {
     uint32_t columns;
     size_t n_series; /* of those that are wanted */
     reach histograms;
     uint32_t histogram_columns;
 } level;
-static const level levels[] = {{1600, N_WANTED, ALL, 400},
-                               {1200, N_WANTED, ALL, 300},
-                               {800, N_WANTED, ALL, 200},
-                               {600, N_WANTED, ALL, 150},
-                               {400, N_WANTED, ALL, 100},
-                               {400, N_WANTED, OF_FINDINGS, 100},
-                               {300, N_WANTED, OF_FINDINGS, 60},
+static const level levels[] = {{1600, N_WANTED, ALL, 200},
+                               {1200, N_WANTED, ALL, 160},
+                               {800, N_WANTED, ALL, 120},
+                               {600, N_WANTED, ALL, 100},
+                               {400, N_WANTED, ALL, 80},
+                               {600, N_WANTED, OF_FINDINGS, 80},
+                               {400, N_WANTED, OF_FINDINGS, 80},
+                               {600, N_WANTED, NONE, 0},
+                               {400, N_WANTED, NONE, 0},
                                {300, N_WANTED, NONE, 0},
                                {200, N_WANTED, NONE, 0},
                                {200, 10, NONE, 0},

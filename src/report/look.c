@@ -72,17 +72,21 @@ static void put_overview(const bp_chart *chart, const bp_look *look, const bp_fi
     if (look->lines >= SMALL) fputc('\n', chart->out);
 }
 
-static void put_findings(const bp_chart *chart, const bp_look *look, const bp_findings *findings) {
+void bp_look_headlines(const bp_chart *chart, const bp_findings *findings) {
     const bool colour = chart->depth != BP_COLOURS_NONE;
     for (uint32_t i = 0; i < findings->n && i < MAX_HEADLINES; i++) {
         char number[12];
-        const bool root = findings->list[i].parent < 0;
-        fprintf(chart->out, "%s %s", bp_chart_number(chart, number, i + 1), root ? "" : "└ ");
-        bp_report_headline(chart->out, &(bp_report_style){colour, chart->width - (root ? 3 : 5)},
+        const uint32_t root = bp_findings_number(findings, i);
+        fprintf(chart->out, "%s ", root ? bp_chart_number(chart, number, root) : "  └");
+        bp_report_headline(chart->out, &(bp_report_style){colour, chart->width - (root ? 3 : 4)},
                            &findings->list[i]);
     }
     if (findings->n > MAX_HEADLINES)
         fprintf(chart->out, "and %" PRIu32 " more\n", findings->n - MAX_HEADLINES);
+}
+
+static void put_findings(const bp_chart *chart, const bp_look *look, const bp_findings *findings) {
+    bp_look_headlines(chart, findings);
     if (findings->n > 0) {
         fputs("more: backprobe check ", chart->out);
         bp_report_escaped(chart->out, look->run->name);

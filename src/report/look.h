@@ -18,6 +18,8 @@ typedef struct bp_look {
  * chart's margin and columns. */
 BP_MUST_USE bp_status bp_look_picture(bp_chart *chart, const bp_look *look,
                                       const bp_findings *findings, bp_error *error);
+/* A line for each finding, with the number that it has on the map. */
+void bp_look_headlines(const bp_chart *chart, const bp_findings *findings);
 /* The overview above it, the findings' headlines with their numbers below. */
 BP_MUST_USE bp_status bp_look_text(bp_chart *chart, const bp_look *look, bp_error *error);
 

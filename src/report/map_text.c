@@ -100,15 +100,16 @@ static uint32_t accent_of(const bp_chart *chart, bp_severity severity) {
     return bp_chart_accent(chart, severity == BP_ERROR ? 1 : severity == BP_WARNING ? 3 : 6);
 }
 
-/* The number of the first finding that is about these layers: findings come worst first. */
+/* The number of the first root that is about these layers: the worst come first. */
 static void put_side(const drawing *d, uint32_t first, uint32_t end) {
     const bp_findings *findings = d->map->findings;
     for (uint32_t i = 0; findings && i < findings->n; i++) {
-        if (!concerns(&findings->list[i], first, end)) continue;
+        const uint32_t root = bp_findings_number(findings, i);
+        if (root == 0 || !concerns(&findings->list[i], first, end)) continue;
         char number[12];
         bp_chart_paint(d->chart,
                        (bp_paint){.ink = accent_of(d->chart, findings->list[i].severity)});
-        fprintf(d->chart->out, "%s", bp_chart_number(d->chart, number, i + 1));
+        fprintf(d->chart->out, "%s", bp_chart_number(d->chart, number, root));
         bp_chart_paint(d->chart, (bp_paint){0});
         fprintf(d->chart->out, "%*s", SIDE - bp_text_columns(number), "");
         return;
@@ -135,8 +136,9 @@ static void place_mark(const drawing *d, mark *marks, uint32_t index) {
     const bp_finding *finding = &d->map->findings->list[index];
     const int columns = d->chart->columns, at = bp_chart_column(d->chart, finding->since_step);
     char number[12];
-    const int n = bp_text_columns(bp_chart_number(d->chart, number, index + 1));
-    if (at < 0) return;
+    const uint32_t root = bp_findings_number(d->map->findings, index);
+    const int n = bp_text_columns(bp_chart_number(d->chart, number, root));
+    if (at < 0 || root == 0) return;
     const bool arrow = is_free(marks, columns, at, 1);
     if (arrow)
         (void)snprintf(marks[at].text, sizeof marks[at].text, "%s",
@@ -287,7 +289,7 @@ static void put_legend(const drawing *d) {
         bp_scale_words(&text, &d->grid.scale, end, chart->characters == BP_CHARACTERS_ASCII);
         fprintf(chart->out, end ? " %s" : "%s ", bytes);
         for (int i = 0; !end && i < LEGEND_COLUMNS; i++)
-            put_whole(d, &(bp_grid_cell){i / (LEGEND_COLUMNS - 1.0), BP_GRID_VALUE});
+            put_whole(d, &(bp_grid_cell){(double)i / (double)(LEGEND_COLUMNS - 1), BP_GRID_VALUE});
         bp_chart_paint(chart, (bp_paint){0});
     }
     for (int kind = BP_GRID_ZERO; kind < BP_N_GRID_KINDS; kind++) {

@@ -11,7 +11,7 @@ typedef struct bp_map {
     bp_series series;
     bool largest; /* of a column, else the mean */
     const bp_model *model;
-    const bp_findings *findings; /* marked by their numbers, from 1 on; NULL: none */
+    const bp_findings *findings; /* roots are marked by their numbers; NULL: none */
     int lines;                   /* at most so many for the layers; 1 at least */
 } bp_map;
 

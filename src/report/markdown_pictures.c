@@ -21,16 +21,6 @@ static bp_status open_if_there(bp_drawn *drawn, bp_drawn **there, const bp_markd
     return bp_drawn_open(drawn, p->folder, series, error);
 }
 
-static void put_headlines(bp_chart *chart, const bp_findings *findings) {
-    for (uint32_t i = 0; i < findings->n; i++) {
-        char number[12];
-        const int indent = findings->list[i].parent < 0 ? 0 : 2;
-        fprintf(chart->out, "%s %*s", bp_chart_number(chart, number, i + 1), indent, "");
-        bp_report_headline(chart->out, &(bp_report_style){false, chart->width - 3 - indent},
-                           &findings->list[i]);
-    }
-}
-
 static bp_status draw(FILE *out, const bp_look *look, bp_error *error) {
     bp_findings findings;
     bp_diagnosis_overview overview;
@@ -43,7 +33,7 @@ static bp_status draw(FILE *out, const bp_look *look, bp_error *error) {
                       .first = overview.first_step,
                       .last = overview.last_step};
     const bp_status status = bp_look_picture(&chart, look, &findings, error);
-    if (status == BP_OK) put_headlines(&chart, &findings);
+    if (status == BP_OK) bp_look_headlines(&chart, &findings);
     return status;
 }
 

@@ -217,7 +217,7 @@ static void put_layers(const drawing *d) {
         label_of(d, &text, g);
         begin_text(d->out, d->left - 6, d->top + (int)g * d->row + d->row / 2 + 4,
                    " text-anchor=\"end\"");
-        put_cut(d->out, bytes, (int)(MAX_LABEL / CHARACTER));
+        put_cut(d->out, bytes, (int)((double)MAX_LABEL / CHARACTER));
         fputs("</text>\n", d->out);
     }
 }
@@ -318,15 +318,6 @@ static int put_kinds(const drawing *d, int y) {
 /* --- findings -----------------------------------------------------------------------------------
  */
 
-/* Roots have numbers, from 1 on; 0: it is a consequence. */
-static int number_of(const drawing *d, uint32_t index) {
-    int number = 0;
-    if (d->findings.list[index].parent >= 0) return 0;
-    for (uint32_t i = 0; i <= index; i++)
-        if (d->findings.list[i].parent < 0) number++;
-    return number;
-}
-
 static void put_disc(const drawing *d, int x, int y, int number, bp_severity severity) {
     fprintf(d->out,
             "<circle cx=\"%d\" cy=\"%d\" r=\"7\" fill=\"%s\"/>"
@@ -369,7 +360,7 @@ static int put_mark(const drawing *d, uint32_t index, int free_from) {
             "stroke-dasharray=\"3 2\"/>\n<path d=\"M%d %dV%d\" stroke=\"#fff\" "
             "stroke-width=\"4\"/><path d=\"M%d %dV%d\" stroke=\"%s\" stroke-width=\"2\"/>\n",
             disc, y + 7, line, d->top, top, ink, line, top, bottom, line, top, bottom, ink);
-    put_disc(d, disc, y, number_of(d, index), finding->severity);
+    put_disc(d, disc, y, (int)bp_findings_number(&d->findings, index), finding->severity);
     return disc;
 }
 
@@ -395,7 +386,8 @@ static void put_findings(const drawing *d, int y) {
     for (uint32_t i = 0; i < d->findings.n; i++) {
         const bp_finding *finding = &d->findings.list[i];
         if (finding->parent >= 0) continue;
-        put_disc(d, d->left + 7, y - 4, number_of(d, i), finding->severity);
+        put_disc(d, d->left + 7, y - 4, (int)bp_findings_number(&d->findings, i),
+                 finding->severity);
         begin_text(d->out, d->left + 20, y, "");
         fprintf(d->out, "<tspan font-weight=\"bold\">%s</tspan> ",
                 bp_severity_name(finding->severity));

@@ -25,6 +25,7 @@ struct bp_histograms {
     bp_allocator allocator;
     char *run;
     bp_runlog_reader *reader; /* stands behind what the stretches tell of */
+    bp_runlog_reader *looker; /* reads those that are looked at; NULL: not yet */
     stretch *stretches;       /* ascending in steps */
     size_t n, capacity;
     uint32_t most; /* histograms of a stretch; doubled as they become too many */
@@ -99,7 +100,8 @@ static bool remember(bp_histograms *h, const bp_event_histogram *event,
 
 static void forget(bp_histograms *h) {
     bp_runlog_reader_close(h->reader);
-    h->reader = NULL;
+    bp_runlog_reader_close(h->looker);
+    h->reader = h->looker = NULL;
     h->n = 0;
     h->most = 1;
     h->last_step = -1;
@@ -156,6 +158,7 @@ void bp_histograms_close(bp_histograms *histograms) {
     const int saved = errno;
     const bp_allocator allocator = histograms->allocator;
     bp_runlog_reader_close(histograms->reader);
+    bp_runlog_reader_close(histograms->looker);
     bp_release(&allocator, histograms->stretches, histograms->capacity,
                sizeof *histograms->stretches);
     bp_release_text(&allocator, histograms->run);
@@ -180,7 +183,6 @@ int64_t bp_histograms_last_step(const bp_histograms *histograms, unsigned role) 
 
 typedef struct viewing {
     bp_view *view;
-    bp_runlog_reader *reader;
     unsigned role;
     uint32_t layer;
     int64_t first, last;
@@ -213,14 +215,15 @@ static void look_at(viewing *job, const bp_event_histogram *event) {
     job->waits = true;
 }
 
-static bp_status read_stretch(viewing *job, const stretch *s, bp_error *error) {
+static bp_status read_stretch(const bp_histograms *h, viewing *job, const stretch *s,
+                              bp_error *error) {
     const bp_event_histogram *event = NULL;
     bp_runlog_position place;
     bool found;
-    bp_status status = bp_runlog_reader_seek_histogram(job->reader, &s->place, &found, error);
+    bp_status status = bp_runlog_reader_seek_histogram(h->looker, &s->place, &found, error);
     if (!found) job->misses = true;
     while (status == BP_OK && found) {
-        status = bp_runlog_reader_next_histogram(job->reader, &event, &place, error);
+        status = bp_runlog_reader_next_histogram(h->looker, &event, &place, error);
         if (status != BP_OK || !event || place.sequence > s->last_sequence) break;
         look_at(job, event);
         found = place.sequence < s->last_sequence; /* there is more of it */
@@ -233,7 +236,7 @@ static bp_status read_all(const bp_histograms *h, viewing *job, bp_error *error)
     bp_status status = BP_OK;
     job->waiting.step = -1;
     for (size_t i = 0; i < h->n && status == BP_OK; i++)
-        if (is_asked(job, &h->stretches[i])) status = read_stretch(job, &h->stretches[i], error);
+        if (is_asked(job, &h->stretches[i])) status = read_stretch(h, job, &h->stretches[i], error);
     take_waiting(job);
     return status;
 }
@@ -291,20 +294,37 @@ static bp_status lay_out(const bp_histograms *h, viewing *job, uint32_t n_column
 }
 
 /* Once to learn which octaves are in use, and once to fill them. */
-static bp_status fill(const bp_histograms *h, viewing *job, uint32_t n_columns, bp_error *error) {
+static bp_status fill(bp_histograms *h, viewing *job, uint32_t n_columns, bp_error *error) {
     job->low = BP_EXPONENT_MAX;
     job->high = BP_EXPONENT_MIN;
     job->column = 0;
     job->misses = false;
-    bp_status status =
-        bp_runlog_reader_open_through(&job->reader, h->io, h->run, &h->allocator, error);
-    if (status != BP_OK) return status;
     job->take = take_range;
+    bp_status status = BP_OK;
+    if (!h->looker)
+        status = bp_runlog_reader_open_through(&h->looker, h->io, h->run, &h->allocator, error);
+    if (status != BP_OK) return status;
     status = read_all(h, job, error);
     if (status == BP_OK) status = lay_out(h, job, n_columns, error);
     job->take = take_shares;
     if (status == BP_OK && job->view->n_rows > 0) status = read_all(h, job, error);
-    bp_runlog_reader_close(job->reader);
+    return status;
+}
+
+/* What does not stand where it stood is looked for in segments that came since, then, when the log
+ * was thinned, by reading all again. */
+static bp_status fill_surely(bp_histograms *h, viewing *job, uint32_t n_columns, bp_error *error) {
+    const bool was_open = h->looker != NULL;
+    bp_status status = fill(h, job, n_columns, error);
+    if (status == BP_OK && job->misses && was_open) {
+        bp_runlog_reader_close(h->looker);
+        h->looker = NULL;
+        status = fill(h, job, n_columns, error);
+    }
+    if (status != BP_OK || !job->misses || h->is_torn) return status;
+    status = build(h, error);
+    if (status == BP_OK) status = fill(h, job, n_columns, error);
+    h->is_torn = status == BP_OK && job->misses;
     return status;
 }
 
@@ -316,12 +336,7 @@ bp_status bp_histograms_view(bp_histograms *histograms, bp_view *view, int32_t *
                        "a view has steps from 0 on, columns, and the role of a tensor");
     const int saved = errno;
     viewing job = {.view = view, .role = role, .layer = layer, .first = first, .last = last};
-    bp_status status = fill(histograms, &job, n_columns, error);
-    if (status == BP_OK && job.misses && !histograms->is_torn) { /* the log was thinned since */
-        status = build(histograms, error);
-        if (status == BP_OK) status = fill(histograms, &job, n_columns, error);
-        histograms->is_torn = status == BP_OK && job.misses;
-    }
+    const bp_status status = fill_surely(histograms, &job, n_columns, error);
     if (status == BP_OK) *first_octave = view->n_rows > 0 ? job.low : 0;
     errno = saved;
     return status;

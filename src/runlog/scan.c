@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define FIRST_BUFFER_BYTES ((size_t)64 << 10)
+/* Read at once behind a payload that was passed over: the next one may be, too. */
+#define BEHIND_BYTES ((size_t)8 << 10)
 
 /* Behind a bad payload the search goes on inside it. A hostile file could nest so many headers in
  * one another that this takes quadratic time: above this the lengths are believed. */
@@ -78,7 +80,8 @@ static bp_status make_room(bp_scan *scan, bp_error *error) {
 
 static ssize_t read_more(const bp_scan *scan) {
     uint8_t *to = scan->buffer + scan->end;
-    const size_t room = scan->capacity - scan->end;
+    size_t room = scan->capacity - scan->end;
+    if (scan->passes && room > BEHIND_BYTES) room = BEHIND_BYTES;
     if (!scan->jumped) return scan->io->read(scan->io->context, scan->file, to, room);
     return scan->io->read_at(scan->io->context, scan->file, to, room,
                              scan->place + available(scan));
@@ -98,9 +101,15 @@ static bp_status need(bp_scan *scan, size_t n_bytes, bp_error *error) {
     return BP_OK;
 }
 
+/* What was not read is passed over. */
 static void consume(bp_scan *scan, size_t n_bytes) {
-    scan->start += n_bytes;
+    const bool was_read = n_bytes <= available(scan);
     scan->place += n_bytes;
+    scan->start += n_bytes;
+    if (was_read) return;
+    scan->start = scan->end = 0;
+    scan->jumped = scan->passes = true;
+    scan->at_eof = false;
 }
 
 /* --- headers and frames --------------------------------------------------------------------- */
@@ -180,6 +189,15 @@ static bool is_wanted(const bp_scan *scan, unsigned type) {
     return scan->only == 0 || (type < 64 && scan->only >> type & 1);
 }
 
+/* Whether nobody looks into the payload, and the file has all of it: it need not be read. */
+static bool may_pass(const bp_scan *scan, const bp_frame *frame) {
+    uint8_t last;
+    const uint64_t n_bytes = BP_FRAME_HEADER_BYTES + (uint64_t)frame->n_bytes;
+    if (scan->in_memory || is_wanted(scan, frame->type) || available(scan) >= n_bytes) return false;
+    return scan->io->read_at(scan->io->context, scan->file, &last, 1, scan->place + n_bytes - 1) ==
+           1;
+}
+
 static bp_status look(bp_scan *scan, sight *seen, bp_error *error) {
     bp_status status = need(scan, BP_FRAME_HEADER_BYTES, error);
     if (status != BP_OK) return status;
@@ -194,6 +212,10 @@ static bp_status look(bp_scan *scan, sight *seen, bp_error *error) {
     bp_frame *frame = &seen->frame;
     if (!bp_frame_get(frame, scan->buffer + scan->start, scan->salt)) {
         seen->verdict = BAD_HEADER;
+        return BP_OK;
+    }
+    if (may_pass(scan, frame)) {
+        seen->verdict = GOOD;
         return BP_OK;
     }
     status = need(scan, BP_FRAME_HEADER_BYTES + (size_t)frame->n_bytes, error);

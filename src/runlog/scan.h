@@ -22,7 +22,8 @@ typedef struct bp_scan {
     uint64_t rechecked; /* bytes of payloads that failed their checksum */
     uint64_t cut_place; /* a cut frame that the next call tells of; 0: none */
     uint64_t only;      /* bits of the types whose payloads are wanted, those of others are passed
-                           over unchecked; 0: all */
+                           over unchecked, and NULL where they are large; 0: all */
+    bool passes;        /* such a one was passed over */
     uint64_t torn;      /* at the end: how many of the last bytes may be a cut frame */
 } bp_scan;
 

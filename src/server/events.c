@@ -20,6 +20,18 @@ static const bp_news *news_of(const bp_server *server, const char *id) {
     return NULL;
 }
 
+void bp_news_reach(bp_server *server, const char *id, int64_t last_step) {
+    pthread_mutex_lock(&server->lock);
+    for (uint32_t i = 0; i < BP_MAX_FOLLOWED; i++) {
+        bp_news *news = &server->news[i];
+        if (strcmp(news->id, id) != 0 || news->last_step >= last_step) continue;
+        news->last_step = last_step;
+        news->version = ++server->version;
+        bp_streams_wake(server);
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
 static bool has_news(const bp_server *server, const bp_stream *stream) {
     if (!stream->greeted || stream->gone || server->stopping) return true;
     if (stream->list_version != server->list_version) return true;

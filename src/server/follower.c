@@ -31,8 +31,10 @@ typedef struct followed {
     bool open;
     bp_replay replay;
     bp_error error; /* why it is not open */
-    double tried_at, looked_at, told_at;
+    double tried_at, looked_at;
+    double told_at, signed_at; /* streams; of the findings */
     uint64_t n_records;
+    int64_t last_step;
     bool at_end;
     uint64_t signature; /* of findings, as they were told */
     struct MHD_Response *document;
@@ -42,7 +44,6 @@ typedef struct followed {
 typedef struct follower {
     bp_server *server;
     followed runs[BP_MAX_FOLLOWED]; /* the news of each stand at the same index */
-    uint64_t version;               /* the last that was given to any */
 } follower;
 
 /* --- open and closed -------------------------------------------------------------------------- */
@@ -143,20 +144,28 @@ static void publish(follower *f, followed *run) {
     bp_diagnosis_overview_of(run->replay.diagnosis, &overview);
     const double now = bp_server_now(), fraction = fraction_of(run);
     bool findings = false;
-    if (now - run->told_at >= FINDINGS_SECONDS) {
+    if (!run->at_end && now - run->told_at < BP_TICK_SECONDS) return;
+    run->told_at = now;
+    if (now - run->signed_at >= FINDINGS_SECONDS) {
         const uint64_t signature = signature_of(run);
         findings = signature != run->signature;
         run->signature = signature;
-        run->told_at = now;
+        run->signed_at = now;
     }
     pthread_mutex_lock(&server->lock);
-    const bool is_new = !news->id[0] || findings || news->last_step != overview.last_step ||
+    /* A pyramid may know more, unless the run went back. */
+    const bool back = overview.last_step < run->last_step;
+    const int64_t known = news->id[0] && !back ? news->last_step : -1;
+    const int64_t last = overview.last_step > known ? overview.last_step : known;
+    run->last_step = overview.last_step;
+    if (run->at_end && news->read_fraction < 1) findings = true; /* now of the whole run */
+    const bool is_new = !news->id[0] || findings || news->last_step != last ||
                         news->read_fraction < fraction || news->read_fraction > fraction;
     if (is_new) {
         memcpy(news->id, run->id, BP_RUN_ID_BYTES);
-        news->version = ++f->version;
+        news->version = ++server->version;
         if (findings) news->findings_version = news->version;
-        news->last_step = overview.last_step;
+        news->last_step = last;
         news->read_fraction = fraction;
         bp_streams_wake(server);
     }

@@ -71,7 +71,7 @@ typedef struct bp_sockets {
 typedef struct bp_news {
     char id[BP_RUN_ID_BYTES]; /* "": free */
     uint64_t version, findings_version;
-    int64_t last_step;
+    int64_t last_step; /* of the log: as far as the follower has read, or a pyramid knows */
     double read_fraction;
 } bp_news;
 
@@ -113,6 +113,7 @@ struct bp_server {
     bp_stream *streams;
     uint32_t n_streams;
     bp_news news[BP_MAX_FOLLOWED];
+    uint64_t version; /* the last that was given to any of them */
 };
 
 double bp_server_now(void); /* seconds of a steady clock */
@@ -190,6 +191,8 @@ struct MHD_Response *bp_stream_open(bp_server *server, struct MHD_Connection *co
                                     const bp_query *query);
 /* With the lock held: lets those speak that have something to say. */
 void bp_streams_wake(bp_server *server);
+/* A pyramid has this step: often long before the run is read so far. */
+void bp_news_reach(bp_server *server, const char *id, int64_t last_step);
 /* With the lock held: heartbeats are due, clients are gone. */
 void bp_streams_sweep(bp_server *server);
 /* With the lock held: runs that somebody looks at, each once, at most n. */

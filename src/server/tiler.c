@@ -160,7 +160,9 @@ static bp_status make_tile(tiler *t, const bp_run_place *place, const bp_query *
     if (!bp_series_find(&series, query->series))
         return bp_fail(error, BP_ERROR_ARGUMENT, "there is no such series");
     const bp_status status = draw(t, &d, place, series, error);
-    return status == BP_OK ? draw_tile(d, query, bytes, n_bytes, error) : status;
+    if (status != BP_OK) return status;
+    bp_news_reach(t->server, place->id, bp_pyramid_last_step(d->pyramid));
+    return draw_tile(d, query, bytes, n_bytes, error);
 }
 
 static bp_status make_histogram(tiler *t, const bp_run_place *place, const bp_query *query,

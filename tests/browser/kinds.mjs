@@ -36,6 +36,7 @@ export class Place {
   /** Two runs beside each other, as they are chosen from the list. */
   async compared(kind, names, options = {}) {
     const view = kind === "report" ? await this.report(names, options) : await this.list(options);
+    if (kind === "report") await view.page.getByRole("link", { name: "All runs" }).click(); // it begins with the first
     for (const name of names) {
       await view.region("Runs").getByRole("checkbox", { name: `Compare ${name}`, exact: true }).check();
     }

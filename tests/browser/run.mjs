@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// node tests/browser/run.mjs --backprobe COMMAND --python PYTHON [--pictures FOLDER] [--keep FOLDER] [test_*.mjs ...]
+// node tests/browser/run.mjs --backprobe COMMAND --python PYTHON [--pictures FOLDER] [--keep FOLDER]
+//   [--match PATTERN] [test_*.mjs ...]
 // Makes the runs, then runs the tests, two files at a time; the last line counts them.
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -14,6 +15,7 @@ const { values, positionals } = parseArgs({ allowPositionals: true, options: {
   backprobe: { type: "string" }, // the command under test
   python: { type: "string", default: "python3" }, // one that has torch and backprobe
   pictures: { type: "string" }, // where screenshots go, to be looked at; else none are kept
+  match: { type: "string" }, // only tests with such a name
   keep: { type: "string" }, // where the runs are made, and taken from the next time
 } });
 
@@ -49,7 +51,8 @@ try {
 const files = (positionals.length ? positionals : readdirSync(HERE).filter((n) => /^test_.*\.mjs$/.test(n)))
   .map((name) => join(HERE, name)).sort();
 let passed = 0, failed = 0;
-const events = run({ files, concurrency: Math.max(availableParallelism(), 2), timeout: 600_000 });
+const events = run({ files, concurrency: Math.max(availableParallelism(), 2), timeout: 600_000,
+  ...(values.match && { testNamePatterns: [values.match] }) });
 const leaf = ({ details, skip, todo }) => details?.type !== "suite" && skip === undefined && todo === undefined;
 const isFile = (data) => files.includes(data.name); // the file itself is told as a test, too
 events.on("test:pass", (data) => { if (leaf(data) && !isFile(data)) passed++; });

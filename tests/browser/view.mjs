@@ -61,13 +61,16 @@ export class View {
 
   /** Opens all that is folded in a part of the page. */
   async unfold(part) {
-    const closed = part.locator("details:not([open]) > summary");
-    while ((await closed.count()) > 0) await closed.first().click();
+    const closed = part.locator("details:not([open]) > summary, button[aria-expanded=false]");
+    for (let i = 0; (await closed.count()) > 0; i++) {
+      assert.ok(i < 50, "what was opened is closed again");
+      await closed.first().click();
+    }
   }
 
-  /** The map with what lies over it, as bytes: to tell whether it looks different. */
-  async drawing() {
-    return (await this.map.screenshot()).toString("base64");
+  /** The map with what lies over it, as a text: to tell whether it looks different. */
+  drawing() {
+    return this.map.evaluate((map) => map.innerHTML + map.querySelector("canvas").toDataURL());
   }
 
   /** The picture as a text, to tell whether it changed. */
@@ -131,9 +134,9 @@ export class View {
   /** Whether the column of a step has colours that no other has, in a stripe wide enough to be seen. */
   async marked(step) {
     const { first, last } = await this.span();
-    return this.map.locator("canvas").first().evaluate((canvas, place) => {
+    return this.map.locator("canvas").first().evaluate((canvas, [place, steps]) => {
       const { width, height } = canvas, pixels = globalThis.pixelsOf(canvas);
-      const x = Math.floor(place * width), reach = 4 + Math.ceil(width / 100), others = new Set();
+      const x = Math.floor(place * width), reach = 8 + Math.ceil(Math.max(width / 100, width / steps)), others = new Set();
       const coloursOf = (from, to, into) => {
         for (let u = Math.max(from, 0); u < Math.min(to, width); u++) {
           for (let v = 0; v < height; v++) into.add(pixels[v * width + u]);
@@ -144,7 +147,18 @@ export class View {
       coloursOf(x + reach, width, others);
       const own = [x - 1, x, x + 1].map((u) => [...coloursOf(u, u + 1, new Set())].some((one) => !others.has(one)));
       return own.every(Boolean);
-    }, (step + 0.5 - first) / (last + 1 - first));
+    }, [(step + 0.5 - first) / (last + 1 - first), last + 1 - first]);
+  }
+
+  /** What makes the page wider than its window. */
+  tooWide() {
+    return this.page.evaluate(() => {
+      const { clientWidth, scrollWidth } = document.documentElement;
+      if (scrollWidth <= clientWidth) return [];
+      return [`${scrollWidth} px in a window of ${clientWidth}`, ...[...document.querySelectorAll("body *")]
+        .filter((one) => one.getBoundingClientRect().right > clientWidth + 0.5).map((one) =>
+          `${one.tagName} .${one.getAttribute("class")} ends at ${one.getBoundingClientRect().right}`)].slice(0, 12);
+    });
   }
 
   /** Nothing was wrong since the page was opened: asked at the end of every test. */

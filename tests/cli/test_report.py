@@ -13,7 +13,7 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 import zlib
 
-from support import COMMAND, HEALTHY, VANISHING, CommandTest
+from support import COMMAND, HEALTHY, VANISHING, CommandTest, flatten
 
 ABSENT, FIRST, PER_OCTAVE, MIN_EXPONENT = 65533, 1, 228, -152  # src/record/log16.h
 SVG = "{http://www.w3.org/2000/svg}"
@@ -77,6 +77,12 @@ class Report(CommandTest):
     def page(self, path):
         return Page((self.folder / path).read_text(encoding="utf-8"))
 
+    def sizes(self, path):
+        """Of the file, and of what is not its data."""
+        text = (self.folder / path).read_bytes()
+        data = text.index(b'id="backprobe-data">')
+        return len(text), len(text) - (text.index(b"</script>", data) - data)
+
     # --- html ---------------------------------------------------------------------------------
 
     def test_a_run(self):
@@ -112,6 +118,45 @@ class Report(CommandTest):
         self.assertAlmostEqual(loss.mean[-1], checked["steps"]["last"] and
                                checked["loss"]["last"], delta=0.2)
 
+    def test_histograms(self):
+        """Of every layer's gradients and weights, as shares of all elements."""
+        self.train(VANISHING, "deep")
+        self.command("report", "deep")
+        [run] = self.page("deep.html").data["runs"]
+        self.assertEqual(sorted(run["histograms"]), sorted(run["run"]["histograms"]))
+        self.assertIn("gradient", run["histograms"])
+        for layers in run["histograms"].values():
+            self.assertEqual(sorted(map(int, layers)), list(range(1, 18)))
+        tile = Tile(run["histograms"]["gradient"]["1"])
+        column = [tile.mean[row * tile.columns] for row in range(tile.rows)]
+        shares = [2 ** ((code - FIRST) / PER_OCTAVE + MIN_EXPONENT) if code else 0
+                  for code in column]
+        self.assertAlmostEqual(sum(shares), 1, delta=0.02)
+
+    def test_histograms_give_way(self):
+        """At first to those of layers that findings name, then all of them."""
+        self.train(VANISHING.replace("epochs: 2", "epochs: 12"), "deep")
+        self.command("report", "deep", "-o", "whole.html")
+        whole, page = self.sizes("whole.html")
+
+        named = set(range(1, 15)) | {17}  # by vanishing-gradient, constant-output
+        seen = []
+        for part in range(19, 5, -2):
+            limit = page + (whole - page) * part // 20
+            self.command("report", "deep", "-o", "small.html", "--max-size", str(limit))
+            data = self.page("small.html").data
+            [run] = data["runs"]
+            layers = set(map(int, run["histograms"].get("gradient", {})))
+            seen.append(len(layers))
+            if layers == named:
+                self.assertIn("histograms only of layers that findings name", data["note"])
+            elif not layers:
+                self.assertIn("without histograms", data["note"])
+                self.assertEqual((run["histograms"], run["run"]["histograms"]), ({}, []))
+            else:
+                self.assertNotIn("histograms", data["note"])
+        self.assertEqual(sorted(set(seen), reverse=True), [17, 15, 0], seen)
+
     def test_two_runs(self):
         self.train(HEALTHY, "a")
         self.train(HEALTHY, "b", "--seed", "7")
@@ -135,9 +180,7 @@ class Report(CommandTest):
         """Coarser, then without what is least needed; the note says so."""
         self.train(VANISHING.replace("epochs: 2", "epochs: 50"), "deep")
         self.command("report", "deep", "-o", "whole.html")
-        whole = (self.folder / "whole.html").stat().st_size
-        page = len((self.folder / "whole.html").read_text()) - len(json.dumps(
-            self.page("whole.html").data, separators=(",", ":")))
+        whole, page = self.sizes("whole.html")
         steps = Tile(self.page("whole.html").data["runs"][0]["tiles"]["loss"]).last
         for share in (0.9, 0.5, 0.05):
             limit = page + int((whole - page) * share)
@@ -163,16 +206,21 @@ class Report(CommandTest):
         self.assertNotIn("net.html", self.files())
 
     def test_names_with_markup(self):
-        self.write("net.yaml", HEALTHY)
-        self.command("train", "net.yaml", "--quiet", "--run", "plain")
+        layer = "</script></svg><!--<script>"
+        self.write("net.yaml", HEALTHY.replace(
+            "2 x dense 16 relu", f"{{dense: 16, activation: relu, name: '{layer}'}}"))
+        self.command("train", "net.yaml", "--quiet", "--every", "1", "--run", "plain")
         os.rename(self.folder / "plain", self.folder / EVIL)
         self.command("report", EVIL, "-o", "evil.html")
         clean = self.page("evil.html")
         self.assertEqual(clean.data["runs"][0]["run"]["name"], EVIL)
         self.assertNotIn("img", clean.tags)
+        network = clean.data["runs"][0]["run"]["findings"]["network"]
+        self.assertEqual(network["layers"][0]["name"], layer)
         self.command("report", EVIL, "-o", "evil.svg")
         picture = ElementTree.parse(self.folder / "evil.svg").getroot()
         self.assertEqual(picture.findtext(f"{SVG}title"), f"{EVIL}: gradient_rms")
+        self.assertIn(f"1 {layer}", [text.text for text in picture.iter(f"{SVG}text")])
 
     # --- where it goes --------------------------------------------------------------------------
 

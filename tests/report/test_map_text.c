@@ -261,6 +261,28 @@ static void test_marks(void **state) {
     check_marks((int64_t[]){80}, 1, ""); /* not in the picture */
 }
 
+/* What follows from a root has no number, and no mark of its own. */
+static void test_consequences(void **state) {
+    (void)state;
+    bp_findings findings = {.n = 3, .list = {root, root, root}};
+    findings.list[1].parent = 0;
+    assert_int_equal(bp_findings_number(&findings, 0), 1);
+    assert_int_equal(bp_findings_number(&findings, 1), 0);
+    assert_int_equal(bp_findings_number(&findings, 2), 2);
+    findings.list[1].since_step = 10;
+    findings.list[1].layers = last_layers;
+    findings.list[2].since_step = 70;
+    drawing d;
+    bp_view view = view_of(3, 8, 10, magnitudes);
+    begin(&d, BP_COLOURS_NONE, BP_CHARACTERS_ALL, 28, 79);
+    d.map.findings = &findings;
+    const char *text = draw(&d, &view, 3);
+    assert_non_null(strstr(text, "\n                    ①▼   ②▼\n① 1 "));
+    assert_non_null(strstr(text, "\n  3 head "));
+    free(d.text);
+    view_done(&view);
+}
+
 static void test_sides(void **state) {
     (void)state;
     char *text = marked((int64_t[]){45, 45}, 2, BP_COLOURS_16, BP_CHARACTERS_ALL);
@@ -478,6 +500,7 @@ int main(void) {
         cmocka_unit_test(test_joined),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_sides),
+        cmocka_unit_test(test_consequences),
         cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_names_of_blocks),
         cmocka_unit_test(test_title_and_plane),

@@ -196,8 +196,9 @@ static void names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_map), cmocka_unit_test(what_is_no_number), cmocka_unit_test(findings),
-        cmocka_unit_test(names),   cmocka_unit_test(a_thousand_layers),
+        cmocka_unit_test(the_map),           cmocka_unit_test(what_is_no_number),
+        cmocka_unit_test(findings),          cmocka_unit_test(names),
+        cmocka_unit_test(a_thousand_layers), cmocka_unit_test(rows_without_a_value),
     };
     return cmocka_run_group_tests_name("report_svg", tests, NULL, NULL);
 }

@@ -76,6 +76,10 @@ static const bp_event finding = {.kind = BP_EVENT_FINDING,
 static const bp_event checkpoint = {.kind = BP_EVENT_CHECKPOINT,
                                     .as.checkpoint = {4, "step-000000004.safetensors"}};
 
+static bp_event histogram_of_step(int64_t step) {
+    return (bp_event){.kind = BP_EVENT_HISTOGRAM, .as.histogram = {step, 1, 6, {0, 0, -3, 1, {7}}}};
+}
+
 static bp_event watch_event(int64_t step, double seconds) {
     return (bp_event){
         .kind = BP_EVENT_WATCH,
@@ -308,12 +312,17 @@ static void void_steps_and_events_are_not_given(void **state) {
     craft_losses(&b.segment, 0, loss, 4);
     craft_event(&b.segment, &finding);    /* of step 3 */
     craft_event(&b.segment, &checkpoint); /* of step 4 */
+    for (int64_t step = 2; step <= 4; step++) {
+        const bp_event histogram = histogram_of_step(step);
+        craft_event(&b.segment, &histogram);
+    }
     next_segment(&b, 0, true);
     craft_rewind(&b.segment, 3); /* the checkpoint is later */
     craft_losses(&b.segment, 3, loss, 1);
     open_reader(&b);
     for (int64_t step = 0; step <= 2; step++) expect_step(&b, step);
     expect_event(&b, BP_EVENT_FINDING);
+    assert_int_equal(expect_event(&b, BP_EVENT_HISTOGRAM)->as.histogram.step, 2);
     expect_step(&b, 3);
     expect_end(&b, 0, 0);
     stop(&b);

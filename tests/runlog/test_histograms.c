@@ -341,6 +341,7 @@ static void steps_that_go_back_are_passed_over(void **state) {
     bench b;
     start(&b);
     static const int64_t steps[] = {5, 9, 2, 7, 9, 12, 0};
+    for (int i = 0; i < 33001; i++) put(&b, 0, 2, ROLE, in_octave(0, 0)); /* several are one */
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         put(&b, steps[i], 1, ROLE, in_octave((int32_t)i, 0));
     open_histograms(&b);
@@ -411,6 +412,38 @@ static void each_byte_damaged(void **state) {
     stop(&b);
 }
 
+/* Steps that are larger than what is read at once, and at the end one that is still being written.
+ */
+static void large_steps_are_passed_over(void **state) {
+    (void)state;
+    enum { LARGE = 300000 };
+    static uint8_t junk[LARGE];
+    bench b;
+    start(&b);
+    for (int64_t step = 0; step < 5; step++) {
+        put(&b, step, 1, ROLE, in_octave(0, (uint64_t)step));
+        craft_frame(&b.segment, BP_RUNLOG_STEP, junk, LARGE - (size_t)step, 1);
+    }
+    const size_t whole = b.segment.length;
+    put(&b, 5, 1, ROLE, in_octave(0, 5));
+    const size_t all = b.segment.length;
+    static const size_t cuts[] = {1, 35, 36, 37, 8192, LARGE - 1000, LARGE + 20};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        b.segment.length = whole - cuts[i];
+        open_histograms(&b);
+        assert_int_equal(bp_histograms_last_step(b.histograms, ROLE), 4);
+        b.segment.length = all;
+        write_segment(&b);
+        assert_int_equal(bp_histograms_update(b.histograms, NULL), BP_OK);
+        assert_int_equal(bp_histograms_last_step(b.histograms, ROLE), 5);
+        look(&b, ROLE, 1, 0, 5, 6);
+        for (uint32_t c = 0; c < 6; c++) assert_share(&b, c, 0, (100 - c) / 100.0);
+        bp_histograms_close(b.histograms);
+    }
+    b.histograms = NULL;
+    stop(&b);
+}
+
 /* --- thinned while somebody looks ------------------------------------------------------------- */
 
 enum { THIN_STEPS = 40 };
@@ -439,6 +472,8 @@ static void thinned_since(void **state) {
         sequence = thin_write(&segment, folder);
     }
     assert_int_equal(bp_histograms_open(&histograms, folder, NULL, NULL, NULL), BP_OK);
+    assert_int_equal(bp_histograms_view(histograms, &view, &octave, ROLE, 1, 0, 9, 10, NULL),
+                     BP_OK);
     const bp_status status = thin_once(folder, NULL, thin_folder_bytes(folder) / 8, 11, &error);
     if (status != BP_OK && status != BP_ERROR_LIMIT) fail_msg("%s", error.text);
     assert_true(thin_assert_reads(folder) > 0);
@@ -544,6 +579,7 @@ int main(void) {
         cmocka_unit_test(steps_that_go_back_are_passed_over),
         cmocka_unit_test(what_is_damaged_is_missing),
         cmocka_unit_test(each_byte_damaged),
+        cmocka_unit_test(large_steps_are_passed_over),
         cmocka_unit_test(thinned_since),
         cmocka_unit_test(very_many),
         cmocka_unit_test(one_in_each_of_many_segments),

@@ -84,6 +84,17 @@ static void needs(void **state) {
     assert_int_equal(bp_query_end(&query, &error), BP_ERROR_ARGUMENT);
 }
 
+static void smallest_numbers(void **state) {
+    (void)state;
+    bp_query_begin(&query, "/api/runs/" ID "/histogram");
+    assert_int_equal(take("role", "gradient"), BP_OK);
+    assert_int_equal(take("layer", "0"), BP_OK);
+    assert_int_equal(take("columns", "1"), BP_OK);
+    assert_int_equal(take("first", "0"), BP_OK);
+    assert_int_equal(take("last", "0"), BP_OK);
+    assert_int_equal(bp_query_end(&query, &error), BP_OK);
+}
+
 static void bad_numbers(void **state) {
     (void)state;
     static const char *const bad[] = {"",
@@ -158,9 +169,10 @@ static void runs_of_a_stream(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(routes),           cmocka_unit_test(whole_tile), cmocka_unit_test(needs),
-        cmocka_unit_test(bad_numbers),      cmocka_unit_test(bad_words),  cmocka_unit_test(keys),
-        cmocka_unit_test(runs_of_a_stream),
+        cmocka_unit_test(routes),      cmocka_unit_test(whole_tile),
+        cmocka_unit_test(needs),       cmocka_unit_test(smallest_numbers),
+        cmocka_unit_test(bad_numbers), cmocka_unit_test(bad_words),
+        cmocka_unit_test(keys),        cmocka_unit_test(runs_of_a_stream),
     };
     return cmocka_run_group_tests_name("query", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Help } from "./help";
 import { useNews, type News } from "./live";
 import { useResource } from "./resource";
@@ -57,8 +57,10 @@ export function App({ source }: { source: Source }) {
   useEffect(() => setKnown(new Set(runs.map(({ id }) => id))), [list.value]);
   const run = view.run ? runs.find(({ id }) => id === view.run) : undefined;
   const first = source.live ? null : runs[0]?.id ?? null; // a report begins with its run
+  const begun = useRef(false);
   useEffect(() => {
-    if (first && !view.run) change({ run: first }, true);
+    if (first && !view.run && !begun.current) change({ run: first }, true);
+    begun.current ||= first !== null;
   }, [first, view.run, change]);
   useEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
@@ -97,7 +99,6 @@ export function App({ source }: { source: Source }) {
         {view.run ? <RunPage source={source} view={view} news={news} change={change} /> : <RunsList source={source} news={news} change={change} />}
         <p id="map-keys" class="hidden">Arrow keys move, plus and minus zoom, 0 shows the whole run, question mark tells all keys.</p>
       </main>
-      {source.note && <footer><p>{source.note}</p></footer>}
       <Help open={help} onClose={() => setHelp(false)} />
     </>
   );

@@ -9,6 +9,7 @@ import type { Run } from "./source/types";
 import { CURVE_SERIES } from "./panels";
 
 const SETTLE = { delayMs: 60, everyMs: 500 }; // a wheel turns on
+const UNHURRIED = { delayMs: 0, everyMs: 2000 };
 const SELDOM = { delayMs: 60, everyMs: 1000 };
 
 /** As many columns as the screen can show, in steps that do not change with every pixel. */
@@ -25,18 +26,19 @@ export interface Shown {
 
 export function useRun(source: Source, id: string | null, news: RunNews | undefined,
   epoch: number): { shown: Shown | null; error: Error | null } {
-  const run = useResource(id ? { subject: id, place: "", stamp: `${epoch} ${news?.documents ?? 0}` } : null, () => source.run(id!));
+  const run = useResource(id ? { subject: id, place: "", stamp: `${epoch} ${news?.documents ?? 0} ${news?.lastStep ?? 0}` } : null,
+    () => source.run(id!), UNHURRIED);
   const document = run.value;
   const shown = useMemo(() => {
     if (!document) return null;
     const { first, last } = document.findings.steps;
     const from = first ?? 0;
     return {
-      run: document, stamp: `${epoch} ${news?.changes ?? 0}`,
+      run: document, stamp: document.live ? `${epoch} ${news?.lastStep ?? 0}` : String(epoch), // its log is whole
       whole: { first: from, last: Math.max(last ?? from, news?.lastStep ?? 0, from) },
       readFraction: news ? Math.max(news.readFraction, document.read_fraction) : document.read_fraction,
     };
-  }, [document, epoch, news?.changes, news?.lastStep, news?.readFraction]);
+  }, [document, epoch, news?.lastStep, news?.readFraction]);
   return { shown, error: run.error };
 }
 
@@ -51,11 +53,12 @@ const questionOf = (shown: Shown, what: string, span: Span) => ({
   stamp: span.last >= shown.whole.last ? `${shown.stamp} ${span.last}` : "",
 });
 
-/** The whole run in the map's columns. */
+/** The whole run in the map's columns, also where it has got longer than anybody told. */
 export function useWholeTile(source: Source, shown: Shown | null, series: string): Resource<Tile> {
   const asked = shown && has(shown.run, series) ? shown : null;
-  return useResource(asked && questionOf(asked, series, asked.whole),
-    (signal) => source.tile(asked!.run.id, series, asked!.whole, screenColumns(), signal));
+  const span = { first: asked?.whole.first ?? 0, last: Number.MAX_SAFE_INTEGER };
+  return useResource(asked && { subject: `${asked.run.id} ${series}`, place: "whole", stamp: asked.stamp },
+    (signal) => source.tile(asked!.run.id, series, span, screenColumns(), signal));
 }
 
 /** What is seen, finer than the whole has it. */

@@ -6,7 +6,6 @@ import type { Source } from "./source/source";
 export interface RunNews {
   lastStep: number;
   readFraction: number;
-  changes: number; // so often something new came
   documents: number; // so often its findings changed
 }
 
@@ -43,7 +42,7 @@ export function useNews(source: Source, ids: string[]): News {
       }
       const old = latest.runs.get(event.id);
       const run = {
-        lastStep: event.last_step, readFraction: event.read_fraction, changes: (old?.changes ?? 0) + 1,
+        lastStep: event.last_step, readFraction: event.read_fraction,
         documents: (old?.documents ?? 0) + (event.findings ? 1 : 0),
       };
       tell({ ...latest, runs: new Map(latest.runs).set(event.id, run) });

@@ -49,7 +49,8 @@ export function RunPage({ source, view, news, change }: RunPageProps) {
   const one = useRun(source, view.run, news.runs.get(view.run ?? ""), news.epoch);
   const two = useRun(source, view.other, news.runs.get(view.other ?? ""), news.epoch);
   useEffect(() => {
-    const names = [one.shown?.run.name, two.shown?.run.name].filter(Boolean).join(" and ");
+    const names = [one.shown?.run.name, two.shown?.run.name].filter(Boolean).join(" and ")
+      .replace(/\p{C}/gu, ""); // a title is drawn by the browser: nothing that turns it around
     document.title = names ? `${names} · Backprobe` : "Backprobe";
   }, [one.shown?.run.name, two.shown?.run.name]);
   const error = (!one.shown && one.error) || (!two.shown && two.error);
@@ -67,12 +68,16 @@ interface RunsProps {
 }
 
 function Runs({ source, view: told, one, two, change }: RunsProps) {
-  const whole = useMemo(() => union(two ? [one.whole, two.whole] : [one.whole]), [one.whole, two?.whole]);
-  const view = useMemo(() => ({ ...told, span: clamped(whole, told.span) }), [told, whole]);
-  const quantity = useMemo(() => chosenQuantity(one, view.series), [one.run, view.series]);
+  const quantity = useMemo(() => chosenQuantity(one, told.series), [one.run, told.series]);
   const series = quantity?.name ?? "";
   const firstTile = useWholeTile(source, one, series), secondTile = useWholeTile(source, two, series);
   const tiles = [firstTile.value, secondTile.value];
+  const known = Math.max(...tiles.map((tile) => tile?.lastStep ?? 0)); // a document may be older than the map
+  const whole = useMemo(() => {
+    const { first, last } = union(two ? [one.whole, two.whole] : [one.whole]);
+    return { first, last: Math.max(last, known) };
+  }, [one.whole, two?.whole, known]);
+  const view = useMemo(() => ({ ...told, span: clamped(whole, told.span) }), [told, whole]);
   const usual = useMemo(() => quantity && shadesOf(tiles, quantity, view.show), [...tiles, quantity, view.show]);
   const { shades, fitted, fit } = useFittedShades(usual ?? NO_SHADES, `${series} ${view.show}`);
   const narrow = useMedia("(max-width: 699px)");
@@ -87,9 +92,10 @@ function Runs({ source, view: told, one, two, change }: RunsProps) {
     <Tools shown={one} view={view} whole={whole} quantity={quantity} fitted={fitted} change={change} onFit={fitSeen}
       onCsv={() => void downloadCsv(source, one, series, span)} />
   );
+  const note = source.note && <p class="note">In this report {source.note}.</p>;
   const mapOf = (shown: Shown, wholeTile: typeof firstTile) => {
     const { findings } = shown.run.findings;
-    return quantity && shown.run.findings.steps.records > 0
+    return quantity && (shown.run.findings.steps.records > 0 || (wholeTile.value?.lastStep ?? -1) >= 0)
       ? <MapSection source={source} shown={shown} whole={whole} wholeTile={wholeTile} view={view} quantity={quantity} shades={shades}
         gutter={gutter} brushed={findByKey(findings, view.finding)} change={change}
         onFinding={(finding) => change({ finding: finding ? findingKey(findings, finding) : "" })} />
@@ -111,6 +117,7 @@ function Runs({ source, view: told, one, two, change }: RunsProps) {
         </div>
         <section aria-label="Heat map" class="panel">
           <h2>Layers over time</h2>
+          {note}
           {tools}
           <div class="pair">
             {both.map(([shown, tile]) => (
@@ -137,7 +144,7 @@ function Runs({ source, view: told, one, two, change }: RunsProps) {
       <div class="desk">
         <section aria-label="Findings" class="panel side"><h2>Findings</h2>{findingsOf(one)}</section>
         <div class="wide">
-          <section aria-label="Heat map" class="panel"><h2>Layers over time</h2>{tools}{mapOf(one, firstTile)}</section>
+          <section aria-label="Heat map" class="panel"><h2>Layers over time</h2>{note}{tools}{mapOf(one, firstTile)}</section>
           {curves}
         </div>
       </div>
@@ -223,10 +230,12 @@ function HistogramSection({ source, shown, view, named, span, change }: PanelPro
   const roles = useMemo(() => [...shown.run.histograms].sort((a, b) => roleRank(a) - roleRank(b)), [shown.run]);
   const role = roles.includes(chosen) ? chosen : roles[0] ?? null;
   const tile = useHistogram(source, shown, role, layer, span);
-  const histogram = useMemo(() => (tile.value || !role) && layer !== null && (
+  const leftOut = !source.live && role !== null && tile.value?.rows === 0;
+  const histogram = useMemo(() => leftOut ? <p class="empty">The histograms were left out of this report, to keep it small.</p>
+    : (tile.value || !role) && layer !== null && (
     <Histogram tile={tile.value} layer={layer} name={layerName(layers, layer)} role={roleName(role ?? "gradient")} span={span} step={view.step}
       onStep={(step) => change({ step })} />
-  ), [tile.value, role, layer, layers, span.first, span.last, view.step, change]);
+  ), [leftOut, tile.value, role, layer, layers, span.first, span.last, view.step, change]);
   const name = named ? `Histogram of ${shown.run.name}` : "Histogram";
   return (
     <section aria-label={name} class="panel" aria-busy={tile.busy}>

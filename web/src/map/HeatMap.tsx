@@ -2,10 +2,10 @@
 // The map of a run: layers down, steps to the right, a quantity as colour.
 import { useCallback, useMemo, useRef, useState } from "preact/hooks";
 import type { Span } from "../source/source";
-import { columnOf, type Tile } from "../source/tile";
+import { columnOf, valueAt, type Tile } from "../source/tile";
 import type { Finding, Run } from "../source/types";
 import type { ThemeColours } from "../theme";
-import { integer } from "../words";
+import { integer, plural } from "../words";
 import type { Show } from "./codes";
 import { patternsOf, tablesOf, type Scheme } from "./colours";
 import { useGestures, type Point } from "./gestures";
@@ -65,24 +65,26 @@ function useWidth(): [number, (element: HTMLElement | null) => void] {
   return [width, ref];
 }
 
-const hasInput = (tile: Tile | null): boolean => {
-  if (!tile || tile.rows === 0) return false;
-  for (let column = 0; column < tile.columns; column++)
-    if (columnIsMeasured(tile, column)) return true;
+function rowIsMeasured(tile: Tile, row: number): boolean {
+  for (let column = 0; column < tile.columns; column++) if (valueAt(tile, "mean", row, column) !== null) return true;
   return false;
-};
-const columnIsMeasured = (tile: Tile, column: number): boolean => {
-  const value = tile.mean[column]!;
-  return tile.codec === "log16" ? value !== 65533 : !Number.isNaN(value) || tile.flags[column] !== 0;
-};
+}
+
+// Of which rows there is anything to show: sums have no weights, and only some layers a gain. Of the
+// input only what was measured, of layers all while nothing is known.
+function measuredRows(tile: Tile | null, layers: number): (row: number) => boolean {
+  const rows = Array.from({ length: layers + 1 }, (_, row) => tile !== null && rowIsMeasured(tile, row));
+  return rows.some((is) => is) ? (row) => rows[row]! : (row) => row > 0;
+}
 
 // The lines of the map, and which of them are seen.
 function useLines(run: Run, wholeTile: Tile | null) {
   const [toggled, setToggled] = useState<ReadonlySet<string>>(new Set());
   const [rows, setRows] = useState<Rows | null>(null); // null: all
-  const input = useMemo(() => hasInput(wholeTile), [wholeTile]);
   const { layers } = run.findings.network;
-  const plan = useMemo(() => planRows(layers, toggled, input), [layers, toggled, input]);
+  const has = useMemo(() => measuredRows(wholeTile, layers.length), [wholeTile, layers]);
+  const plan = useMemo(() => planRows(layers, toggled, has), [layers, toggled, has]);
+  const leftOut = layers.filter((_, at) => !has(at + 1)).length;
   const seen = rows && rows.top < plan.lines.length ? { top: rows.top, bottom: Math.min(rows.bottom, plan.lines.length) } : null;
   const toggle = (blocks: Block[]): void => {
     setRows(null);
@@ -92,7 +94,7 @@ function useLines(run: Run, wholeTile: Tile | null) {
       return next;
     });
   };
-  return { plan, rows: seen, setRows, toggle };
+  return { plan, leftOut, rows: seen, setRows, toggle };
 }
 
 const THIN = 12; // pixels: lines that are lower are framed together with steps
@@ -103,7 +105,7 @@ export function HeatMap(props: HeatMapProps) {
   const [frame, setFrame] = useState<{ from: Point; to: Point } | null>(null);
   const [width, widthRef] = useWidth();
   const holder = useRef<HTMLDivElement>(null);
-  const { plan, rows, setRows, toggle } = useLines(run, wholeTile);
+  const { plan, leftOut, rows, setRows, toggle } = useLines(run, wholeTile);
 
   const height = mapHeight(plan.lines.length), seen = span ?? whole;
   const window: Window = { first: seen.first, end: seen.last + 1, ...(rows ?? { top: 0, bottom: plan.lines.length }) };
@@ -116,6 +118,11 @@ export function HeatMap(props: HeatMapProps) {
   const read = (at: number, which: number): Reading | null => {
     const tile = tileAt(at), shown = plan.lines[which];
     return tile && shown ? readingAt(tile, run.findings.network.layers, quantity, show, shown, at) : null;
+  };
+  const readRow = (at: number, row: number): Reading | null => { // of a layer that is left out
+    const tile = tileAt(at), name = run.findings.network.layers[row - 1]?.name ?? "";
+    return tile && row < tile.rows ? readingAt(tile, run.findings.network.layers, quantity, show,
+      { label: name, title: name, from: row, to: row + 1, block: null }, at) : null;
   };
   const choose = (at: number, which: number): void =>
     props.onCell(at, which < 0 ? null : read(at, which)?.row ?? plan.lines[which]!.from);
@@ -150,7 +157,8 @@ export function HeatMap(props: HeatMapProps) {
   };
 
   const at = hover && !frame ? { step: stepAt(hover.x), line: lineAt(hover.y) } : null;
-  const reading = at ? read(at.step, at.line) : step !== null && line >= 0 ? read(step, line) : null;
+  const chosen = step === null || layer === null ? null : line >= 0 ? read(step, line) : readRow(step, layer);
+  const reading = at ? read(at.step, at.line) : chosen;
   const hovered = at && reading ? { first: reading.step, last: reading.lastStep } : null;
   const tables = useMemo(() => tablesOf(quantity, props.scale, props.scheme, theme), [quantity, props.scale, props.scheme, theme]);
   const ratio = globalThis.devicePixelRatio || 1;
@@ -172,6 +180,7 @@ export function HeatMap(props: HeatMapProps) {
               step={step} line={line} hovered={hovered} frame={frame && frameOf(frame, thin, width, height)} />}
           </div>
           <StepAxis span={seen} width={width} />
+          {leftOut > 0 && <p class="left-out">{plural(leftOut, "layer")} without {quantity.label.toLowerCase()}: not shown</p>}
         </div>
       </div>
       <div class="map-foot">

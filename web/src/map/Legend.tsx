@@ -27,7 +27,7 @@ export function Legend(props: { quantity: Quantity; scale: Scale; tables: Tables
         <canvas ref={bar} width={BAR} height={1} aria-hidden="true" />
         <div class="map-legend-ticks">
           {ticksOf(scale, quantity, 7).map(({ place, label }) => (
-            <span key={label} ref={(element) => element?.style.setProperty("left", `${place * 100}%`)}>{label}</span>
+            <span key={label} class={place < 0.04 ? "start" : place > 0.96 ? "end" : ""} ref={(element) => element?.style.setProperty("left", `${place * 100}%`)}>{label}</span>
           ))}
         </div>
       </div>

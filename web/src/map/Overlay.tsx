@@ -61,7 +61,7 @@ export function Overlay(props: OverlayProps) {
       {marks.filter(({ finding }) => inside(finding.since_step)).map(({ finding, key }) => (
         <g key={key} class={`bracket ${finding.severity}${brushed === finding ? " chosen" : ""}`}>
           {stripesOf(finding, plan, window, height).map(({ top, bottom }) => {
-            const at = Math.min(x(finding.since_step), width - 6) + 1.5;
+            const at = Math.max(x(finding.since_step) - 2.5, 1.5); // beside the step, not over it
             const path = `M${at + 5} ${top + 1}H${at}V${bottom - 1}H${at + 5}`;
             return <g key={top}><path class="halo" d={path} /><path d={path} /></g>;
           })}
@@ -86,16 +86,16 @@ function Dim(props: { finding: Finding; stripes: Stripe[]; x: (step: number) => 
   return <path class="dim" fill-rule="evenodd" d={`M0 0H${width}V${height}H0Z${holes}`} />;
 }
 
-const MARK_PIXELS = 24;
+const MARK_PIXELS = 25;
 
 // Numbers stand above their onset, pushed aside where they would cover each other.
 function markPlaces(marks: Mark[], window: Window, width: number): { mark: Mark; at: number; x: number }[] {
   const seen = marks.filter(({ finding }) => finding.since_earliest < window.end && (finding.open || finding.last_step >= window.first))
-    .map((mark) => ({ mark, at: Math.min(Math.max(xOf(window, width, mark.finding.since_step), 0), width), x: 0 }))
+    .map((mark) => ({ mark, at: Math.min(Math.max(xOf(window, width, mark.finding.since_step + 0.5), 0), width), x: 0 }))
     .sort((a, b) => a.at - b.at);
   let free = -MARK_PIXELS;
   for (const place of seen) {
-    place.x = Math.max(place.at - MARK_PIXELS / 2 + 2, free, 0);
+    place.x = Math.max(place.at - MARK_PIXELS / 2 + 2, free, -MARK_PIXELS / 2 + 2);
     free = place.x + MARK_PIXELS;
   }
   let end = width;

@@ -10,6 +10,7 @@ import { blockPath, joinsAtFirst, lineOfRow, planRows } from "./rows";
 import { codeAt, placeOf, scaleOf, ticksOf } from "./scale";
 import { between, clamped, panned, showing, stepTicks, zoomed } from "./view";
 
+const layersOnly = (row: number): boolean => row > 0;
 const series = (name: string) => quantityOf({ name, meaning: "", of: "layers" });
 const gradient = series("gradient_rms"), gain = series("gain"), dead = series("dead_fraction");
 const code = (value: number): number => codeOfLog2(Math.log2(value));
@@ -57,7 +58,7 @@ describe("a rank", () => {
 describe("the picture", () => {
   const window = (first: number, end: number, bottom: number): Window => ({ first, end, top: 0, bottom });
   const draw = (tile: Tile, layers: Layer[], at: Window, width: number, height: number) =>
-    picture([{ tile, ranks: ranksOf(tile, gradient, "worst", 1) }], planRows(layers, new Set(), false).lines, at, width, height);
+    picture([{ tile, ranks: ranksOf(tile, gradient, "worst", 1) }], planRows(layers, new Set(), layersOnly).lines, at, width, height);
 
   it("joins columns by the worst", () => {
     const tile = tileOf([[null, null, null, null], [1, 8, 2, 4]]);
@@ -77,6 +78,13 @@ describe("the picture", () => {
     expect(new Set(seen.map((at) => Math.floor(at / 100)))).toEqual(new Set([40, 41, 42]));
   });
 
+  it("widens what is two pixels wide", () => {
+    const tile = tileOf([new Array<number>(8).fill(1), new Array<number>(8).fill(1)]);
+    tile.flags[8 + 4] = HAS_NAN;
+    const { ranks } = draw(tile, layersOf("a"), window(0, 8, 1), 16, 10);
+    expect([...ranks.slice(0, 16).keys()].filter((at) => ranks[at] === CODE_NAN)).toEqual([7, 8, 9, 10]);
+  });
+
   it("knows what was measured beyond its edges", () => {
     const tile = tileOf([[null, null, null, null], [3, null, null, 5]]);
     const image = draw(tile, layersOf("a"), window(1, 3, 1), 2, 1);
@@ -89,7 +97,7 @@ describe("the picture", () => {
     coarse.starts.set([0, 8]);
     fine.starts.set([2, 4, 6]);
     const layers = [fine, coarse].map((tile) => ({ tile, ranks: ranksOf(tile, gradient, "worst", 1) }));
-    const { ranks } = picture(layers, planRows(layersOf("a"), new Set(), false).lines, window(0, 8, 1), 4, 1);
+    const { ranks } = picture(layers, planRows(layersOf("a"), new Set(), layersOnly).lines, window(0, 8, 1), 4, 1);
     expect([...ranks].map((rank) => rank - 1)).toEqual([2, 4, 8, 2].map(code));
   });
 });
@@ -99,18 +107,24 @@ describe("lines", () => {
     expect(["blocks.0.attn.proj", "head.fc", "features.3", "dense_1", "layer1.0.conv1"].map(blockPath))
       .toEqual(["blocks.0", "head", "features", "", "layer1.0"]);
     const layers = layersOf("stem", "blocks.0.a", "blocks.0.b", "blocks.1.a", "blocks.1.b", "head");
-    const plan = planRows(layers, new Set(["2 blocks.0"]), true);
+    const plan = planRows(layers, new Set(["2 blocks.0"]), () => true);
     expect(plan.blocks.map(({ path }) => path)).toEqual(["blocks.0", "blocks.1"]);
     expect(plan.lines.map(({ label }) => label)).toEqual(["input", "stem", "blocks.0", "a", "b", "head"]);
     expect([0, 1, 2, 3, 4, 6].map((row) => lineOfRow(plan, row))).toEqual([0, 1, 2, 2, 3, 5]);
   });
+  it("are of what there is anything to show of", () => {
+    const plan = planRows(layersOf("a", "sum", "b.0.x", "b.0.y", "c.0.x", "c.0.y"), new Set(), (row) => row === 1 || row === 4);
+    expect(plan.lines.map(({ title }) => title)).toEqual(["a", "b.0.y"]);
+    expect(plan.blocks.map(({ path }) => path)).toEqual(["b.0"]);
+    expect([...plan.lineOf]).toEqual([-1, 0, -1, -1, 1, -1, -1]);
+  });
   it("have no block that is everything", () => {
-    expect(planRows(layersOf("net.0", "net.1", "net.2"), new Set(), false).blocks).toEqual([]);
+    expect(planRows(layersOf("net.0", "net.1", "net.2"), new Set(), layersOnly).blocks).toEqual([]);
   });
   it("begin joined where they are too many", () => {
     const many = layersOf(...Array.from({ length: 100 }, (_, at) => `blocks.${Math.floor(at / 10)}.${at % 10}.x`));
     expect(joinsAtFirst(many)).toBe(true);
-    expect(planRows(many, new Set(), false).lines.length).toBe(10);
+    expect(planRows(many, new Set(), layersOnly).lines.length).toBe(10);
     expect(joinsAtFirst(many.slice(0, 30))).toBe(false);
   });
 });

@@ -166,10 +166,9 @@ function widen(image: Picture): void {
 
 // Wide and high enough already: large parts of a run that diverged, which need no help.
 function surrounded(ranks: Uint16Array, width: number, x: number, y: number, height: number): boolean {
-  const is = (u: number, v: number): boolean => ranks[v * width + u]! >= RANK_INF;
-  const wide = (x > 0 && is(x - 1, y)) || (x + 1 < width && is(x + 1, y));
-  const high = (y > 0 && is(x, y - 1)) || (y + 1 < height && is(x, y + 1));
-  return wide && high;
+  const is = (u: number, v: number): boolean => u >= 0 && u < width && v >= 0 && v < height && ranks[v * width + u]! >= RANK_INF;
+  const three = (at: (by: number) => boolean): boolean => (at(-1) && (at(1) || at(-2))) || (at(1) && at(2));
+  return three((by) => is(x + by, y)) && three((by) => is(x, y + by));
 }
 
 /** Steps between two that were measured show the earlier one, faded: full statistics are seldom. */

@@ -54,13 +54,18 @@ export function joinsAtFirst(layers: Layer[]): boolean {
   return layers.length > MANY_LINES && joined * 3 <= layers.length;
 }
 
-/** toggled: blocks, by path and first row, that are not as they began. input: row 0 is shown too. */
-export function planRows(layers: Layer[], toggled: ReadonlySet<string>, input: boolean): Plan {
-  const blocks = findBlocks(layers);
+/** toggled: blocks, by path and first row, that are not as they began. has: which rows (0 is the input)
+ *  there is anything to show of. */
+export function planRows(layers: Layer[], toggled: ReadonlySet<string>, has: (row: number) => boolean): Plan {
+  const some = (from: number, to: number): boolean => {
+    for (let row = from; row < to; row++) if (has(row)) return true;
+    return false;
+  };
+  const blocks = findBlocks(layers).filter(({ from, to }) => some(from, to));
   const joined = joinsAtFirst(layers);
   for (const block of blocks) block.collapsed = joined !== toggled.has(blockKey(block));
   const lines: Line[] = [];
-  if (input) lines.push({ label: "input", title: "input", from: 0, to: 1, block: null });
+  if (has(0)) lines.push({ label: "input", title: "input", from: 0, to: 1, block: null });
   const blockAt = new Map(blocks.map((block) => [block.from, block]));
   let block: Block | null = null;
   for (let row = 1; row <= layers.length; row++) {
@@ -71,6 +76,7 @@ export function planRows(layers: Layer[], toggled: ReadonlySet<string>, input: b
       row = to - 1;
       continue;
     }
+    if (!has(row)) continue;
     const { name } = layers[row - 1]!;
     const label = block ? name.slice(block.path.length + 1) : name;
     lines.push({ label: label || name, title: name, from: row, to: row + 1, block });

@@ -9,7 +9,7 @@ import { integer, number } from "../words";
 import { type Bad, type Line, badOf, lineOf, middleOf, smoothed, xsOf } from "./curve_data";
 import { type CurveMark, drawBad, drawLevel, drawMarks, drawStep } from "./curve_marks";
 import { chosenColumns } from "./table";
-import { onKeys, useWidth } from "./layout";
+import { onKeys, useWidth, within } from "./layout";
 import { Plot, type PlotData, type PlotLine } from "./plot";
 
 export interface CurveRun {
@@ -292,7 +292,7 @@ export function Curves(props: CurvesProps) {
         {others.length > 0 && <Also options={others} value={extra[0] ?? ""} onChoose={setMore} />}
       </div>
       <div ref={box} class="curve-plots" role="slider" tabIndex={0} aria-label="Step of the curves"
-        aria-valuemin={span.first} aria-valuemax={span.last} aria-valuenow={step ?? span.last}
+        aria-valuemin={span.first} aria-valuemax={span.last} aria-valuenow={within(span, step ?? span.last)}
         aria-valuetext={`step ${integer(step ?? span.last)}${tile ? `, loss ${valueWords(tile, at)}` : ""}`}
         onKeyDown={onKeys(at, tile?.columns ?? 0, (c) => tile && props.onStep(tile.starts[c]!))}>
         <Panel {...shared} series={LOSS} logarithmic={logarithmic} height={240}

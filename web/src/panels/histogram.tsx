@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // How large the numbers of a layer are, over the steps: x steps, y powers of two, colour the share.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Span } from "../source/source";
-import { type Tile, valueAt } from "../source/tile";
+import type { Tile } from "../source/tile";
 import { type ThemeColours, useTheme } from "../theme";
 import { integer, percent } from "../words";
-import { type Column, FORMATS, type Octaves, columnAt, columnUpTo, columnWords, decadeTicks, filledColumn, octavesOf, rolePlural } from "./histogram_model";
-import { onKeys, useWidth } from "./layout";
+import { type Column, FORMATS, type Octaves, columnAt, columnUpTo, columnWords, decadeTicks, filledColumns, octavesOf, placeUpTo, rolePlural } from "./histogram_model";
+import { onKeys, useWidth, within } from "./layout";
 
 const HEIGHT = 260;
 const MARGIN = { left: 52, top: 10, bottom: 44 };
 const ZEROS = 10; // px: the strip below
+const NEAR = 14; // px: too near the strip for words between
 const SIDE = 0.24; // share of the width that the chosen step's bars take
 
 interface Frame {
@@ -37,11 +38,12 @@ function frameOf(octaves: Octaves, span: Span, whole: number): Frame {
 /** Small shares are to be seen, too. */
 const strength = (share: number): number => (share > 0 ? Math.min(1, 0.12 + 0.88 * Math.sqrt(share * 2.5)) : 0);
 
-function paintColumn(context: CanvasRenderingContext2D, tile: Tile, c: number, frame: Frame, theme: ThemeColours): void {
-  const column = columnAt(tile, c);
+/** A histogram stands for the steps until the next one. */
+function paintColumn(context: CanvasRenderingContext2D, tile: Tile, from: number, to: number, frame: Frame, theme: ThemeColours): void {
+  const column = columnAt(tile, from);
   if (!column) return;
-  const left = Math.max(frame.x(tile.starts[c]!), MARGIN.left);
-  const right = Math.min(frame.x(nextFilled(tile, c)), MARGIN.left + frame.width);
+  const left = Math.max(frame.x(tile.starts[from]!), MARGIN.left);
+  const right = Math.min(frame.x(tile.starts[to]!), MARGIN.left + frame.width);
   if (right <= left) return;
   context.fillStyle = theme.accent;
   for (const { octave, share } of column.shares) {
@@ -55,32 +57,25 @@ function paintColumn(context: CanvasRenderingContext2D, tile: Tile, c: number, f
   context.globalAlpha = 1;
 }
 
-/** A histogram stands for the steps until the next one. */
-function nextFilled(tile: Tile, column: number): number {
-  for (let c = column + 1; c < tile.columns; c++)
-    for (let row = 0; row < tile.rows; row++) if (valueAt(tile, "mean", row, c) !== null) return tile.starts[c]!;
-  return tile.starts[tile.columns]!;
-}
-
 function Cells({ tile, frame, theme, width }: { tile: Tile; frame: Frame; theme: ThemeColours; width: number }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const context = canvas.current?.getContext("2d");
     if (!context) return;
     const ratio = devicePixelRatio || 1;
     context.canvas.width = Math.round(width * ratio);
     context.canvas.height = Math.round(HEIGHT * ratio);
     context.scale(ratio, ratio);
-    for (let c = 0; c < tile.columns; c++) paintColumn(context, tile, c, frame, theme);
+    filledColumns(tile).forEach((c, i, filled) => paintColumn(context, tile, c, filled[i + 1] ?? tile.columns, frame, theme));
   }, [tile, theme, width, frame.x(0), frame.x(1)]);
-  return <canvas ref={canvas} class="histogram-cells" />;
+  return <canvas ref={canvas} class="histogram-cells" style={{ width: `${width}px`, height: `${HEIGHT}px` }} />;
 }
 
 function Axes({ frame, span }: { frame: Frame; span: Span }) {
   const right = MARGIN.left + frame.width;
   return (
     <g>
-      {decadeTicks(frame.octaves, 7).map(({ octave, label }) => (
+      {decadeTicks(frame.octaves, 7).filter(({ octave }) => frame.foot - frame.y(octave) > NEAR).map(({ octave, label }) => (
         <g key={label}>
           <line class="chain-level" x1={MARGIN.left} x2={frame.side.left + frame.side.width} y1={frame.y(octave)} y2={frame.y(octave)} />
           <text class="tick" x={MARGIN.left - 8} y={frame.y(octave)} dy="0.35em" text-anchor="end">{label}</text>
@@ -101,7 +96,7 @@ function FormatLines({ frame }: { frame: Frame }) {
       {FORMATS.filter((f) => f.exponent > frame.octaves.low && f.exponent < frame.octaves.high).map((format) => (
         <g key={format.label}>
           <line x1={MARGIN.left} x2={frame.side.left + frame.side.width} y1={frame.y(format.exponent)} y2={frame.y(format.exponent)} />
-          <text x={MARGIN.left + 6} y={frame.y(format.exponent) + 13}>{format.label}</text>
+          <text x={MARGIN.left + 6} y={frame.y(format.exponent) + (frame.foot - frame.y(format.exponent) > NEAR ? 13 : -4)}>{format.label}</text>
         </g>
       ))}
     </g>
@@ -153,7 +148,7 @@ export function Histogram(props: HistogramProps) {
   const { tile, role } = props;
   const octaves = tile && octavesOf(tile);
   if (!tile || tile.lastStep < 0)
-    return <p class="empty">No histograms of {rolePlural(role)} in this log: what wrote it kept none.</p>;
+    return <p class="empty">No histograms of {rolePlural(role)} here: the log has none, or this report left them out.</p>;
   if (!octaves) return <p class="empty">No histogram of layer {props.layer} ({props.name}) in these steps.</p>;
   return <Picture {...props} tile={tile} octaves={octaves} />;
 }
@@ -163,30 +158,32 @@ function Picture({ tile, octaves, layer, name, role, span, step, onStep }: Histo
   const [box, width] = useWidth(560);
   const [hovered, setHovered] = useState<number | null>(null);
   const frame = frameOf(octaves, span, width);
-  const columnOfStep = (s: number): number => filledColumn(tile, columnUpTo(tile, s));
-  const shown = hovered ?? columnOfStep(step ?? span.last);
+  const filled = useMemo(() => filledColumns(tile), [tile]);
+  const placeOfStep = (s: number): number => placeUpTo(filled, columnUpTo(tile, s));
+  const place = hovered ?? placeOfStep(step ?? span.last);
+  const shown = filled[place] ?? 0;
   const column = columnAt(tile, shown);
-  const words = `step ${integer(tile.starts[shown] ?? 0)}: ${column ? columnWords(column) : "nothing"}`;
-  const columnAtPointer = (event: MouseEvent): number => {
+  const words = `step ${integer(tile.starts[shown]!)}: ${column ? columnWords(column) : "nothing"}`;
+  const placeAtPointer = (event: MouseEvent): number => {
     const left = (event.currentTarget as Element).getBoundingClientRect().left + MARGIN.left;
     const s = span.first + ((event.clientX - left) / frame.width) * (span.last + 1 - span.first);
-    return columnOfStep(Math.min(Math.max(Math.floor(s), span.first), span.last));
+    return placeOfStep(Math.min(Math.max(Math.floor(s), span.first), span.last));
   };
+  const choose = (to: number): void => onStep(tile.starts[filled[to] ?? 0]!);
   return (
     <div class="histogram">
       <p class="histogram-title">{rolePlural(role)} of layer {layer}, <bdi>{name}</bdi>: powers of ten over the steps</p>
       <div ref={box}>
         <div class="histogram-plot" role="slider" tabIndex={0} aria-label={`Step of the histogram of ${rolePlural(role)}`}
-          aria-valuemin={span.first} aria-valuemax={span.last} aria-valuenow={tile.starts[shown] ?? span.last} aria-valuetext={words}
-          onKeyDown={onKeys(shown, tile.columns, (c) => onStep(tile.starts[filledColumn(tile, c)]!))}
-          onClick={(e) => onStep(tile.starts[columnAtPointer(e)]!)}
-          onMouseMove={(e) => setHovered(columnAtPointer(e))} onMouseLeave={() => setHovered(null)}>
+          aria-valuemin={span.first} aria-valuemax={span.last} aria-valuenow={within(span, tile.starts[shown]!)} aria-valuetext={words}
+          onKeyDown={onKeys(place, filled.length, choose)} onClick={(e) => choose(placeAtPointer(e))}
+          onMouseMove={(e) => setHovered(placeAtPointer(e))} onMouseLeave={() => setHovered(null)}>
           <Cells tile={tile} frame={frame} theme={theme} width={width} />
           <svg width={width} height={HEIGHT} viewBox={`0 0 ${width} ${HEIGHT}`}>
             <Axes frame={frame} span={span} />
             <FormatLines frame={frame} />
             {column && <Side column={column} frame={frame} />}
-            {shown >= 0 && <Chosen tile={tile} column={shown} frame={frame} />}
+            <Chosen tile={tile} column={shown} frame={frame} />
           </svg>
         </div>
       </div>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "vitest";
 import type { Tile } from "../source/tile";
-import { columnAt, columnUpTo, columnWords, decadeTicks, filledColumn, medianOctave, octavesOf, rolePlural } from "./histogram_model";
+import { columnAt, columnUpTo, columnWords, decadeTicks, filledColumns, medianOctave, octavesOf, placeUpTo, rolePlural } from "./histogram_model";
 
 const ABSENT = 65533, ONE = 1 + 228 * 152; // codes: 2^0; an octave has 228
 
@@ -23,9 +23,11 @@ test("what no octave holds is zero or not finite", () => {
 test("a column without a histogram has none, and the one before stands for it", () => {
   const tile = tileOf(0, [[0, null, 0, null]]);
   expect(columnAt(tile, 1)).toBe(null);
-  expect([0, 1, 2, 3].map((c) => filledColumn(tile, c))).toEqual([0, 0, 2, 2]);
-  expect(filledColumn(tileOf(0, [[null, 0]]), 0)).toBe(1);
-  expect(filledColumn(tileOf(0, [[null]]), 0)).toBe(-1);
+  const filled = filledColumns(tile);
+  expect(filled).toEqual([0, 2]);
+  expect([0, 1, 2, 3].map((c) => placeUpTo(filled, c))).toEqual([0, 0, 1, 1]);
+  expect(placeUpTo(filledColumns(tileOf(0, [[null, 0]])), 0)).toBe(0);
+  expect(placeUpTo(filledColumns(tileOf(0, [[null]])), 0)).toBe(-1);
 });
 
 test("the octaves shown hold all that there is, and some air", () => {

@@ -59,11 +59,23 @@ export function columnUpTo(tile: Tile, step: number): number {
   return Math.max(columnOf(tile, step), 0);
 }
 
-/** The nearest column with a histogram, at or before the one given: they are recorded seldom. */
-export function filledColumn(tile: Tile, column: number): number {
-  for (let c = Math.min(column, tile.columns - 1); c >= 0; c--) if (columnAt(tile, c)) return c;
-  for (let c = column + 1; c < tile.columns; c++) if (columnAt(tile, c)) return c;
-  return -1;
+/** Columns with a histogram: they are recorded seldom. */
+export function filledColumns(tile: Tile): number[] {
+  const filled: number[] = [];
+  for (let c = 0; c < tile.columns; c++)
+    for (let row = 0; row < tile.rows; row++)
+      if (valueAt(tile, "mean", row, c) !== null) {
+        filled.push(c);
+        break;
+      }
+  return filled;
+}
+
+/** Of columns in order the place of the last one that is not behind `column`, else of the first; -1: none. */
+export function placeUpTo(filled: number[], column: number): number {
+  let place = Math.min(0, filled.length - 1);
+  while (place + 1 < filled.length && filled[place + 1]! <= column) place++;
+  return place;
 }
 
 export interface Format {

@@ -2,6 +2,7 @@
 // What the plots share: their width, and moving through them by keys.
 import type { RefCallback } from "preact";
 import { useLayoutEffect, useState } from "preact/hooks";
+import type { Span } from "../source/source";
 
 /** The width of an element in whole pixels, again when it changes; for its ref. */
 export function useWidth(otherwise: number): [RefCallback<HTMLElement>, number] {
@@ -33,6 +34,8 @@ export function usePrinting(): boolean {
   }, []);
   return printing;
 }
+
+export const within = (span: Span, step: number): number => Math.min(Math.max(step, span.first), span.last);
 
 const PAGE = 10;
 

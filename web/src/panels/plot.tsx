@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // One uPlot with what our plots have in common: x are steps, given from outside; a drag asks for a
 // span, a click for a step.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Span } from "../source/source";
 import type { ThemeColours } from "../theme";
 import { integer, number } from "../words";
 import { type Extent, type Value, aloneIn, evenTicks, extentOf, logTicks, rangeOf } from "./curve_data";
+import { within } from "./layout";
 
 export interface PlotLine {
   values: Value[];
@@ -115,7 +116,7 @@ function axesOf(now: () => PlotProps): uPlot.Axis[] {
 }
 
 function stepAt(plot: uPlot, px: number, span: Span): number {
-  return Math.min(Math.max(Math.round(plot.posToVal(px, "x")), span.first), span.last);
+  return within(span, Math.round(plot.posToVal(px, "x")));
 }
 
 function askForSpan(plot: uPlot, { span, onSpan }: PlotProps): void {
@@ -174,7 +175,8 @@ export function Plot(props: PlotProps) {
   const latest = useRef(props);
   latest.current = props;
   const shape = shapeOf(props);
-  useEffect(() => {
+  // Before the browser paints: printing does not wait for other effects.
+  useLayoutEffect(() => {
     if (!box.current) return;
     plot.current = new uPlot(optionsOf(() => latest.current), tableOf(latest.current.data), box.current);
     return () => {
@@ -182,8 +184,8 @@ export function Plot(props: PlotProps) {
       plot.current = null;
     };
   }, [shape]);
-  useEffect(() => plot.current?.setData(tableOf(props.data)), [props.data, props.span.first, props.span.last]);
-  useEffect(() => plot.current?.setSize({ width: props.width, height: props.height }), [props.width, props.height]);
-  useEffect(() => plot.current?.redraw(false, false), [props.draw]);
+  useLayoutEffect(() => plot.current?.setData(tableOf(props.data)), [props.data, props.span.first, props.span.last]);
+  useLayoutEffect(() => plot.current?.setSize({ width: props.width, height: props.height }), [props.width, props.height]);
+  useLayoutEffect(() => plot.current?.redraw(false, false), [props.draw]);
   return <div ref={box} class="plot" />;
 }

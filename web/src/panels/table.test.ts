@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { Layer } from "../source/types";
 import type { Tile } from "../source/tile";
-import { chosenColumns, toCsv } from "./table";
+import { chosenColumns, measuredColumns, toCsv } from "./table";
 
 const layer = (id: number, name: string): Layer => ({
   id, name, kind: "dense", activation: "tanh", norm: "none", frozen: false, fan_in: 4, fan_out: 4,
@@ -24,6 +24,11 @@ test("a line a layer and column, with its steps, and the input's row is none", (
     '1,"a","gain",0,9,0.5,0.5,0.5,', '2,"b","gain",0,9,1,1,1,']);
 });
 
+test("a layer that has nothing of the series is left out", () => {
+  const tile: Tile = { ...tileOf(3), codec: "log16", mean: Uint16Array.from([1, 65533, 1]) };
+  expect(rowsOf(toCsv(tile, [layer(1, "a"), layer(2, "b")], series)).map((row) => row.split(",")[0])).toEqual(["2"]);
+});
+
 test("a name is no formula and ends no cell", () => {
   for (const name of ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
     expect(rowsOf(toCsv(tileOf(2), [layer(1, name)], series))[0]).toContain(`1,"'${name}",`);
@@ -39,4 +44,12 @@ test("columns are chosen evenly, with both ends", () => {
   const chosen = chosenColumns(1000, 12);
   expect(chosen.length).toBe(12);
   expect([chosen[0], chosen[11]]).toEqual([0, 999]);
+});
+
+test("columns without a value are passed over, unless there are no others", () => {
+  const ABSENT = 65533;
+  const codes = (...mean: number[]): Tile => ({ ...tileOf(1), codec: "log16", columns: mean.length,
+    starts: Float64Array.from([0, ...mean].keys()), mean: Uint16Array.from(mean) });
+  expect(measuredColumns(codes(1, ABSENT, 0, 65535))).toEqual([0, 2, 3]);
+  expect(measuredColumns(codes(ABSENT, ABSENT))).toEqual([0, 1]);
 });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The heat map for who does not see it, and for a spreadsheet.
+import { useMemo } from "preact/hooks";
 import type { Layer, Series } from "../source/types";
 import { type Tile, HAS_INF, HAS_NAN, flagsAt, valueAt } from "../source/tile";
 import { integer, number, steps } from "../words";
@@ -7,16 +8,34 @@ import { layerName } from "./sentences";
 
 const COLUMNS = 12;
 
-/** Row 0 of a tile of layers is the network's input. */
+function isMeasured(tile: Tile, row: number): boolean {
+  for (let c = 0; c < tile.columns; c++) if (valueAt(tile, "mean", row, c) !== null) return true;
+  return false;
+}
+
+/** Row 0 of a tile of layers is the network's input. Layers that have nothing of the series are left
+ * out, as in the map; all are there where none has. */
 function rowsOf(tile: Tile, layers: Layer[], series: Series): { row: number; name: string }[] {
   if (series.of === "network") return [{ row: 0, name: "network" }];
-  return layers.filter((l) => l.id < tile.rows).map((l) => ({ row: l.id, name: layerName(layers, l.id) }));
+  const rows = layers.filter((l) => l.id < tile.rows).map((l) => ({ row: l.id, name: layerName(layers, l.id) }));
+  const measured = rows.filter(({ row }) => isMeasured(tile, row));
+  return measured.length > 0 ? measured : rows;
 }
 
 /** So many as there is room for, evenly, the last one included. */
 export function chosenColumns(n: number, most: number): number[] {
   if (n <= most) return Array.from({ length: n }, (_, c) => c);
   return Array.from({ length: most }, (_, k) => Math.round((k * (n - 1)) / (most - 1)));
+}
+
+/** Columns with a value in some row: full records are seldom. All where there is none. */
+export function measuredColumns(tile: Tile): number[] {
+  const all = Array.from({ length: tile.columns }, (_, c) => c);
+  const measured = all.filter((c) => {
+    for (let row = 0; row < tile.rows; row++) if (valueAt(tile, "mean", row, c) !== null) return true;
+    return false;
+  });
+  return measured.length > 0 ? measured : all;
 }
 
 function flagWords(flags: number): string {
@@ -42,7 +61,8 @@ export interface MapTableProps {
 }
 
 export function MapTable({ tile, layers, series }: MapTableProps) {
-  const columns = chosenColumns(tile.columns, COLUMNS);
+  const measured = useMemo(() => measuredColumns(tile), [tile]);
+  const columns = chosenColumns(measured.length, COLUMNS).map((i) => measured[i]!);
   return (
     <div class="map-table" tabIndex={0} role="group" aria-label="Table, scrolls">
       <table>
