@@ -9,7 +9,7 @@ const tell = (result) => console.log(JSON.stringify(result));
 
 /** In the page: until the map shows what was asked for. Gives milliseconds since the page's time `since`:
  *  until it was repainted at all, and until nothing finer is under way. */
-const SETTLED = `async (since, before) => {
+const SETTLED = `async (since, before, quiet_ms = 300) => {
   const map = () => document.querySelector("[role=application]");
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const state = () => map() && map().dataset.first + " " + map().dataset.last;
@@ -19,9 +19,9 @@ const SETTLED = `async (since, before) => {
   await frame();
   const repainted = performance.now() - since;
   if (before === undefined) return { repainted };
-  // What is finer is asked for a moment later: it is there when nothing has been under way for 200 ms.
+  // What is finer is asked for a moment later: it is there when nothing has been under way for so long.
   let quiet = performance.now(), sharp = quiet;
-  while (performance.now() - quiet < 200) {
+  while (performance.now() - quiet < quiet_ms) {
     await frame();
     if (busy()) quiet = sharp = performance.now();
   }
@@ -31,12 +31,12 @@ const SETTLED = `async (since, before) => {
 const map = (page) => page.locator("[role=application]");
 const spanOf = (page) => map(page).evaluate((m) => `${m.dataset.first} ${m.dataset.last}`);
 
-async function press(page, key) {
+async function press(page, key, quiet = 300) {
   const before = await spanOf(page);
   return page.evaluate(`(async () => {
     const map = document.querySelector("[role=application]"), since = performance.now();
     map.dispatchEvent(new KeyboardEvent("keydown", { key: ${JSON.stringify(key)}, bubbles: true, cancelable: true }));
-    return (${SETTLED})(since, ${JSON.stringify(before)});
+    return (${SETTLED})(since, ${JSON.stringify(before)}, ${quiet});
   })()`);
 }
 
@@ -53,10 +53,10 @@ const PICTURE = `() => {
 
 async function pictures(browser, id) {
   const { page, close } = await openRun(browser, id), taken = [];
-  await page.evaluate(`(${SETTLED})(0, null)`);
+  await page.evaluate(`(${SETTLED})(0, null, 1500)`); // both must show all that there is
   for (let zoom = 0; zoom <= job.zooms; zoom++) {
     taken.push(await page.evaluate(`(${PICTURE})()`));
-    if (zoom < job.zooms) await press(page, "+");
+    if (zoom < job.zooms) await press(page, "+", 1500);
   }
   await close();
   return taken;
@@ -108,11 +108,12 @@ function residentOf(root) {
   return Math.max(0, ...[...sizes].filter(([pid, { renderer }]) => renderer && within(pid)).map(([, { kb }]) => kb));
 }
 
+/** What the page holds (objects, and the arrays that tiles are), and what its process has: Chromium's own
+ *  and what was freed but not given back are in the latter. */
 async function memory(page, cdp, browserPid) {
-  await cdp.send("HeapProfiler.collectGarbage");
-  const { metrics } = await cdp.send("Performance.getMetrics");
-  const of = (name) => metrics.find((metric) => metric.name === name).value / 1e6;
-  return { heap_mb: of("JSHeapUsedSize"), renderer_mb: residentOf(browserPid) / 1e3 };
+  for (let i = 0; i < 2; i++) await cdp.send("HeapProfiler.collectGarbage");
+  const { usedSize, embedderHeapUsedSize = 0, backingStorageSize = 0 } = await cdp.send("Runtime.getHeapUsage");
+  return { held_mb: (usedSize + embedderHeapUsedSize + backingStorageSize) / 1e6, renderer_mb: residentOf(browserPid) / 1e3 };
 }
 
 /** A page on the run, with the cursor on the bad cell. */
@@ -154,7 +155,6 @@ for (let round = 0; round < job.rounds; round++) {
     continue;
   }
   const cdp = await watched.context.newCDPSession(watched.page);
-  await cdp.send("Performance.enable");
   tell({ page: "memory", when: "first view", round, ...await memory(watched.page, cdp, root) });
   await zooms(watched, round);
   tell({ page: "memory", when: "after the zooms", round, ...await memory(watched.page, cdp, root) });

@@ -219,7 +219,7 @@ class Bench:
 def spread(values, digits=3):
     """median (smallest–largest)"""
     values = [float(f"{value:.{digits}g}") for value in values]
-    middle = statistics.median(values)
+    middle = float(f"{statistics.median(values):.{digits}g}")
     return f"{middle:,g} ({min(values):,g}–{max(values):,g})" if len(values) > 1 else f"{middle:,g}"
 
 
@@ -254,8 +254,8 @@ def tables(bench):
             ("zoom: picture follows, ms", [r["repainted_ms"] for r in of(page="zoom")], TARGETS["zoom"]),
             ("zoom: finer tile painted, ms", [r["sharp_ms"] for r in of(page="zoom")], None),
             ("pan: picture follows, ms", [r["repainted_ms"] for r in of(page="pan")], TARGETS["zoom"]),
-            ("page: JavaScript's memory, MB", [r["heap_mb"] for r in of(page="memory")], TARGETS["page"]),
-            ("page: its process, MB (anonymous)", [r["renderer_mb"] for r in of(page="memory")], TARGETS["page"]),
+            ("page: memory that it holds, MB", [r["held_mb"] for r in of(page="memory")], TARGETS["page"]),
+            ("page: its process with Chromium's own, MB", [r["renderer_mb"] for r in of(page="memory")], TARGETS["page"]),
             ("server: memory at most, MB", [r["most_mb"] for r in of(serve="memory")], TARGETS["server"]),
             (f"list of {options.runs} runs, ms", [r["ms"] for r in of(serve="list")], None)]
     for state in ("cold", "warm"):

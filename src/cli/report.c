@@ -144,9 +144,9 @@ static bp_status find_series(bp_series *series, const char *name, const bp_repla
     if (!name) return BP_OK;
     const char *known[BP_N_SERIES];
     size_t n = 0;
-    for (int i = 0; i < BP_N_SERIES; i++)
-        if (bp_series_is_of_layers(i) && bp_series_is_in(i, columns))
-            known[n++] = bp_series_name(i);
+    for (bp_series each = 0; each < BP_N_SERIES; each++)
+        if (bp_series_is_of_layers(each) && bp_series_is_in(each, columns))
+            known[n++] = bp_series_name(each);
     for (size_t i = 0; i < n; i++)
         if (strcmp(known[i], name) == 0 && bp_series_find(series, name)) return BP_OK;
     const char *meant = bp_nearest_word(name, known, n);

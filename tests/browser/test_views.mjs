@@ -151,6 +151,8 @@ for (const kind of KINDS) {
 
     test("map: blocks collapse and open again", async () => {
       await open("resnet");
+      await view.quantity.selectOption("error_norm"); // which every layer has
+      await view.settled();
       const rows = async () => Number(await view.map.getAttribute("data-rows"));
       const all = await rows(), before = await view.picture();
       assert.ok(all >= 20);

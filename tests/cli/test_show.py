@@ -73,6 +73,7 @@ class Show(ShowTest):
         text = self.shown(run, "--series", "non_finite")
         self.assertRegex(text, r"\n  0 ▁▁▂▂▃▃▄▄▅▅▆▆▇▇██ 10")
         text = self.shown(run)
+        self.assertRegex(text, r"(?m)^① +1 dense_1 .*N$")
         self.assertRegex(text, r"┤.*[NI]")  # the loss
         self.assertIn("[exploding-gradient]", text)
 

@@ -26,7 +26,12 @@ def by_command(path):
     result = subprocess.run(
         [COMMAND, "check", "--format", "json", path], capture_output=True, text=True, check=False
     )
-    return json.loads(result.stdout)["findings"]
+    return json.loads(result.stdout, object_hook=without_diff)["findings"]
+
+
+def without_diff(row):
+    """A remedy's lines of the network file, which only the command makes."""
+    return {key: value for key, value in row.items() if key != "diff"}
 
 
 def as_json(value):
@@ -163,7 +168,7 @@ class ARun(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             log = pathlib.Path(folder) / "log-000001.bplog"
             data = bytearray(next(self.run_folder.glob("*.bplog")).read_bytes())
-            data[len(data) // 2 : len(data) // 2 + 8] = b"\xff" * 8
+            data[len(data) // 2] ^= 0xFF  # one byte: it lies in one record
             log.write_bytes(data)
             with self.assertWarnsRegex(backprobe.DamagedLogWarning, "1 records lost at 1 damaged"):
                 self.assertEqual(backprobe.check(log)[0].problem, "vanishing-gradient")
