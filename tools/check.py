@@ -181,7 +181,8 @@ def check_headers() -> Count:
 
 
 def build_warnings() -> bool:
-    return build("warnings", "--buildtype=debugoptimized", "-Dwerror=true", "-Dpython=true")
+    options = ("--buildtype=debugoptimized", "-Doptimization=1", "-Dwerror=true", "-Dpython=true")
+    return build("warnings", *options)
 
 
 def check_warnings() -> Count:

@@ -37,11 +37,11 @@ const STATES = {
   },
 };
 const SIZES = { wide: WIDE, phone: PHONE };
-// Every look of every kind of run, with each theme and each size once; the others with one run.
+// Each theme with each size, each kind of run at least once.
 const RUNS_OF = {
-  "light wide": [["served", "vanishing"], ["served", "healthy"], ["served", "resnet"], ["report", "exploding"]],
-  "dark phone": [["report", "vanishing"], ["served", "healthy"], ["served", "exploding"], ["report", "resnet"]],
-  "light phone": [["served", "vanishing"]],
+  "light wide": [["served", "vanishing"], ["report", "exploding"]],
+  "dark phone": [["report", "resnet"], ["served", "exploding"]],
+  "light phone": [["served", "healthy"]],
   "dark wide": [["served", "vanishing"]],
 };
 
