@@ -181,8 +181,7 @@ def check_headers() -> Count:
 
 
 def build_warnings() -> bool:
-    options = ("--buildtype=debugoptimized", "-Doptimization=1", "-Dwerror=true", "-Dpython=true")
-    return build("warnings", *options)
+    return build("warnings", "--buildtype=debugoptimized", "-Dwerror=true", "-Dpython=true")
 
 
 def check_warnings() -> Count:
