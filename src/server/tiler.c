@@ -145,14 +145,6 @@ static bp_status draw_tile(drawer *d, const bp_query *query, uint8_t **bytes, si
                         error);
 }
 
-static bp_status encode(bp_view *view, bool log16, int64_t last_step, int32_t first_octave,
-                        uint8_t **bytes, size_t *n_bytes, bp_error *error) {
-    const bp_status status =
-        bp_tile_encode(bytes, n_bytes, view, log16, last_step, first_octave, error);
-    bp_view_free(view); /* it may be large; there are seconds until the next */
-    return status;
-}
-
 static bp_status make_tile(tiler *t, const bp_run_place *place, const bp_query *query,
                            uint8_t **bytes, size_t *n_bytes, bp_error *error) {
     bp_series series;
@@ -180,7 +172,8 @@ static bp_status make_histogram(tiler *t, const bp_run_place *place, const bp_qu
         status = bp_histograms_view(d->histograms, &view, &first_octave, role, query->layer,
                                     query->first < last ? query->first : last,
                                     query->last < last ? query->last : last, query->columns, error);
-    if (status == BP_OK) return encode(&view, false, end, first_octave, bytes, n_bytes, error);
+    if (status == BP_OK)
+        status = bp_tile_encode(bytes, n_bytes, &view, true, end, first_octave, error);
     bp_view_free(&view);
     return status;
 }
